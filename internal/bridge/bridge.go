@@ -1,0 +1,261 @@
+// Package bridge lets clients of MCP's Streamable HTTP transport talk to a
+// server that speaks MCP over standard input and output.
+//
+//	POST   initialize     a session; the server is started if it does not run
+//	       request        → id rewritten → the server's stdin
+//	                      ← its answer, as JSON; as an event stream when
+//	                        progress comes first or the answer takes long
+//	       notification,  → the server; 202
+//	       response
+//	GET                   the session's stream of what the server says by itself
+//	DELETE                the end of the session
+//
+// By default all sessions share one server: ids and progress tokens are
+// rewritten, so that two clients may use the same ones, and what the server
+// says without being asked goes to every session. A shared server is told that
+// its client has no capabilities, because its own requests could not be
+// attributed. With [Config.PerClient] each session has a server of its own,
+// which may ask the client back.
+//
+// The bridge looks at a message's envelope only; the rest passes byte for byte.
+//
+// It speaks the revisions of MCP that have sessions, 2025-03-26 to 2025-11-25
+// (https://modelcontextprotocol.io/specification/2025-11-25/basic/transports).
+package bridge
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Config is what a [Bridge] needs. Only Start is required.
+type Config struct {
+	// Start starts a server.
+	Start Start
+	// PerClient gives each session a server of its own.
+	PerClient bool
+	// Logger: nil is silent.
+	Logger *slog.Logger
+	// Started, if set, hears how each start of a server went, initialize
+	// included: nil when it is ready. How a [Bridge.Swap] went, its caller hears.
+	Started func(error)
+	// Result, if set, is shown the answer to each tools/call. It must not keep
+	// or change it.
+	Result func(raw []byte)
+
+	MaxBody      int64         // of a request, in bytes; 8 MiB if 0
+	MaxMessage   int           // of a server's message, in bytes; 64 MiB if 0
+	MaxSessions  int           // 1000 if 0
+	IdleAfter    time.Duration // a session unused for so long is dropped; 30 min if 0
+	StartTimeout time.Duration // until initialize is answered; 60 s if 0
+	Drain        time.Duration // for calls in flight at a swap; 60 s if 0
+	StreamAfter  time.Duration // a slow answer becomes an event stream; 10 s if 0
+	KeepAlive    time.Duration // between comments on a quiet stream; 25 s if 0
+}
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	orDefault(&c.MaxBody, 8<<20)
+	orDefault(&c.MaxMessage, 64<<20)
+	orDefault(&c.MaxSessions, 1000)
+	orDefault(&c.IdleAfter, 30*time.Minute)
+	orDefault(&c.StartTimeout, time.Minute)
+	orDefault(&c.Drain, time.Minute)
+	orDefault(&c.StreamAfter, 10*time.Second)
+	orDefault(&c.KeepAlive, 25*time.Second)
+	return c
+}
+
+func orDefault[T ~int | ~int64](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+var (
+	errClosed = errors.New("the bridge is closed")
+	errFull   = errors.New("too many sessions")
+)
+
+// Bridge is an [http.Handler] for one path.
+type Bridge struct {
+	cfg Config
+	// life ends with Close. It belongs to the servers, which outlive the
+	// requests that start them.
+	life   context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	shared *backend
+
+	mu       sync.RWMutex
+	start    Start
+	sessions map[string]*session
+	closed   bool
+}
+
+// New returns a bridge; end it with [Bridge.Close]. No server is started yet.
+func New(cfg Config) *Bridge {
+	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}}
+	b.life, b.cancel = context.WithCancel(context.Background())
+	if !cfg.PerClient {
+		b.shared = newBackend(b, nil, defaultParams)
+	}
+	b.tasks.Go(b.sweep)
+	return b
+}
+
+// Warm starts the shared server before the first client comes. It has no
+// effect with [Config.PerClient].
+func (b *Bridge) Warm(ctx context.Context) error {
+	if b.shared == nil {
+		return nil
+	}
+	_, err := b.shared.acquire(ctx)
+	return err
+}
+
+// Swap replaces every running server by one that start starts, and uses start
+// from now on. Calls in flight finish on the old server, at most
+// [Config.Drain]; sessions stay. With hold, new calls wait for the new server;
+// without, the old one answers them until the new one is ready. On an error the
+// old servers stay.
+func (b *Bridge) Swap(ctx context.Context, start Start, hold bool) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return errClosed
+	}
+	b.tasks.Add(1)
+	defer b.tasks.Done()
+	b.start = start
+	var backends []*backend
+	if b.shared != nil {
+		backends = append(backends, b.shared)
+	} else {
+		for _, s := range b.sessions {
+			backends = append(backends, s.backend)
+		}
+	}
+	b.mu.Unlock()
+	var errs []error
+	for _, k := range backends {
+		errs = append(errs, k.swap(ctx, hold))
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends every session and server and waits until they are gone.
+func (b *Bridge) Close() {
+	b.mu.Lock()
+	b.closed = true
+	all := b.sessions
+	b.sessions = map[string]*session{}
+	b.mu.Unlock()
+	b.cancel()
+	for _, s := range all {
+		b.tasks.Go(s.end)
+	}
+	if b.shared != nil {
+		b.shared.close()
+	}
+	b.tasks.Wait()
+}
+
+func (b *Bridge) starter() Start {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.start
+}
+
+// ServeHTTP implements [http.Handler].
+func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodPost:
+		b.post(w, r)
+	case http.MethodGet, http.MethodDelete:
+		s := b.sessionOf(w, r)
+		if s == nil {
+			return
+		}
+		if r.Method == http.MethodDelete {
+			b.drop(s)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		b.listen(w, r, s)
+	default:
+		w.Header().Set("Allow", "GET, POST, DELETE")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// open makes a session.
+func (b *Bridge) open(params []byte) (*session, error) {
+	s := &session{id: rand.Text(), backend: b.shared, box: newMailbox(), gone: make(chan struct{})}
+	if b.shared == nil {
+		s.backend = newBackend(b, s, params)
+	} else {
+		b.shared.offer(params)
+	}
+	s.touch()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, errClosed
+	}
+	if len(b.sessions) >= b.cfg.MaxSessions {
+		return nil, errFull
+	}
+	b.sessions[s.id] = s
+	return s, nil
+}
+
+// drop ends a session. It may be called more than once.
+func (b *Bridge) drop(s *session) {
+	b.mu.Lock()
+	mine := b.sessions[s.id] == s
+	delete(b.sessions, s.id)
+	if mine {
+		b.tasks.Go(s.end)
+	}
+	b.mu.Unlock()
+}
+
+// sweep drops sessions that nobody uses.
+func (b *Bridge) sweep() {
+	tick := time.NewTicker(b.cfg.IdleAfter / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.life.Done():
+			return
+		case <-tick.C:
+		}
+		b.mu.RLock()
+		var idle []*session
+		for _, s := range b.sessions {
+			if s.idleFor() >= b.cfg.IdleAfter {
+				idle = append(idle, s)
+			}
+		}
+		b.mu.RUnlock()
+		for _, s := range idle {
+			b.drop(s)
+		}
+	}
+}
+
+func (b *Bridge) eachSession(visit func(*session)) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, s := range b.sessions {
+		visit(s)
+	}
+}

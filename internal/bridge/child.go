@@ -1,0 +1,28 @@
+package bridge
+
+import (
+	"context"
+	"io"
+)
+
+// Start starts a server. The context bounds the starting, not the server's
+// life.
+type Start func(ctx context.Context) (Child, error)
+
+// Child is a running MCP server that speaks JSON-RPC, one message a line.
+type Child interface {
+	// Write writes to the server's standard input. One goroutine calls it.
+	io.Writer
+	// Stdout is the server's standard output. One goroutine reads it. It must
+	// end soon after the server does, even where the server left processes
+	// behind that keep the pipe open.
+	Stdout() io.ReadCloser
+	// Noise takes a line of standard output that is no message, for [Tail].
+	Noise(line []byte)
+	// Tail is the end of what the server printed, without secrets, for a person.
+	Tail() string
+	// Stop ends the server and everything that it started, waits until they
+	// are gone, and says how the server ended: nil for exit status 0. Calling
+	// it again waits and answers the same.
+	Stop() error
+}

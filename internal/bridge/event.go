@@ -1,0 +1,100 @@
+package bridge
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+)
+
+// maxAsked bounds the requests of a server that its client has not answered.
+const maxAsked = 256
+
+// event takes a request or a notification that the server sent by itself. It
+// runs on the goroutine that reads the server's output and never blocks.
+func (k *backend) event(p *process, m message) {
+	switch {
+	case m.request():
+		k.asks(p, m)
+	case m.method == "notifications/progress":
+		k.progress(p, m)
+	case k.owner != nil:
+		k.deliver(p, m.raw)
+	case m.method == "notifications/cancelled":
+		// A shared server has no request of its own to cancel.
+	default:
+		k.b.eachSession(func(s *session) { s.box.put(m.raw) })
+	}
+}
+
+// asks relays a request to the one client that there is, or refuses it.
+func (k *backend) asks(p *process, m message) {
+	id := m.bytes(m.id)
+	if k.owner == nil {
+		if m.method == "ping" {
+			p.tell(fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":{}}`, id))
+			return
+		}
+		p.tell(failure(id, codeNoMethod, "this server is shared by several clients, which cannot be asked back"))
+		return
+	}
+	if !p.ask(string(id)) || !k.deliver(p, m.raw) {
+		p.answered(string(id))
+		p.tell(failure(id, codeServer, "the client does not listen"))
+	}
+}
+
+// deliver puts a message where the client will see it first: on the stream that
+// it listens to, else before the answer of its newest call, else in the mailbox
+// until it listens.
+func (k *backend) deliver(p *process, raw []byte) bool {
+	if !k.owner.listening() {
+		if c := p.find(func(c *call) bool { return c.side != nil }); c != nil {
+			return c.side.put(raw)
+		}
+	}
+	return k.owner.box.put(raw)
+}
+
+// progress goes to the call whose token it names; progress that nobody asked
+// for is dropped.
+func (k *backend) progress(p *process, m message) {
+	at, err := lookup(m.raw, m.params, "progressToken")
+	if err != nil || !at.present() {
+		return
+	}
+	number, err := strconv.ParseUint(string(m.bytes(at)), 10, 64)
+	if err != nil {
+		return
+	}
+	c := p.waiting(number)
+	if c == nil || c.side == nil || c.token == nil {
+		return
+	}
+	var out bytes.Buffer
+	f := frame{raw: m.raw}
+	f.replace(at, c.token)
+	out.Grow(f.size())
+	_ = f.writeTo(&out)
+	c.side.put(out.Bytes())
+}
+
+// ask notes a request of the server's and reports whether there is room.
+func (p *process) ask(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.asked) >= maxAsked {
+		return false
+	}
+	p.asked[id] = true
+	return true
+}
+
+// answered reports whether the server waited for an answer with this id, and
+// forgets it.
+func (p *process) answered(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.asked[id]
+	delete(p.asked, id)
+	return known
+}

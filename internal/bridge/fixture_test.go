@@ -1,0 +1,407 @@
+package bridge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// childMode in the environment makes the test binary a server.
+const childMode = "LANYARD_BRIDGE_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(childMode) {
+	case "":
+		os.Exit(m.Run())
+	case "server":
+		newFixture(os.Stdout, os.Getenv("LABEL")).serve(os.Stdin)
+	case "family":
+		// A grandchild that outlives its parent unless the group is killed.
+		c := exec.Command(os.Args[0])
+		c.Env = []string{childMode + "=sleep"}
+		c.Stdout = os.Stdout
+		_ = c.Start()
+		fmt.Fprintln(os.Stderr, "grandchild", c.Process.Pid)
+		newFixture(os.Stdout, "family").serve(os.Stdin)
+		select {}
+	case "sleep":
+		time.Sleep(10 * time.Minute)
+	case "die":
+		fmt.Fprintln(os.Stderr, "no credentials: token=hunter2hunter2")
+		os.Exit(3)
+	}
+	os.Exit(0)
+}
+
+// fixture is an MCP server whose tools do what the tests need.
+type fixture struct {
+	label string
+	mu    sync.Mutex
+	out   *bufio.Writer
+	// open are calls of the tool wait; told are notifications received.
+	open     map[string]string
+	told     []string
+	answers  map[string]chan json.RawMessage
+	asked    int
+	caps     string
+	versions string
+}
+
+func newFixture(out io.Writer, label string) *fixture {
+	return &fixture{label: label, out: bufio.NewWriter(out), open: map[string]string{}, answers: map[string]chan json.RawMessage{}}
+}
+
+func (f *fixture) send(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fmt.Fprintf(f.out, format+"\n", args...)
+	f.out.Flush()
+}
+
+type wireMessage struct {
+	ID     json.RawMessage `json:"id"`
+	Method string          `json:"method"`
+	Result json.RawMessage `json:"result"`
+	Params struct {
+		Name            string          `json:"name"`
+		ProtocolVersion string          `json:"protocolVersion"`
+		Capabilities    json.RawMessage `json:"capabilities"`
+		RequestID       json.RawMessage `json:"requestId"`
+		Arguments       struct {
+			Text string `json:"text"`
+			N    int    `json:"n"`
+		} `json:"arguments"`
+		Meta struct {
+			Token json.RawMessage `json:"progressToken"`
+		} `json:"_meta"`
+	} `json:"params"`
+}
+
+func (f *fixture) serve(in io.Reader) {
+	r := bufio.NewReader(in)
+	for {
+		line, err := r.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var m wireMessage
+		if json.Unmarshal(line, &m) != nil {
+			f.send(`garbage in: %q`, line)
+			continue
+		}
+		f.handle(m)
+	}
+}
+
+func (f *fixture) text(id json.RawMessage, s string) {
+	q, _ := json.Marshal(s)
+	f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":%s}]}}`, id, q)
+}
+
+func (f *fixture) handle(m wireMessage) {
+	switch {
+	case m.Method == "initialize":
+		f.versions, f.caps = m.Params.ProtocolVersion, string(m.Params.Capabilities)
+		f.send(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"fixture","version":"1"}}}`, m.ID, m.Params.ProtocolVersion)
+	case m.Method == "tools/list":
+		f.send(`{"jsonrpc":"2.0","result":{"tools":[{"name":"echo","inputSchema":{"type":"object"}}]},"id":%s}`, m.ID)
+	case m.Method == "tools/call":
+		f.call(m)
+	case m.Method == "" && len(m.Result) > 0:
+		f.mu.Lock()
+		c := f.answers[string(m.ID)]
+		f.mu.Unlock()
+		if c != nil {
+			c <- m.Result
+		}
+	case m.Method == "notifications/cancelled":
+		f.mu.Lock()
+		f.told = append(f.told, "cancelled "+f.open[string(m.Params.RequestID)])
+		f.mu.Unlock()
+	case m.Method != "" && len(m.ID) == 0:
+		f.mu.Lock()
+		f.told = append(f.told, m.Method)
+		f.mu.Unlock()
+	}
+}
+
+func (f *fixture) call(m wireMessage) {
+	args := m.Params.Arguments
+	switch m.Params.Name {
+	case "echo":
+		f.text(m.ID, f.label+":"+args.Text)
+	case "wait":
+		f.mu.Lock()
+		f.open[string(m.ID)] = args.Text
+		f.mu.Unlock()
+	case "release":
+		f.mu.Lock()
+		open := f.open
+		f.open = map[string]string{}
+		f.mu.Unlock()
+		for id, text := range open {
+			f.text(json.RawMessage(id), f.label+":"+text)
+		}
+		f.text(m.ID, fmt.Sprint(len(open)))
+	case "waiting":
+		f.mu.Lock()
+		n := len(f.open)
+		f.mu.Unlock()
+		f.text(m.ID, fmt.Sprint(n))
+	case "told":
+		f.mu.Lock()
+		s := strings.Join(f.told, ",")
+		f.mu.Unlock()
+		f.text(m.ID, s)
+	case "hello":
+		f.text(m.ID, f.versions+" "+f.caps)
+	case "big":
+		f.text(m.ID, strings.Repeat("x", args.N))
+	case "noise":
+		f.send("Starting server…\n{not json}\n[1,2]\n\n")
+		f.text(m.ID, "quiet now")
+	case "progress":
+		for i := range args.N {
+			f.send(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":%d,"progressToken":%s}}`, i, m.Params.Meta.Token)
+		}
+		f.text(m.ID, f.label+":"+args.Text)
+	case "change":
+		f.send(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+		f.text(m.ID, "changed")
+	case "ask":
+		go f.ask(m.ID, args.Text)
+	case "pid":
+		f.text(m.ID, fmt.Sprint(os.Getpid()))
+	case "crash":
+		fmt.Fprintln(os.Stderr, "about to crash with Bearer abcdefgh12345678")
+		os.Exit(7)
+	}
+}
+
+// ask sends a request of its own and answers the call with what comes back.
+func (f *fixture) ask(id json.RawMessage, method string) {
+	f.mu.Lock()
+	f.asked++
+	own := fmt.Sprintf(`"ask-%d"`, f.asked)
+	c := make(chan json.RawMessage, 1)
+	f.answers[own] = c
+	f.mu.Unlock()
+	f.send(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":{"message":"?"}}`, own, method)
+	f.text(id, string(<-c))
+}
+
+// fake is a [Child] in this process.
+type fake struct {
+	fixture *fixture
+	in      *io.PipeWriter
+	out     *io.PipeReader
+	outW    *io.PipeWriter
+	tail    Tail
+	done    chan struct{}
+	once    sync.Once
+}
+
+func newFake(label string) *fake {
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	f := &fake{fixture: newFixture(outW, label), in: inW, out: outR, outW: outW, done: make(chan struct{})}
+	go func() {
+		f.fixture.serve(inR)
+		inR.Close()
+		outW.Close()
+		close(f.done)
+	}()
+	return f
+}
+
+func (f *fake) Write(p []byte) (int, error) { return f.in.Write(p) }
+func (f *fake) Stdout() io.ReadCloser       { return f.out }
+func (f *fake) Noise(line []byte)           { f.tail.Noise(line) }
+func (f *fake) Tail() string                { return f.tail.String() }
+func (f *fake) Stop() error {
+	f.once.Do(func() {
+		f.outW.Close()
+		f.in.Close()
+		f.out.Close()
+	})
+	<-f.done
+	return errors.New("stopped")
+}
+
+// starts counts the fakes that it starts and labels them 1, 2, …
+type starts struct {
+	n    atomic.Int32
+	mu   sync.Mutex
+	last *fake
+}
+
+func (s *starts) start(context.Context) (Child, error) {
+	f := newFake(fmt.Sprint(s.n.Add(1)))
+	s.mu.Lock()
+	s.last = f
+	s.mu.Unlock()
+	return f, nil
+}
+
+func (s *starts) newest() *fake {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+// self starts this test binary as a server.
+func self(mode string, env ...string) Command {
+	return Command{Args: []string{os.Args[0]}, Env: append([]string{childMode + "=" + mode}, env...)}
+}
+
+// client is a bare MCP client.
+type client struct {
+	t       *testing.T
+	url     string
+	http    *http.Client
+	session string
+	accept  string
+}
+
+// serving puts the bridge behind a real HTTP server.
+func serving(t *testing.T, cfg Config) (*Bridge, func() *client) {
+	t.Helper()
+	b := New(cfg)
+	srv := httptest.NewServer(b)
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		b.Close()
+		srv.Close()
+	})
+	return b, func() *client {
+		t.Helper()
+		c := &client{t: t, url: srv.URL, http: srv.Client(), accept: "application/json, text/event-stream"}
+		c.initialize("2025-06-18")
+		return c
+	}
+}
+
+func (c *client) initialize(version string) string {
+	c.t.Helper()
+	resp, body := c.post(c.t.Context(), `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+version+`","capabilities":{"elicitation":{}},"clientInfo":{"name":"t","version":"1"}}}`)
+	if c.session = resp.Header.Get(sessionHeader); c.session == "" {
+		c.t.Fatalf("initialize: %d %s", resp.StatusCode, body)
+	}
+	return body
+}
+
+func (c *client) request(ctx context.Context, method, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", c.accept)
+	if c.session != "" {
+		req.Header.Set(sessionHeader, c.session)
+	}
+	return c.http.Do(req)
+}
+
+func (c *client) post(ctx context.Context, body string) (*http.Response, string) {
+	c.t.Helper()
+	resp, err := c.request(ctx, http.MethodPost, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp, string(data)
+}
+
+// tool calls a tool and returns the raw answer.
+func (c *client) tool(id, name, args string) string {
+	c.t.Helper()
+	_, body := c.post(c.t.Context(), toolCall(id, name, args))
+	return body
+}
+
+func toolCall(id, name, args string) string {
+	if args == "" {
+		args = "{}"
+	}
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, id, name, args)
+}
+
+// listen opens the GET stream and returns its data lines.
+func (c *client) listen(ctx context.Context) <-chan string {
+	c.t.Helper()
+	resp, err := c.request(ctx, http.MethodGet, "")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		c.t.Fatalf("GET: %s", resp.Status)
+	}
+	out := make(chan string, 64)
+	go func() {
+		defer close(out)
+		defer resp.Body.Close()
+		r := bufio.NewReader(resp.Body)
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: "); ok {
+				out <- data
+			}
+		}
+	}()
+	return out
+}
+
+func receive(t *testing.T, c <-chan string) string {
+	t.Helper()
+	select {
+	case s := <-c:
+		return s
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+		return ""
+	}
+}
+
+// eventually polls until the condition holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func textOf(t *testing.T, body string) string {
+	t.Helper()
+	var m struct {
+		Result struct {
+			Content []struct{ Text string }
+		}
+	}
+	if err := json.NewDecoder(bytes.NewReader([]byte(body))).Decode(&m); err != nil || len(m.Result.Content) != 1 {
+		t.Fatalf("no text in %.300s (%v)", body, err)
+	}
+	return m.Result.Content[0].Text
+}

@@ -1,0 +1,286 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error codes of JSON-RPC 2.0 §5.1.
+const (
+	codeParse    = -32700
+	codeInvalid  = -32600
+	codeNoMethod = -32601
+	codeServer   = -32000
+)
+
+// errCancelled ends a call that its client has cancelled: it gets no answer.
+var errCancelled = errors.New("cancelled by the client")
+
+const sessionHeader = "Mcp-Session-Id"
+
+// failure is a JSON-RPC error response.
+func failure(id []byte, code int, text string) []byte {
+	if id == nil {
+		id = []byte("null")
+	}
+	quoted, _ := json.Marshal(text) // a string always marshals
+	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s}}`, id, code, quoted)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone; nobody is left to tell
+}
+
+// sessionOf finds the request's session, or answers: 400 without one, 404 for
+// one that has ended, upon which clients initialize again.
+func (b *Bridge) sessionOf(w http.ResponseWriter, r *http.Request) *session {
+	id := r.Header.Get(sessionHeader)
+	if id == "" {
+		writeJSON(w, http.StatusBadRequest, failure(nil, codeInvalid, "the Mcp-Session-Id header is missing: send initialize first"))
+		return nil
+	}
+	b.mu.RLock()
+	s := b.sessions[id]
+	b.mu.RUnlock()
+	if s == nil {
+		writeJSON(w, http.StatusNotFound, failure(nil, codeServer, "the session has ended: send initialize again"))
+	}
+	return s
+}
+
+func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
+		writeJSON(w, http.StatusUnsupportedMediaType, failure(nil, codeInvalid, "the body must be application/json"))
+		return
+	}
+	body, err := readBody(w, r, b.cfg.MaxBody)
+	if err != nil {
+		status := http.StatusBadRequest
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		writeJSON(w, status, failure(nil, codeInvalid, "read the body: "+err.Error()))
+		return
+	}
+	m, err := parse(body)
+	switch {
+	case !json.Valid(body):
+		writeJSON(w, http.StatusBadRequest, failure(nil, codeParse, "the body is not JSON"))
+		return
+	case err != nil:
+		writeJSON(w, http.StatusBadRequest, failure(nil, codeInvalid, err.Error()))
+		return
+	case m.request() && !m.validID():
+		writeJSON(w, http.StatusBadRequest, failure(nil, codeInvalid, "the id must be a string or a number"))
+		return
+	}
+	oneLine(m.raw)
+	if m.request() && m.method == "initialize" {
+		b.initialize(w, r, m)
+		return
+	}
+	s := b.sessionOf(w, r)
+	if s == nil {
+		return
+	}
+	defer s.begin()()
+	switch {
+	case m.request():
+		b.call(w, r, s, m)
+	case m.response():
+		b.answer(r.Context(), s, m)
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		b.notify(r.Context(), s, m)
+		w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+// readBody reads a body of at most limit bytes, in one piece of the right size
+// where the client says how long it is.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	if r.ContentLength > 0 {
+		body := make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+}
+
+// initialize opens a session and answers with what the server said when it was
+// initialized.
+func (b *Bridge) initialize(w http.ResponseWriter, r *http.Request, m message) {
+	id := m.bytes(m.id)
+	params, version, err := b.clientParams(m)
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, failure(id, codeInvalid, err.Error()))
+		return
+	}
+	s, err := b.open(params)
+	if err != nil {
+		w.Header().Set("Retry-After", "30")
+		writeJSON(w, http.StatusServiceUnavailable, failure(id, codeServer, err.Error()))
+		return
+	}
+	defer s.begin()()
+	p, err := s.backend.acquire(r.Context())
+	if err != nil {
+		b.drop(s)
+		writeJSON(w, http.StatusOK, failure(id, codeServer, err.Error()))
+		return
+	}
+	w.Header().Set(sessionHeader, s.id)
+	writeJSON(w, http.StatusOK, fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, inVersion(p.result, version)))
+}
+
+// notify passes a notification on, where it concerns the server.
+func (b *Bridge) notify(ctx context.Context, s *session, m message) {
+	switch m.method {
+	case "notifications/initialized":
+		// The bridge has said it when it started the server.
+		return
+	case "notifications/cancelled":
+		s.cancel(ctx, m)
+		return
+	case "notifications/roots/list_changed":
+		if s.backend.owner == nil {
+			return // a shared server was told that there are no roots
+		}
+	}
+	if p, err := s.backend.acquire(ctx); err == nil {
+		_ = p.send(ctx, frame{raw: m.raw}) // to a server that ended, news is no news
+	}
+}
+
+// cancel maps notifications/cancelled to the id that the server knows.
+func (s *session) cancel(ctx context.Context, m message) {
+	at, err := lookup(m.raw, m.params, "requestId")
+	if err != nil || !at.present() {
+		return
+	}
+	id := string(m.bytes(at))
+	for _, p := range s.backend.processes() {
+		c := p.find(func(c *call) bool { return c.session == s && string(c.id) == id })
+		if c == nil || p.remove(c.number) == nil {
+			continue
+		}
+		f := frame{raw: m.raw}
+		f.replace(at, strconv.AppendUint(nil, c.number, 10))
+		_ = p.send(ctx, f)
+		c.done <- answer{err: errCancelled}
+	}
+}
+
+// answer passes a client's response to the process that asked.
+func (b *Bridge) answer(ctx context.Context, s *session, m message) {
+	if s.backend.owner == nil {
+		return
+	}
+	for _, p := range s.backend.processes() {
+		if p.answered(string(m.bytes(m.id))) {
+			_ = p.send(ctx, frame{raw: m.raw})
+		}
+	}
+}
+
+// call sends a request to the server and stays until it is answered.
+func (b *Bridge) call(w http.ResponseWriter, r *http.Request, s *session, m message) {
+	token, err := lookup(m.raw, m.params, "_meta", "progressToken")
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, failure(m.bytes(m.id), codeInvalid, err.Error()))
+		return
+	}
+	c := &call{session: s, id: m.bytes(m.id), done: make(chan answer, 1)}
+	streams := acceptsStream(r)
+	if token.present() {
+		c.token = m.bytes(token)
+	}
+	if streams && (token.present() || s.backend.owner != nil) {
+		c.side = newMailbox()
+	}
+	if err := s.submit(r.Context(), c, m, token); err != nil {
+		writeJSON(w, http.StatusOK, failure(c.id, codeServer, err.Error()))
+		return
+	}
+	out := &reply{w: w, c: c}
+	if m.method == "tools/call" {
+		out.inspect = b.cfg.Result
+	}
+	b.await(r.Context(), s, c, out, streams)
+}
+
+// submit registers the call with the process that takes calls now, and sends it.
+func (s *session) submit(ctx context.Context, c *call, m message, token span) error {
+	for {
+		p, err := s.backend.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		if p.add(c) == nil {
+			break
+		}
+	}
+	number := strconv.AppendUint(nil, c.number, 10)
+	f := frame{raw: m.raw}
+	f.replace(m.id, number)
+	if token.present() {
+		f.replace(token, number)
+	}
+	if err := c.process.send(ctx, f); err != nil && ctx.Err() != nil {
+		c.process.remove(c.number)
+		return err
+	}
+	return nil
+}
+
+// await writes what comes for a call until its answer.
+func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, streams bool) {
+	var wake chan struct{}
+	if c.side != nil {
+		wake = c.side.wake
+	}
+	timer := time.NewTimer(b.cfg.StreamAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case a := <-c.done:
+			out.finish(a)
+			return
+		case <-wake:
+			out.events(c.side.take())
+		case <-timer.C:
+			if streams {
+				out.comment()
+				timer.Reset(b.cfg.KeepAlive)
+			}
+		case <-ctx.Done():
+			c.process.abandon(c)
+			return
+		case <-s.gone:
+			c.process.abandon(c)
+			out.finish(answer{err: errors.New("the session was ended")})
+			return
+		}
+	}
+}
+
+// acceptsStream reports whether an answer may be an event stream.
+func acceptsStream(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return strings.Contains(accept, "text/event-stream") || strings.Contains(accept, "*/*")
+}

@@ -1,0 +1,319 @@
+package bridge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// process is one running server: who waits for which of its answers, the
+// writer to its standard input and the reader of its standard output.
+type process struct {
+	child   Child
+	started time.Time
+	// event takes what the server sends of its own accord; ended is told that
+	// the server is gone before anybody else.
+	event func(p *process, m message)
+	ended func(p *process)
+	max   int
+	// in feeds the writer, which joins what has piled up into one write.
+	in chan frame
+	// gone is closed when the server is no more; then lost says why.
+	gone chan struct{}
+	lost *lostError
+	// result is what the server answered to initialize, raw.
+	result []byte
+
+	mu      sync.Mutex
+	nextID  uint64
+	pending map[uint64]*call
+	// asked are the server's own requests that a client has yet to answer.
+	asked map[string]bool
+	// idle is closed when the process is retired and owes no answer.
+	idle    chan struct{}
+	retired bool
+	// over is set once ended was told; the backend guards it.
+	over bool
+}
+
+// call is one request on its way to the server and back.
+type call struct {
+	session *session
+	// id and token are the client's own, raw; token is nil if there is none.
+	id, token []byte
+	number    uint64
+	process   *process
+	// done gets the answer, once.
+	done chan answer
+	// side holds what must reach the client before the answer; nil when nothing
+	// can or when the client takes no event stream.
+	side *mailbox
+}
+
+// answer is the server's response or the reason why there is none.
+type answer struct {
+	msg message
+	err error
+}
+
+// errRetired says that a process takes no more calls: another one will.
+var errRetired = errors.New("the process takes no more calls")
+
+// lostError says that the server ended, and what it last said.
+type lostError struct {
+	how  string
+	tail string
+}
+
+func (e *lostError) Error() string {
+	s := "the MCP server ended (" + e.how + ")"
+	if e.tail != "" {
+		s += "; the last that it printed: " + e.tail
+	}
+	return s
+}
+
+func newProcess(child Child, k *backend) *process {
+	return &process{
+		child: child, started: time.Now(), event: k.event, ended: k.ended, max: k.b.cfg.MaxMessage,
+		in: make(chan frame, 64), gone: make(chan struct{}),
+		pending: map[uint64]*call{}, asked: map[string]bool{}, idle: make(chan struct{}),
+	}
+}
+
+// add registers a call and gives it the id that the server will see.
+func (p *process) add(c *call) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retired {
+		return errRetired
+	}
+	p.nextID++
+	c.number, c.process = p.nextID, p
+	p.pending[c.number] = c
+	return nil
+}
+
+// remove forgets a call; it returns nil if nobody was waiting any more.
+func (p *process) remove(id uint64) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.pending[id]
+	if c == nil {
+		return nil
+	}
+	delete(p.pending, id)
+	p.settle()
+	return c
+}
+
+// settle closes idle when the last answer that a retired process owes is out.
+// p.mu is held.
+func (p *process) settle() {
+	if p.retired && len(p.pending) == 0 && !closed(p.idle) {
+		close(p.idle)
+	}
+}
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// waiting is the call with this number, nil if it has been answered.
+func (p *process) waiting(number uint64) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pending[number]
+}
+
+// find returns the newest waiting call for which match holds.
+func (p *process) find(match func(*call) bool) *call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var newest *call
+	for _, c := range p.pending {
+		if match(c) && (newest == nil || c.number > newest.number) {
+			newest = c
+		}
+	}
+	return newest
+}
+
+// send queues a frame for the server.
+func (p *process) send(ctx context.Context, f frame) error {
+	select {
+	case p.in <- f:
+		return nil
+	case <-p.gone:
+		return errRetired
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// tell queues a notification or an answer of the bridge's own. It never
+// blocks the reader: a server that reads none of its input loses it.
+func (p *process) tell(msg []byte) {
+	select {
+	case p.in <- frame{raw: msg}:
+	default:
+	}
+}
+
+// abandon gives up a call that nobody waits for any more, and tells the server.
+func (p *process) abandon(c *call) {
+	if p.remove(c.number) == nil {
+		return
+	}
+	msg := []byte(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":`)
+	msg = strconv.AppendUint(msg, c.number, 10)
+	p.tell(append(msg, `,"reason":"the client is gone"}}`...))
+}
+
+// retire lets the calls in flight finish, for at most drain, and ends the
+// server.
+func (p *process) retire(drain time.Duration) {
+	p.mu.Lock()
+	p.retired = true
+	p.settle()
+	p.mu.Unlock()
+	timer := time.NewTimer(drain)
+	defer timer.Stop()
+	select {
+	case <-p.idle:
+	case <-p.gone:
+	case <-timer.C:
+	}
+	_ = p.child.Stop()
+	<-p.gone
+}
+
+// write is the only writer to the server's standard input.
+func (p *process) write() {
+	w := bufio.NewWriterSize(p.child, 32<<10)
+	for {
+		select {
+		case <-p.gone:
+			return
+		case f := <-p.in:
+			if !p.writeAll(w, f) {
+				return
+			}
+		}
+	}
+}
+
+// writeAll writes f and whatever else is waiting. Errors need no handling: a
+// server that has closed its input is one whose output ends soon, or one that
+// is stopped here.
+func (p *process) writeAll(w *bufio.Writer, f frame) bool {
+	for {
+		err := f.writeTo(w)
+		if err == nil {
+			err = w.WriteByte('\n')
+		}
+		if err != nil {
+			_ = p.child.Stop()
+			return false
+		}
+		select {
+		case f = <-p.in:
+			continue
+		default:
+		}
+		if w.Flush() != nil {
+			_ = p.child.Stop()
+			return false
+		}
+		return true
+	}
+}
+
+// read is the only reader of the server's standard output. It returns when the
+// server has ended and everybody who waited for it knows.
+func (p *process) read() {
+	stdout := p.child.Stdout()
+	defer stdout.Close()
+	r := bufio.NewReaderSize(stdout, 64<<10)
+	var err error
+	for {
+		var line []byte
+		if line, err = readLine(r, p.max); len(line) > 0 {
+			p.handle(line)
+		}
+		if err != nil {
+			break
+		}
+	}
+	p.fail(err)
+}
+
+var errTooLong = errors.New("it sent a message over the limit")
+
+// readLine returns the next line in a slice of its own.
+func readLine(r *bufio.Reader, limit int) ([]byte, error) {
+	part, err := r.ReadSlice('\n')
+	line := bytes.Clone(part)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		if len(line) > limit {
+			return nil, fmt.Errorf("%w of %d MiB", errTooLong, limit>>20)
+		}
+		part, err = r.ReadSlice('\n')
+		line = append(line, part...)
+	}
+	return bytes.TrimSpace(line), err
+}
+
+func (p *process) handle(line []byte) {
+	m, err := parse(line)
+	if err != nil {
+		p.child.Noise(line)
+		return
+	}
+	oneLine(m.raw)
+	if !m.response() {
+		p.event(p, m)
+		return
+	}
+	id, ok := m.number()
+	if !ok {
+		return
+	}
+	if c := p.remove(id); c != nil {
+		c.done <- answer{msg: m}
+	}
+}
+
+// fail tells everybody who waits that the server is no more.
+func (p *process) fail(cause error) {
+	how := p.child.Stop()
+	lost := &lostError{how: "exit status 0", tail: p.child.Tail()}
+	switch {
+	case errors.Is(cause, errTooLong):
+		lost.how = cause.Error()
+	case how != nil:
+		lost.how = how.Error()
+	}
+	p.lost = lost
+	p.ended(p)
+	p.mu.Lock()
+	p.retired = true
+	calls := p.pending
+	p.pending = map[uint64]*call{}
+	p.settle()
+	p.mu.Unlock()
+	close(p.gone)
+	for _, c := range calls {
+		c.done <- answer{err: lost}
+	}
+}

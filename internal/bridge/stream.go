@@ -1,0 +1,128 @@
+package bridge
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// reply writes the answer to one call: plain JSON, or an event stream once
+// something had to be said before it.
+type reply struct {
+	w         http.ResponseWriter
+	c         *call
+	inspect   func(raw []byte)
+	streaming bool
+}
+
+func startStream(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	w.WriteHeader(http.StatusOK)
+}
+
+func writeEvent(w io.Writer, f *frame) {
+	_, _ = io.WriteString(w, "event: message\ndata: ")
+	_ = f.writeTo(w)
+	_, _ = io.WriteString(w, "\n\n")
+}
+
+func writeComment(w io.Writer) { _, _ = io.WriteString(w, ": keep-alive\n\n") }
+
+// flush errors mean that the client is gone, which its context tells as well.
+func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
+
+func (o *reply) stream() {
+	if !o.streaming {
+		o.streaming = true
+		startStream(o.w)
+	}
+}
+
+func (o *reply) events(msgs [][]byte) {
+	if len(msgs) == 0 {
+		return
+	}
+	o.stream()
+	for _, m := range msgs {
+		writeEvent(o.w, &frame{raw: m})
+	}
+	flush(o.w)
+}
+
+func (o *reply) comment() {
+	o.stream()
+	writeComment(o.w)
+	flush(o.w)
+}
+
+// finish writes the answer, after what came before it.
+func (o *reply) finish(a answer) {
+	if o.c.side != nil {
+		o.events(o.c.side.take())
+	}
+	if errors.Is(a.err, errCancelled) {
+		if !o.streaming {
+			o.w.WriteHeader(http.StatusAccepted)
+		}
+		return
+	}
+	var f frame
+	if a.err != nil {
+		f.raw = failure(o.c.id, codeServer, explain(a.err))
+	} else {
+		if o.inspect != nil {
+			o.inspect(a.msg.raw)
+		}
+		f.raw = a.msg.raw
+		f.replace(a.msg.id, o.c.id)
+	}
+	if o.streaming {
+		writeEvent(o.w, &f)
+		return
+	}
+	o.w.Header().Set("Content-Type", "application/json")
+	o.w.Header().Set("Content-Length", strconv.Itoa(f.size()))
+	_ = f.writeTo(o.w)
+}
+
+// explain adds what the person can do next.
+func explain(err error) string {
+	var lost *lostError
+	if errors.As(err, &lost) {
+		return err.Error() + ". Whether this call took effect is not known: check before you repeat it. The next call starts the server again."
+	}
+	return err.Error()
+}
+
+// listen is the GET stream of a session.
+func (b *Bridge) listen(w http.ResponseWriter, r *http.Request, s *session) {
+	defer s.begin()()
+	mine := s.attach()
+	defer s.detach(mine)
+	startStream(w)
+	flush(w)
+	tick := time.NewTicker(b.cfg.KeepAlive)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.box.wake:
+			for _, m := range s.box.take() {
+				writeEvent(w, &frame{raw: m})
+			}
+		case <-tick.C:
+			writeComment(w)
+		case <-mine:
+			return
+		case <-s.gone:
+			return
+		case <-r.Context().Done():
+			return
+		}
+		flush(w)
+	}
+}

@@ -1,0 +1,140 @@
+// Package config reads the settings, once, at the start.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/token"
+)
+
+// Config is every setting of a server on one machine. Each is an environment
+// variable, which a file .env in the working directory may set.
+type Config struct {
+	// Addr is LANYARD_ADDR, where to listen: 127.0.0.1:8080.
+	Addr string
+	// DemoAddr is LANYARD_DEMO_ADDR, where the demo provider listens: the port
+	// after Addr's, or any free one if that is taken. "off" leaves it out.
+	DemoAddr string
+	// DataDir is LANYARD_DATA, where everything is kept: ./.lanyard.
+	DataDir string
+	// BaseURL is LANYARD_BASE_URL, the public URL: http://Addr.
+	BaseURL string
+	// APIKey is LANYARD_API_KEY; empty: the one in DataDir/api-key.
+	APIKey token.Secret
+	// Presets is LANYARD_PRESETS, overlay directories separated by ":".
+	Presets []string
+	// ReturnURLs is LANYARD_RETURN_URLS, where people may be sent back to,
+	// separated by spaces. An entry that ends in a slash is a prefix.
+	ReturnURLs []string
+	// Confirm is LANYARD_CONFIRM (on, off): connections that began from a link
+	// or the API wait for the tenant's confirmation. Off.
+	Confirm bool
+	// ServerEnv is LANYARD_SERVER_ENV: names of variables, separated by
+	// commas, that MCP servers get from our own environment, such as
+	// HTTPS_PROXY and NODE_EXTRA_CA_CERTS.
+	ServerEnv map[string]string
+	// ServerRead is LANYARD_SERVER_READ: files and directories, separated by
+	// ":", that MCP servers may read beside their own.
+	ServerRead []string
+	// IdleStop is LANYARD_IDLE_STOP: how long a server runs without a call.
+	IdleStop time.Duration
+
+	getenv func(string) string
+}
+
+// ErrInvalid: a setting cannot be used; the text names it.
+var ErrInvalid = errors.New("setting not usable")
+
+// Load reads the settings from the environment.
+func Load(getenv func(string) string) (Config, error) {
+	or := func(name, otherwise string) string {
+		if v := strings.TrimSpace(getenv(name)); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	c := Config{
+		Addr: or("LANYARD_ADDR", "127.0.0.1:8080"), DataDir: or("LANYARD_DATA", ".lanyard"),
+		APIKey: token.Secret(or("LANYARD_API_KEY", "")), Presets: split(getenv("LANYARD_PRESETS"), ":"),
+		ReturnURLs: strings.Fields(getenv("LANYARD_RETURN_URLS")), ServerRead: split(getenv("LANYARD_SERVER_READ"), ":"),
+		ServerEnv: map[string]string{}, getenv: getenv,
+	}
+	host, port, err := net.SplitHostPort(c.Addr)
+	if err != nil {
+		return c, fmt.Errorf("%w: LANYARD_ADDR must be HOST:PORT, such as 127.0.0.1:8080", ErrInvalid)
+	}
+	if host == "" {
+		return c, fmt.Errorf("%w: LANYARD_ADDR must name the address to listen on: 127.0.0.1:%s is this machine alone", ErrInvalid, port)
+	}
+	c.BaseURL = strings.TrimSuffix(or("LANYARD_BASE_URL", "http://"+c.Addr), "/")
+	if err := checkBaseURL(c.BaseURL); err != nil {
+		return c, err
+	}
+	c.DemoAddr = or("LANYARD_DEMO_ADDR", "")
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		return c, fmt.Errorf("%w: LANYARD_DATA: %w", ErrInvalid, err)
+	}
+	switch v := or("LANYARD_CONFIRM", "off"); v {
+	case "on", "off":
+		c.Confirm = v == "on"
+	default:
+		return c, fmt.Errorf("%w: LANYARD_CONFIRM must be on or off", ErrInvalid)
+	}
+	for _, raw := range c.ReturnURLs {
+		if u, err := url.Parse(raw); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return c, fmt.Errorf("%w: LANYARD_RETURN_URLS holds %q, which is not an http(s) URL", ErrInvalid, raw)
+		}
+	}
+	for _, name := range split(getenv("LANYARD_SERVER_ENV"), ",") {
+		if v := getenv(name); v != "" {
+			c.ServerEnv[name] = v
+		}
+	}
+	if c.IdleStop, err = time.ParseDuration(or("LANYARD_IDLE_STOP", "10m")); err != nil || c.IdleStop < time.Second {
+		return c, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
+	}
+	return c, nil
+}
+
+func checkBaseURL(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "":
+		return fmt.Errorf("%w: LANYARD_BASE_URL must be a scheme and a host, such as https://connect.example.com", ErrInvalid)
+	case u.Scheme == "http" && !Loopback(u.Hostname()):
+		return fmt.Errorf("%w: LANYARD_BASE_URL must be https, except on loopback", ErrInvalid)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%w: LANYARD_BASE_URL must be https", ErrInvalid)
+	}
+	return nil
+}
+
+// Loopback reports whether a host name is this machine alone.
+func Loopback(host string) bool {
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Personal reports whether both the listener and the base URL are loopback, so
+// that whoever opens the page sits at this machine.
+func (c Config) Personal() bool {
+	host, _, _ := net.SplitHostPort(c.Addr)
+	u, err := url.Parse(c.BaseURL)
+	return err == nil && Loopback(host) && Loopback(u.Hostname())
+}
+
+func split(s, sep string) []string {
+	var out []string
+	for _, part := range strings.Split(s, sep) {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}

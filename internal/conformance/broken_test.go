@@ -1,0 +1,303 @@
+package conformance_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/conformance"
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/fake"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// A broken adapter, and the sentence of the contract that has to say so.
+type broken struct {
+	sentence string
+	run      func(*testing.T)
+}
+
+func flows(adapter func(*fake.Store) flow.Store) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.Flows(t, func(*testing.T) flow.Store { return adapter(fake.New()) })
+	}
+}
+
+func connections(adapter func(*fake.Store) connection.Store) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.Connections(t, func(*testing.T) connection.Store { return adapter(fake.New()) })
+	}
+}
+
+func tasks(adapter func(*fake.Store) host.Store) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.Tasks(t, func(*testing.T) host.Store { return adapter(fake.New()) })
+	}
+}
+
+func grants(adapter func(vault.GrantStore) vault.GrantStore) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.Grants(t, func(*testing.T) vault.GrantStore { return adapter(fake.New().Grants()) })
+	}
+}
+
+// mutants are mistakes that are easily made in an adapter.
+var mutants = map[string]broken{
+	"take reads, then deletes": {"TakeStateRaced",
+		flows(func(s *fake.Store) flow.Store { return &readsThenDeletes{Store: s, states: map[string]flow.State{}} })},
+	"take deletes what it refuses": {"TakeStateRefusalLeavesIt",
+		flows(func(s *fake.Store) flow.Store { return burnsState{s} })},
+	"claim overwrites": {"ClaimLinkRaced",
+		flows(func(s *fake.Store) flow.Store { return claimsAnew{s} })},
+	"update writes what it read before": {"UpdateRaced",
+		connections(func(s *fake.Store) connection.Store { return updatesOutside{s} })},
+	"update wraps the error": {"UpdateErrorLeavesTheRow",
+		connections(func(s *fake.Store) connection.Store { return wrapsError{s} })},
+	"delete ignores check": {"DeleteUnlessCheckRefuses",
+		connections(func(s *fake.Store) connection.Store { return deletesUnasked{s} })},
+	"list counts rows": {"ListIsStableUnderInserts",
+		connections(func(s *fake.Store) connection.Store { return listsByNumber{s} })},
+	"list ignores the filter": {"ListFilters",
+		connections(func(s *fake.Store) connection.Store { return listsUnfiltered{s} })},
+	"due has no limit": {"DueIsLimitedAndEarliestFirst",
+		connections(func(s *fake.Store) connection.Store { return dueUnlimited{s} })},
+	"begin forgets the generation": {"GenerationsOutliveTasks",
+		tasks(func(s *fake.Store) host.Store { return beginsAtOne{s} })},
+	"begin looks, then begins": {"BeginTaskRaced",
+		tasks(func(s *fake.Store) host.Store { return endsTheOther{s} })},
+	"put overwrites a grant": {"PutTwice",
+		grants(func(s vault.GrantStore) vault.GrantStore { return overwrites{s} })},
+	"prune keeps nothing": {"PruneKeeps",
+		grants(func(s vault.GrantStore) vault.GrantStore { return prunesAll{s} })},
+	"keys for all tenants": {"UnwrapIsBoundToTheTenant", func(t *testing.T) {
+		conformance.Keys(t, func(*testing.T) vault.Keys { return oneTenant{fake.NewKeys()} })
+	}},
+	"audit drops lines": {"AppendRaced", func(t *testing.T) {
+		conformance.Audit(t, func(*testing.T) conformance.AuditLog { return drops{fake.New().Audit()} })
+	}},
+	"none": {"", connections(func(s *fake.Store) connection.Store { return s })},
+}
+
+const mutantVariable = "LANYARD_CONFORMANCE_MUTANT"
+
+// TestMutant runs a suite on a broken adapter; TestSuitesCatchMutants starts it.
+func TestMutant(t *testing.T) {
+	name := os.Getenv(mutantVariable)
+	if name == "" {
+		t.Skip("runs in a process of its own")
+	}
+	mutants[name].run(t)
+}
+
+// TestSuitesCatchMutants proves that the suites can fail, and where.
+func TestSuitesCatchMutants(t *testing.T) {
+	if os.Getenv(mutantVariable) != "" {
+		t.Skip("this is that process")
+	}
+	for name, mutant := range mutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutant$")
+			child.Env = append(os.Environ(), mutantVariable+"="+name)
+			out, err := child.CombinedOutput()
+			if mutant.sentence == "" {
+				if err != nil {
+					t.Errorf("the suite fails by itself: %v\n%s", err, out)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(string(out), "--- FAIL: TestMutant/"+mutant.sentence) {
+				t.Errorf("%s did not fail (%v):\n%s", mutant.sentence, err, out)
+			}
+		})
+	}
+}
+
+// meanwhile gives the others time to come between a read and a write, which is
+// where the mutants are wrong.
+func meanwhile() { time.Sleep(5 * time.Millisecond) }
+
+type readsThenDeletes struct {
+	*fake.Store
+	mu     sync.Mutex
+	states map[string]flow.State
+}
+
+func (s *readsThenDeletes) PutState(_ context.Context, v flow.State) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.states[v.Hash] = v
+	return nil
+}
+
+func (s *readsThenDeletes) TakeState(_ context.Context, hash, _ string, _ time.Time) (flow.State, error) {
+	s.mu.Lock()
+	v, ok := s.states[hash]
+	s.mu.Unlock()
+	if !ok {
+		return flow.State{}, flow.ErrStateUsed
+	}
+	meanwhile()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.states, hash)
+	return v, nil
+}
+
+type burnsState struct{ *fake.Store }
+
+func (s burnsState) TakeState(ctx context.Context, hash, browser string, now time.Time) (flow.State, error) {
+	v, err := s.Store.TakeState(ctx, hash, "mine", now)
+	if err == nil && browser != "mine" {
+		return flow.State{}, flow.ErrStateBrowser
+	}
+	return v, err
+}
+
+type claimsAnew struct{ *fake.Store }
+
+func (s claimsAnew) ClaimLink(ctx context.Context, tenant, id, browser string, _ time.Time) (flow.Link, error) {
+	l, err := s.GetLink(ctx, tenant, id)
+	if err != nil || l.Browser != "" {
+		return l, err
+	}
+	meanwhile()
+	_ = s.DeleteLink(ctx, tenant, id)
+	l.Browser = browser
+	_ = s.PutLink(ctx, l)
+	return l, nil
+}
+
+type updatesOutside struct{ *fake.Store }
+
+func (s updatesOutside) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
+	c, err := s.Get(ctx, k)
+	if err != nil {
+		return c, err
+	}
+	if err := change(&c); err != nil {
+		return connection.Connection{}, err
+	}
+	meanwhile()
+	return s.Store.Update(ctx, k, func(stored *connection.Connection) error {
+		*stored = c
+		return nil
+	})
+}
+
+type wrapsError struct{ *fake.Store }
+
+type wrapped struct{ error }
+
+func (s wrapsError) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
+	c, err := s.Store.Update(ctx, k, change)
+	if err != nil {
+		return c, wrapped{err}
+	}
+	return c, nil
+}
+
+type deletesUnasked struct{ *fake.Store }
+
+func (s deletesUnasked) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {
+	c, err := s.Get(ctx, k)
+	if err != nil {
+		return err
+	}
+	_ = s.Store.Delete(ctx, k, func(connection.Connection) error { return nil })
+	return check(c)
+}
+
+// listsByNumber: the cursor says how many rows were listed.
+type listsByNumber struct{ *fake.Store }
+
+func (s listsByNumber) List(ctx context.Context, tenant string, f connection.Filter, p connection.Page) ([]connection.Connection, string, error) {
+	all, _, err := s.Store.List(ctx, tenant, f, connection.Page{Limit: 1000})
+	if err != nil {
+		return nil, "", err
+	}
+	from := min(len(p.Cursor), len(all))
+	to := min(from+max(p.Limit, 1), len(all))
+	next := ""
+	if to < len(all) {
+		next = strings.Repeat("x", to)
+	}
+	return all[from:to], next, nil
+}
+
+type listsUnfiltered struct{ *fake.Store }
+
+func (s listsUnfiltered) List(ctx context.Context, tenant string, _ connection.Filter, p connection.Page) ([]connection.Connection, string, error) {
+	return s.Store.List(ctx, tenant, connection.Filter{}, p)
+}
+
+type dueUnlimited struct{ *fake.Store }
+
+func (s dueUnlimited) Due(ctx context.Context, now time.Time, _ int) ([]connection.Key, error) {
+	return s.Store.Due(ctx, now, 1000)
+}
+
+type beginsAtOne struct{ *fake.Store }
+
+func (s beginsAtOne) BeginTask(ctx context.Context, t host.Task) (host.Task, error) {
+	begun, err := s.Store.BeginTask(ctx, t)
+	if err != nil {
+		return begun, err
+	}
+	return s.UpdateTask(ctx, begun.ID, func(t *host.Task) error {
+		t.Generation = 1
+		return nil
+	})
+}
+
+type endsTheOther struct{ *fake.Store }
+
+func (s endsTheOther) BeginTask(ctx context.Context, t host.Task) (host.Task, error) {
+	live, err := s.TaskOf(ctx, t.Connection)
+	if err == nil && live.State != host.TaskFailed {
+		return live, host.ErrRunning
+	}
+	meanwhile()
+	if other, err := s.TaskOf(ctx, t.Connection); err == nil {
+		_ = s.EndTask(ctx, other.ID)
+	}
+	return s.Store.BeginTask(ctx, t)
+}
+
+type overwrites struct{ vault.GrantStore }
+
+func (s overwrites) Put(ctx context.Context, k connection.Key, version string, sealed []byte) error {
+	_ = s.GrantStore.Prune(ctx, k)
+	return s.GrantStore.Put(ctx, k, version, sealed)
+}
+
+type prunesAll struct{ vault.GrantStore }
+
+func (s prunesAll) Prune(ctx context.Context, k connection.Key, _ ...string) error {
+	return s.GrantStore.Prune(ctx, k)
+}
+
+type oneTenant struct{ vault.Keys }
+
+func (k oneTenant) DataKey(ctx context.Context, _ string) (key, wrapped []byte, err error) {
+	return k.Keys.DataKey(ctx, "")
+}
+
+func (k oneTenant) Unwrap(ctx context.Context, _ string, wrapped []byte) ([]byte, error) {
+	return k.Keys.Unwrap(ctx, "", wrapped)
+}
+
+type drops struct{ *fake.Audit }
+
+func (a drops) Append(ctx context.Context, l vault.Line) error {
+	if strings.HasSuffix(l.ID, "7") {
+		return nil // "it will be written later"
+	}
+	return a.Audit.Append(ctx, l)
+}

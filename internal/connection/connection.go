@@ -1,0 +1,177 @@
+// Package connection is the record of one user's account at one provider for
+// one MCP server, and what may happen to it.
+//
+// Every change is a transition: a method that checks whether it may happen and
+// then changes the record in memory. A [Store] applies transitions atomically
+// and knows nothing of what they mean, so that the rules live here once,
+// whatever the database.
+//
+//	            Propose                    Promote
+//	callback ───────────► proposal waiting ───────► current set
+//	                          │ unconfirmed            │ Acquire → Record → Settle (refresh)
+//	                          ▼                        ▼
+//	                       dropped                 BeginDelete → row removed
+//
+// The row decides which stored set is current: it names the version of the
+// sealed grant and carries the sealed access token. A worker that has lost its
+// lease can write to the grant store, but cannot make the row point at what it
+// wrote.
+package connection
+
+import (
+	"time"
+)
+
+// Status is the health of a connection as a person should see it.
+type Status string
+
+// The statuses. A connection that is waiting for its first confirmation is
+// pending; one that is being reconnected stays what it was meanwhile.
+const (
+	Pending         Status = "pending"
+	Connected       Status = "connected"
+	ReconnectNeeded Status = "reconnect_needed"
+	Deleting        Status = "deleting"
+)
+
+// Key names a connection.
+type Key struct {
+	Tenant string `json:"tenant"`
+	ID     string `json:"id"`
+}
+
+// Account is whom the provider says granted access.
+type Account struct {
+	// Subject is the provider's stable identifier; empty when it tells none.
+	Subject string `json:"subject,omitempty"`
+	// Label is for people: an e-mail address or a name. Hostile text.
+	Label string `json:"label,omitempty"`
+}
+
+// Set describes one stored token set. It holds no token unsealed.
+type Set struct {
+	// GrantVersion is the version of the sealed grant in the grant store: the
+	// id of the intent that made it. Empty when there is nothing to renew.
+	GrantVersion string `json:"grant_version,omitempty"`
+	// GrantStore names the store that holds it, so that a deployment can move
+	// from one to another row by row.
+	GrantStore string `json:"grant_store,omitempty"`
+	// AccessVersion is the version that the sealed access part is bound to.
+	AccessVersion string `json:"access_version"`
+	// Access is the sealed access part.
+	Access []byte `json:"access"`
+	// AccessExpiresAt is zero when the provider named no lifetime.
+	AccessExpiresAt time.Time `json:"access_expires_at,omitzero"`
+	// IssuedAt is when the access token was issued.
+	IssuedAt time.Time `json:"issued_at"`
+	// RefreshExpiresAt is zero when the provider named no lifetime.
+	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
+}
+
+// Renewable reports whether there is a grant to renew the access token with.
+func (s Set) Renewable() bool { return s.GrantVersion != "" }
+
+// Granted is what a person granted in one flow, beside the tokens themselves.
+type Granted struct {
+	Account Account `json:"account"`
+	// ScopesAsked and Scopes are what was asked for and what was granted.
+	ScopesAsked []string `json:"scopes_asked,omitempty"`
+	Scopes      []string `json:"scopes,omitempty"`
+	// ClientID and Variant say with which of our registrations the grant was
+	// made: a refresh token works with that one only.
+	ClientID string `json:"client_id,omitempty"`
+	Variant  string `json:"variant,omitempty"`
+	// Parameters are what the person was asked before connecting (shop, host).
+	Parameters map[string]string `json:"parameters,omitempty"`
+}
+
+// Proposal is a grant that is stored but not yet in force.
+type Proposal struct {
+	FlowID string `json:"flow_id"`
+	// ConfirmBy is when it is revoked and dropped unless confirmed.
+	ConfirmBy time.Time `json:"confirm_by"`
+	Set       Set       `json:"set"`
+	Granted   Granted   `json:"granted"`
+}
+
+// Retired is a set that is no longer current and waits to be revoked, where that
+// harms no other set, and removed.
+type Retired struct {
+	Set     Set     `json:"set"`
+	Granted Granted `json:"granted"`
+}
+
+// Failure is the last thing that went wrong with a connection.
+type Failure struct {
+	// Verdict is one of the words of package provider.
+	Verdict string `json:"verdict"`
+	Code    string `json:"code,omitempty"`
+	// Detail is for a person and holds no secret. It may be hostile text.
+	Detail string    `json:"detail,omitempty"`
+	At     time.Time `json:"at"`
+	// Count is how many failures there were in a row.
+	Count int `json:"count"`
+}
+
+// Connection is the record.
+type Connection struct {
+	Key
+	UserID   string `json:"user_id"`
+	Server   string `json:"server"`
+	AuthType string `json:"auth_type"`
+	Provider string `json:"provider,omitempty"`
+	// Label is the person's own name for it; empty: the account's label.
+	Label  string `json:"label,omitempty"`
+	Status Status `json:"status"`
+
+	Granted
+	Set      Set       `json:"set"`
+	Proposal *Proposal `json:"proposal,omitempty"`
+	Retired  []Retired `json:"retired,omitempty"`
+
+	// Fence grows with every lease and every promotion; a worker whose fence
+	// is not the row's own has lost.
+	Fence  int64   `json:"fence"`
+	Lease  *Lease  `json:"lease,omitempty"`
+	Intent *Intent `json:"intent,omitempty"`
+
+	Failure *Failure `json:"failure,omitempty"`
+	// RetryAt is when a failed renewal may be tried again.
+	RetryAt       time.Time `json:"retry_at,omitzero"`
+	CreatedAt     time.Time `json:"created_at"`
+	ConnectedAt   time.Time `json:"connected_at,omitzero"`
+	LastRefreshAt time.Time `json:"last_refresh_at,omitzero"`
+	LastUsedAt    time.Time `json:"last_used_at,omitzero"`
+	// Revision counts the writes of this row.
+	Revision int64 `json:"revision"`
+}
+
+// DisplayLabel is what a person calls the connection.
+func (c Connection) DisplayLabel() string {
+	switch {
+	case c.Label != "":
+		return c.Label
+	case c.Account.Label != "":
+		return c.Account.Label
+	case c.Proposal != nil && c.Proposal.Granted.Account.Label != "":
+		return c.Proposal.Granted.Account.Label
+	}
+	return c.Account.Subject
+}
+
+// AttentionAt is when somebody has to look at the row even if nobody uses it:
+// an unconfirmed proposal runs out, a retired set or the row itself is to be
+// removed. Zero: never.
+func (c Connection) AttentionAt() time.Time {
+	switch {
+	case len(c.Retired) > 0 || c.Status == Deleting:
+		// Once the lease that somebody holds on the work has run out.
+		if c.Lease != nil {
+			return c.Lease.Until
+		}
+		return c.CreatedAt
+	case c.Proposal != nil:
+		return c.Proposal.ConfirmBy
+	}
+	return time.Time{}
+}

@@ -1,0 +1,54 @@
+package connection
+
+import (
+	"context"
+	"time"
+)
+
+// Filter selects connections of one tenant; an empty field selects all.
+type Filter struct {
+	UserID, Server, Provider string
+	// Subject selects by the account's subject at the provider.
+	Subject string
+}
+
+// Matches reports whether the filter selects c.
+func (f Filter) Matches(c Connection) bool {
+	return (f.UserID == "" || f.UserID == c.UserID) &&
+		(f.Server == "" || f.Server == c.Server) &&
+		(f.Provider == "" || f.Provider == c.Provider) &&
+		(f.Subject == "" || f.Subject == c.Account.Subject)
+}
+
+// Page is a slice of a list: at most Limit rows after Cursor, which is opaque.
+// Limit 0 leaves the length to the store.
+type Page struct {
+	Cursor string
+	Limit  int
+}
+
+// Store keeps connections. Every write is durable when it returns, and every
+// read sees every write that returned before it began.
+type Store interface {
+	// Create adds a connection; ErrExists if its key is taken.
+	Create(ctx context.Context, c Connection) error
+	// Get returns ErrNotFound for a key that is not there.
+	Get(ctx context.Context, k Key) (Connection, error)
+	// Update applies change to the row as it is, atomically: no other write
+	// comes between what change saw and what is stored. It may call change
+	// several times, each time on a fresh copy. An error from change is
+	// returned as it is and leaves the row alone. Update increments Revision,
+	// and keeps the key whatever change does; ErrNotFound as Get. A change
+	// function must not call the store.
+	Update(ctx context.Context, k Key, change func(*Connection) error) (Connection, error)
+	// Delete removes the row if check, called on the row as it is, returns
+	// nil; atomic like Update. ErrNotFound if it is not there.
+	Delete(ctx context.Context, k Key, check func(Connection) error) error
+	// List returns a page in the order of CreatedAt, then ID, oldest first,
+	// and the cursor of the next page, empty at the end. Rows that come or go
+	// between two pages neither hide nor repeat another.
+	List(ctx context.Context, tenant string, f Filter, p Page) ([]Connection, string, error)
+	// Due returns up to limit keys of any tenant whose AttentionAt is not
+	// zero and not after now, the earliest first.
+	Due(ctx context.Context, now time.Time, limit int) ([]Key, error)
+}

@@ -1,0 +1,36 @@
+package fake_test
+
+import (
+	"testing"
+
+	"github.com/lanyardhq/lanyard/internal/conformance"
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/fake"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+func TestConnections(t *testing.T) {
+	conformance.Connections(t, func(*testing.T) connection.Store { return fake.New() })
+}
+
+func TestFlows(t *testing.T) {
+	conformance.Flows(t, func(*testing.T) flow.Store { return fake.New() })
+}
+
+func TestTasks(t *testing.T) {
+	conformance.Tasks(t, func(*testing.T) host.Store { return fake.New() })
+}
+
+func TestGrants(t *testing.T) {
+	conformance.Grants(t, func(*testing.T) vault.GrantStore { return fake.New().Grants() })
+}
+
+func TestAudit(t *testing.T) {
+	conformance.Audit(t, func(*testing.T) conformance.AuditLog { return fake.New().Audit() })
+}
+
+func TestKeys(t *testing.T) {
+	conformance.Keys(t, func(*testing.T) vault.Keys { return fake.NewKeys() })
+}

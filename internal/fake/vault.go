@@ -1,0 +1,140 @@
+package fake
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// Grants is the store of sealed grants.
+func (s *Store) Grants() vault.GrantStore { return grants{s} }
+
+type grants struct{ s *Store }
+
+// Name implements [vault.GrantStore].
+func (g grants) Name() string { return "fake" }
+
+// Put implements [vault.GrantStore].
+func (g grants) Put(_ context.Context, k connection.Key, version string, sealed []byte) error {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	if stored, ok := g.s.grants[k][version]; ok && !bytes.Equal(stored, sealed) {
+		return fmt.Errorf("another grant of %s is stored as version %s", k.ID, version)
+	}
+	if g.s.grants[k] == nil {
+		g.s.grants[k] = map[string][]byte{}
+	}
+	g.s.grants[k][version] = bytes.Clone(sealed)
+	return nil
+}
+
+// Get implements [vault.GrantStore].
+func (g grants) Get(_ context.Context, k connection.Key, version string) ([]byte, error) {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	sealed, ok := g.s.grants[k][version]
+	if !ok {
+		return nil, vault.ErrNoGrant
+	}
+	return bytes.Clone(sealed), nil
+}
+
+// Prune implements [vault.GrantStore].
+func (g grants) Prune(_ context.Context, k connection.Key, keep ...string) error {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	for version := range g.s.grants[k] {
+		if !slices.Contains(keep, version) {
+			delete(g.s.grants[k], version)
+		}
+	}
+	return nil
+}
+
+// AuditFilter selects audit lines of one tenant; an empty field selects all.
+type AuditFilter = struct{ Connection, User string }
+
+// Audit is the audit of a [Store].
+type Audit struct{ s *Store }
+
+var _ vault.Audit = (*Audit)(nil)
+
+// Audit returns the audit.
+func (s *Store) Audit() *Audit { return &Audit{s} }
+
+// Append implements [vault.Audit]. A line whose id is taken is refused.
+func (a *Audit) Append(_ context.Context, l vault.Line) error {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	if slices.ContainsFunc(a.s.lines, func(old vault.Line) bool { return old.ID == l.ID }) {
+		return fmt.Errorf("there is an audit line %s already", l.ID)
+	}
+	a.s.lines = append(a.s.lines, l)
+	return nil
+}
+
+// List returns a page of lines, the newest first, and the cursor of the next
+// page, empty at the end.
+func (a *Audit) List(_ context.Context, tenant string, f AuditFilter, after string, limit int) ([]vault.Line, string, error) {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	var all []vault.Line
+	for _, l := range a.s.lines {
+		if l.Tenant == tenant && (f.Connection == "" || f.Connection == l.Connection) && (f.User == "" || f.User == l.UserID) {
+			all = append(all, l)
+		}
+	}
+	slices.SortFunc(all, func(a, b vault.Line) int { return strings.Compare(lineRank(b), lineRank(a)) })
+	var ranks []string
+	for _, l := range all {
+		ranks = append(ranks, lineRank(l))
+	}
+	from, to, next, err := page(ranks, -1, after, limit)
+	return all[from:to], next, err
+}
+
+func lineRank(l vault.Line) string { return stamp(l.At) + l.ID }
+
+// Keys is a key-encryption key that lives as long as the process.
+type Keys struct{ wrap cipher.AEAD }
+
+var _ vault.Keys = (*Keys)(nil)
+
+// NewKeys makes a random one.
+func NewKeys() *Keys {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // the key has the right length
+	}
+	wrap, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err)
+	}
+	return &Keys{wrap}
+}
+
+// DataKey implements [vault.Keys].
+func (k *Keys) DataKey(_ context.Context, tenant string) (key, wrapped []byte, err error) {
+	key = make([]byte, 32)
+	_, _ = rand.Read(key)
+	return key, k.wrap.Seal(nil, nil, key, []byte(tenant)), nil
+}
+
+// Unwrap implements [vault.Keys].
+func (k *Keys) Unwrap(_ context.Context, tenant string, wrapped []byte) ([]byte, error) {
+	key, err := k.wrap.Open(nil, nil, wrapped, []byte(tenant))
+	if err != nil {
+		return nil, vault.ErrSealed
+	}
+	return key, nil
+}

@@ -1,0 +1,310 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+// exchangeTimeout bounds the conversation with the provider once a code is
+// there. It goes on when the browser leaves: the code is spent either way.
+const exchangeTimeout = 30 * time.Second
+
+// Secrets knows our registrations at providers with their secrets.
+type Secrets interface {
+	// Client returns the tenant's client for the provider. id, when not empty,
+	// is the one wanted: a code and a refresh token work only with the client
+	// that they were made for. ErrNoClient if there is none.
+	Client(ctx context.Context, tenant, provider, id string) (provider.Client, error)
+}
+
+// Finisher turns what a person gave into a sealed set.
+type Finisher struct {
+	Store       Store
+	Connections connection.Store
+	Catalogue   Catalogue
+	Secrets     Secrets
+	Engine      *provider.Engine
+	Vault       *vault.Vault
+	BaseURL     string
+	Deployment  map[string]string
+	Now         func() time.Time
+	Logger      *slog.Logger
+}
+
+// Finish takes the provider's answer. The flow it returns is the one that the
+// state named, also beside an error, so that the page knows where to go on; it
+// is empty while the state has not proven that this browser may see it.
+func (s *Finisher) Finish(ctx context.Context, q url.Values, browser string) (Flow, error) {
+	for name, values := range q {
+		if len(values) > 1 { // RFC 6749 §3.1: not more than once
+			return Flow{}, fmt.Errorf("%w: %q occurs more than once", ErrCallback, name)
+		}
+	}
+	if q.Get("state") == "" {
+		return Flow{}, ErrStateUnknown
+	}
+	st, err := s.Store.TakeState(ctx, token.Hash(token.Secret(q.Get("state"))), browser, s.Now())
+	if err != nil {
+		return Flow{}, err
+	}
+	f, err := s.Store.GetFlow(ctx, st.FlowID)
+	if err != nil {
+		return Flow{}, err
+	}
+	if f.Status != Authorized {
+		return f, ErrFlowEnded
+	}
+	f.Status = Exchanging
+	if f, err = s.Store.UpdateFlow(ctx, f); err != nil {
+		return f, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
+	defer cancel()
+	conn, missing, err := s.finish(ctx, f, st, q)
+	return s.end(ctx, f, conn, missing, err)
+}
+
+// end writes the flow's result.
+func (s *Finisher) end(ctx context.Context, f Flow, c connection.Connection, missing []string, err error) (Flow, error) {
+	var known *Error
+	switch {
+	case errors.Is(err, ErrDenied):
+		f.Status = Denied
+	case err != nil:
+		f.Status = Failed
+	case f.Confirm:
+		f.Status = Pending
+	default:
+		f.Status = Connected
+	}
+	f.Result = Result{ConnectionID: c.ID, Missing: missing}
+	if c.Proposal != nil {
+		f.Result.SetID = c.Proposal.Set.AccessVersion
+	} else {
+		f.Result.SetID = c.Set.AccessVersion
+	}
+	if errors.As(err, &known) {
+		f.Result.Code, f.Result.Detail = known.Code, err.Error()
+	} else if err != nil {
+		f.Result.Code, f.Result.Detail = "internal_error", "the attempt failed on our side"
+	}
+	// The grant's fate does not hang on this record: it is there to be told.
+	written, werr := s.Store.UpdateFlow(context.WithoutCancel(ctx), f)
+	if werr != nil {
+		s.Logger.ErrorContext(ctx, "the end of a flow was not recorded", "flow", f.ID, "err", werr)
+		return f, err
+	}
+	return written, err
+}
+
+// finish: check the answer, exchange the code once, learn whose account it is,
+// seal, propose, and promote where nobody has to confirm.
+func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (connection.Connection, []string, error) {
+	none := connection.Connection{}
+	client, err := s.Secrets.Client(ctx, f.Tenant, f.Provider, st.ClientID)
+	if err != nil {
+		return none, nil, err
+	}
+	t, p, err := newTarget(s.Catalogue, f, client, s.BaseURL, s.Deployment)
+	if err != nil {
+		return none, nil, err
+	}
+	if err := s.Engine.CheckCallback(t, q); err != nil {
+		return none, nil, fmt.Errorf("%w: %w", ErrIssuer, err)
+	}
+	if code := q.Get("error"); code != "" {
+		return none, nil, answeredError(p, q)
+	}
+	if q.Get("code") == "" {
+		return none, nil, fmt.Errorf("%w: it holds neither a code nor an error", ErrCallback)
+	}
+	res, err := s.Engine.Exchange(ctx, t, q.Get("code"), st.Verifier, q)
+	if err != nil {
+		return none, nil, exchangeError(p, err)
+	}
+	account, err := s.Engine.Identity(ctx, t, res)
+	if err != nil {
+		// The grant is good; what is lacking is whose it is. A connection
+		// without a label serves better than none.
+		s.Logger.WarnContext(ctx, "identity not learned", "flow", f.ID, "provider", p.ID, "err", err)
+	}
+	granted := connection.Granted{
+		Account:     connection.Account{Subject: account.Subject, Label: account.Label},
+		ScopesAsked: flatten(f.Scopes), Scopes: res.ScopesGranted,
+		ClientID: client.ID, Variant: client.Variant, Parameters: f.Parameters,
+	}
+	c, err := s.place(ctx, f, granted, res.Set)
+	if err != nil {
+		s.revoke(ctx, t, f, p, c, granted, res.Set)
+		return none, nil, err
+	}
+	if !res.ScopesKnown {
+		return c, nil, nil
+	}
+	return c, MissingScopes(granted.ScopesAsked, res.ScopesGranted), nil
+}
+
+// place seals the set for the connection that it belongs to: the one to
+// reconnect, the one this account already has, or a new one.
+func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set token.Set) (connection.Connection, error) {
+	c, exists, err := s.destination(ctx, f, g)
+	if err != nil {
+		return c, err
+	}
+	version := token.NewID("set")
+	caller := vault.Caller{Tenant: f.Tenant, User: f.UserID, Connection: c.ID, Actor: "callback"}
+	sealed, err := s.Vault.Seal(ctx, caller, c, version, "connect", set)
+	if err != nil {
+		return c, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	now := s.Now().UTC()
+	proposal := connection.Proposal{FlowID: f.ID, ConfirmBy: now.Add(confirmTTL), Set: sealed, Granted: g}
+	settle := func(c *connection.Connection) error {
+		if err := c.Propose(proposal); err != nil || f.Confirm {
+			return err
+		}
+		return c.Promote(f.ID, now)
+	}
+	if exists {
+		c, err = s.Connections.Update(ctx, c.Key, settle)
+	} else {
+		if err = settle(&c); err == nil {
+			err = s.Connections.Create(ctx, c)
+		}
+	}
+	if err != nil {
+		return c, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return c, nil
+}
+
+func (s *Finisher) destination(ctx context.Context, f Flow, g connection.Granted) (connection.Connection, bool, error) {
+	if f.ConnectionID != "" {
+		c, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.ConnectionID})
+		switch {
+		case errors.Is(err, connection.ErrNotFound):
+			return c, false, ErrConnection
+		case err != nil:
+			return c, false, fmt.Errorf("%w: %w", ErrStore, err)
+		case c.UserID != f.UserID || c.Server != f.Server:
+			return c, false, ErrConnection
+		case c.Account.Subject != "" && g.Account.Subject != c.Account.Subject && !f.AllowOtherAccount:
+			return c, true, fmt.Errorf("%w: this connection is %s's; you chose %s", ErrOtherAccount,
+				labelOf(c.Account), labelOf(g.Account))
+		}
+		return c, true, nil
+	}
+	if g.Account.Subject != "" {
+		found, _, err := s.Connections.List(ctx, f.Tenant, connection.Filter{
+			UserID: f.UserID, Server: f.Server, Subject: g.Account.Subject}, connection.Page{Limit: 10})
+		if err != nil {
+			return connection.Connection{}, false, fmt.Errorf("%w: %w", ErrStore, err)
+		}
+		for _, c := range found {
+			if c.Status != connection.Deleting && sameParameters(c.Parameters, f.Parameters) {
+				return c, true, nil
+			}
+		}
+	}
+	return s.fresh(f.Tenant, f.UserID, f.Server, f.Provider, presets.TypeOAuth), false, nil
+}
+
+func (s *Finisher) fresh(tenant, user, server, providerID string, auth presets.AuthType) connection.Connection {
+	return connection.Connection{
+		Key: connection.Key{Tenant: tenant, ID: token.NewID("con")}, UserID: user, Server: server,
+		AuthType: string(auth), Provider: providerID, Status: connection.Pending, CreatedAt: s.Now().UTC(),
+	}
+}
+
+// revoke gives back what was granted and could not be kept, unless that would
+// end another connection of the same account.
+func (s *Finisher) revoke(ctx context.Context, t provider.Target, f Flow, p presets.Provider, c connection.Connection, g connection.Granted, set token.Set) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
+	defer cancel()
+	g.ClientID = t.Client.ID
+	shared, err := connection.Shared(ctx, s.Connections, f.Tenant, f.Provider, g, "")
+	if err != nil || shared && p.Revocation.Revokes != presets.RevokesToken {
+		s.Logger.WarnContext(ctx, "an unused grant was left in place", "flow", f.ID, "provider", p.ID, "shared", shared, "err", err)
+		return
+	}
+	if _, err := s.Engine.Revoke(ctx, t, set); err != nil {
+		s.Logger.WarnContext(ctx, "an unused grant was not revoked", "flow", f.ID, "provider", p.ID, "err", err)
+	}
+}
+
+// answeredError is the provider's redirect with an error (RFC 6749 §4.1.2.1).
+func answeredError(p presets.Provider, q url.Values) error {
+	code, text := provider.Clean(q.Get("error")), provider.Clean(q.Get("error_description"))
+	switch code {
+	case "access_denied", "user_denied", "user_cancelled", "consent_required":
+		return fmt.Errorf("%w at %s", ErrDenied, p.DisplayName)
+	case "unauthorized_client", "invalid_client":
+		return fmt.Errorf("%w: %s says %s %s", ErrClient, p.DisplayName, code, text)
+	case "temporarily_unavailable", "server_error":
+		return fmt.Errorf("%w: %s says %s %s", ErrProviderDown, p.DisplayName, code, text)
+	}
+	return fmt.Errorf("%w: %s says %s %s", ErrProvider, p.DisplayName, code, text)
+}
+
+// exchangeError puts a failed exchange in the flow's own words.
+func exchangeError(p presets.Provider, err error) error {
+	var e *provider.Error
+	if !errors.As(err, &e) {
+		return fmt.Errorf("%w: %w", ErrProvider, err)
+	}
+	switch {
+	case e.Status == 0 && e.Ambiguous:
+		return fmt.Errorf("%w: %w", ErrTimeout, err)
+	case e.Verdict == provider.ClientMisconfigured:
+		return fmt.Errorf("%w: %w", ErrClient, err)
+	case e.Verdict == provider.Reconnect:
+		return fmt.Errorf("%w: %w", ErrCode, err)
+	case e.Verdict == provider.ProviderDown:
+		return fmt.Errorf("%w: %w", ErrProviderDown, err)
+	}
+	return fmt.Errorf("%w: %w", ErrProvider, err)
+}
+
+// MissingScopes are those that were asked for and not granted.
+func MissingScopes(asked, granted []string) []string {
+	var out []string
+	for _, sc := range asked {
+		if !slices.Contains(granted, sc) {
+			out = append(out, sc)
+		}
+	}
+	return out
+}
+
+func sameParameters(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if b[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+func labelOf(a connection.Account) string {
+	switch {
+	case a.Label != "":
+		return a.Label
+	case a.Subject != "":
+		return a.Subject
+	}
+	return "an account that the provider does not name"
+}

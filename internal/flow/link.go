@@ -1,0 +1,158 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/token"
+)
+
+// How long things live.
+const (
+	DefaultLinkTTL = 24 * time.Hour
+	MaxLinkTTL     = 7 * 24 * time.Hour
+	SessionTTL     = 30 * 24 * time.Hour
+	flowTTL        = 30 * time.Minute
+	stateTTL       = 10 * time.Minute
+	confirmTTL     = 10 * time.Minute
+)
+
+// LinkRequest asks for a connect link.
+type LinkRequest struct {
+	Tenant, UserID string
+	// Servers limits what the link offers; none: every server.
+	Servers    []string
+	ReturnURL  string
+	Parameters map[string]string
+	TTL        time.Duration
+	// Seed makes the link a function of itself, so that a repeated request
+	// with one Idempotency-Key gets the same link. Empty: a random link.
+	Seed []byte
+}
+
+// CreateLink mints a link and returns it with the path of its URL, which alone
+// holds the secret.
+func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, error) {
+	for _, name := range r.Servers {
+		if _, ok := s.Catalogue.Server(name); !ok {
+			return Link{}, "", fmt.Errorf("%w: %q", ErrServer, name)
+		}
+	}
+	if err := s.checkReturnURL(ctx, r.Tenant, r.ReturnURL); err != nil {
+		return Link{}, "", err
+	}
+	if r.TTL <= 0 {
+		r.TTL = DefaultLinkTTL
+	}
+	now := s.Now().UTC()
+	id, secret := token.NewID("lnk"), token.NewSecret()
+	if len(r.Seed) > 0 {
+		id, secret = token.DeriveID("lnk", r.Seed), token.DeriveSecret(r.Seed)
+	}
+	l := Link{
+		ID: id, Tenant: r.Tenant, SecretHash: token.Hash(secret), UserID: r.UserID, Servers: r.Servers,
+		ReturnURL: r.ReturnURL, Parameters: r.Parameters, CreatedAt: now, ExpiresAt: now.Add(min(r.TTL, MaxLinkTTL)),
+	}
+	path := "/l/" + id + "." + secret.Reveal()
+	if err := s.Store.PutLink(ctx, l); err != nil {
+		if len(r.Seed) == 0 || !errors.Is(err, ErrExists) {
+			return Link{}, "", fmt.Errorf("store the link: %w", err)
+		}
+		old, err := s.Store.GetLink(ctx, r.Tenant, id)
+		if err != nil || old.UserID != r.UserID || old.ReturnURL != r.ReturnURL {
+			return Link{}, "", fmt.Errorf("%w: this Idempotency-Key was used for another request", ErrExists)
+		}
+		return old, path, nil
+	}
+	return l, path, nil
+}
+
+// ClaimLink gives the browser that first opens the link a page session of the
+// link's user. It returns the session and the secret for its cookie.
+func (s *Starter) ClaimLink(ctx context.Context, tenant, ref, browser string) (Session, token.Secret, error) {
+	l, err := s.FindLink(ctx, tenant, ref)
+	if err != nil {
+		return Session{}, "", err
+	}
+	if l, err = s.Store.ClaimLink(ctx, tenant, l.ID, browser, s.Now()); err != nil {
+		return Session{}, "", err
+	}
+	return s.OpenSession(ctx, Session{
+		Tenant: l.Tenant, UserID: l.UserID, Browser: browser, Servers: l.Servers, LinkID: l.ID,
+		ReturnURL: l.ReturnURL, Parameters: l.Parameters, ExpiresAt: l.ExpiresAt,
+	})
+}
+
+// FindLink returns the link that the last part of its URL names, claimed or not.
+func (s *Starter) FindLink(ctx context.Context, tenant, ref string) (Link, error) {
+	id, secret, _ := strings.Cut(ref, ".")
+	l, err := s.Store.GetLink(ctx, tenant, id)
+	if err != nil {
+		return Link{}, err
+	}
+	switch {
+	case !token.Matches(token.Secret(secret), l.SecretHash):
+		return Link{}, ErrLinkUnknown
+	case s.Now().After(l.ExpiresAt):
+		return Link{}, ErrLinkExpired
+	}
+	return l, nil
+}
+
+// OpenSession stores a page session and returns the secret for its cookie.
+func (s *Starter) OpenSession(ctx context.Context, ses Session) (Session, token.Secret, error) {
+	secret := token.NewSecret()
+	ses.Hash = token.Hash(secret)
+	if ses.ExpiresAt.IsZero() {
+		ses.ExpiresAt = s.Now().UTC().Add(SessionTTL)
+	}
+	if err := s.Store.PutSession(ctx, ses); err != nil {
+		return Session{}, "", fmt.Errorf("store the session: %w", err)
+	}
+	return ses, secret, nil
+}
+
+// Session returns the page session of a cookie, if the browser is the one that
+// it was given to.
+func (s *Starter) Session(ctx context.Context, cookie token.Secret, browser string) (Session, error) {
+	ses, err := s.Store.GetSession(ctx, token.Hash(cookie))
+	if err != nil {
+		return Session{}, err
+	}
+	if ses.Browser != browser || s.Now().After(ses.ExpiresAt) {
+		return Session{}, ErrNoSession
+	}
+	return ses, nil
+}
+
+// checkReturnURL compares with the tenant's list: scheme, host and port equal,
+// the path equal or below an entry that ends in a slash.
+func (s *Starter) checkReturnURL(ctx context.Context, tenant, raw string) error {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil || u.Fragment != "" || u.Opaque != "" || u.Host == "" ||
+		strings.Contains(raw, "\\") || strings.Contains(u.EscapedPath(), "..") || strings.Contains(strings.ToLower(u.EscapedPath()), "%2e") {
+		return ErrReturnURL
+	}
+	t, err := s.Tenants.Tenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, allowed := range t.ReturnURLs {
+		a, err := url.Parse(allowed)
+		if err != nil || a.Scheme != u.Scheme || !strings.EqualFold(a.Host, u.Host) {
+			continue
+		}
+		below := strings.HasSuffix(a.Path, "/") && strings.HasPrefix(u.Path, a.Path)
+		if u.Path == a.Path || below || a.Path == "" {
+			return nil
+		}
+	}
+	return ErrReturnURL
+}

@@ -1,0 +1,397 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+// CallbackPath is the one redirect URI that is registered at providers.
+const CallbackPath = "/mcp/oauth/callback"
+
+// DefaultTenant is the one that a personal deployment has.
+const DefaultTenant = "default"
+
+// Tenant is what a flow has to know of one.
+type Tenant struct {
+	// ReturnURLs are where a person may be sent back to: exact URLs, or
+	// prefixes that end in a slash.
+	ReturnURLs []string
+	// Confirm: a connection that began from a link or the API is pending until
+	// the tenant's backend confirms who finished it.
+	Confirm bool
+}
+
+// Tenants knows the tenants.
+type Tenants interface {
+	Tenant(ctx context.Context, id string) (Tenant, error)
+}
+
+// Catalogue knows the presets.
+type Catalogue interface {
+	Server(name string) (presets.Server, bool)
+	Provider(id string) (presets.Provider, bool)
+}
+
+// Clients knows our registrations at providers without their secrets.
+type Clients interface {
+	// ClientID returns the id and the variant of the tenant's client, or an
+	// error that wraps ErrNoClient.
+	ClientID(ctx context.Context, tenant, provider string) (id, variant string, err error)
+}
+
+// Starter is everything before the provider. It holds no secret.
+type Starter struct {
+	Store       Store
+	Connections connection.Store
+	Catalogue   Catalogue
+	Clients     Clients
+	Tenants     Tenants
+	Engine      *provider.Engine
+	// BaseURL is the public URL, without a slash at its end.
+	BaseURL string
+	// Deployment are the values of the providers' parameters that whoever runs
+	// Lanyard sets.
+	Deployment map[string]string
+	Now        func() time.Time
+}
+
+// StartRequest asks for a flow.
+type StartRequest struct {
+	Tenant, UserID, Server string
+	// Scopes replace the preset's own for its main scope parameter.
+	Scopes            []string
+	ReturnURL         string
+	Parameters        map[string]string
+	ConnectionID      string
+	AllowOtherAccount bool
+	Popup             bool
+	// Browser is the browser that asks, "" when a backend does.
+	Browser string
+	// Owner says that a page session of the machine's own user asks, so that
+	// there is nobody to confirm.
+	Owner bool
+	// Seed: see [LinkRequest].
+	Seed []byte
+}
+
+// Start begins a flow.
+func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
+	server, ok := s.Catalogue.Server(r.Server)
+	if !ok {
+		return Flow{}, fmt.Errorf("%w: %q", ErrServer, r.Server)
+	}
+	if server.AuthType != presets.TypeOAuth {
+		return Flow{}, fmt.Errorf("%w: %s uses %s", ErrAuthType, server.DisplayName, server.AuthType)
+	}
+	if err := s.checkReturnURL(ctx, r.Tenant, r.ReturnURL); err != nil {
+		return Flow{}, err
+	}
+	tenant, err := s.Tenants.Tenant(ctx, r.Tenant)
+	if err != nil {
+		return Flow{}, err
+	}
+	scopes, err := askedScopes(server, r.Scopes)
+	if err != nil {
+		return Flow{}, err
+	}
+	now := s.Now().UTC()
+	f := Flow{
+		ID: token.NewID("flo"), Tenant: r.Tenant, UserID: r.UserID, Server: r.Server, Provider: server.OAuthService,
+		Scopes: scopes, ReturnURL: r.ReturnURL, Parameters: r.Parameters, ConnectionID: r.ConnectionID,
+		AllowOtherAccount: r.AllowOtherAccount, Confirm: tenant.Confirm && !r.Owner, Popup: r.Popup,
+		Browser: r.Browser, Status: Started, CreatedAt: now, ExpiresAt: now.Add(flowTTL),
+	}
+	if len(r.Seed) > 0 {
+		f.ID = token.DeriveID("flo", r.Seed)
+	}
+	if r.ConnectionID != "" {
+		if err := s.reconnect(ctx, &f); err != nil {
+			return Flow{}, err
+		}
+	}
+	if _, _, err := s.target(ctx, f); err != nil {
+		return Flow{}, err
+	}
+	err = s.Store.PutFlow(ctx, f)
+	if errors.Is(err, ErrExists) && len(r.Seed) > 0 {
+		old, err := s.Store.GetFlow(ctx, f.ID)
+		if err != nil || old.UserID != f.UserID || old.Server != f.Server || old.ConnectionID != f.ConnectionID {
+			return Flow{}, fmt.Errorf("%w: this Idempotency-Key was used for another request", ErrExists)
+		}
+		return old, nil
+	}
+	return f, err
+}
+
+// reconnect makes the flow renew a connection: its parameters are kept, and
+// what was granted before is asked for again with what is new.
+func (s *Starter) reconnect(ctx context.Context, f *Flow) error {
+	c, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.ConnectionID})
+	if errors.Is(err, connection.ErrNotFound) || err == nil && (c.UserID != f.UserID || c.Server != f.Server || c.Status == connection.Deleting) {
+		return ErrConnection
+	}
+	if err != nil {
+		return err
+	}
+	if len(f.Parameters) == 0 {
+		f.Parameters = c.Parameters
+	}
+	for _, scope := range c.ScopesAsked {
+		if !contains(f.Scopes, scope) {
+			f.Scopes[""] = append(f.Scopes[""], scope)
+		}
+	}
+	return nil
+}
+
+// target is the provider as the flow needs it, and its resolved preset.
+func (s *Starter) target(ctx context.Context, f Flow) (provider.Target, presets.Provider, error) {
+	id, variant, err := s.Clients.ClientID(ctx, f.Tenant, f.Provider)
+	if err != nil {
+		return provider.Target{}, presets.Provider{}, err
+	}
+	return newTarget(s.Catalogue, f, provider.Client{ID: id, Variant: variant}, s.BaseURL, s.Deployment)
+}
+
+// newTarget puts together what the engine has to know. Parameters that do not
+// fit their pattern are ErrParameter.
+func newTarget(cat Catalogue, f Flow, client provider.Client, baseURL string, deployment map[string]string) (provider.Target, presets.Provider, error) {
+	server, ok := cat.Server(f.Server)
+	if !ok {
+		return provider.Target{}, presets.Provider{}, fmt.Errorf("%w: %q", ErrServer, f.Server)
+	}
+	for name, p := range server.Parameters {
+		if p.Source == presets.SourceDeployment {
+			continue
+		}
+		if err := p.Allows(f.Parameters[name]); err != nil {
+			return provider.Target{}, presets.Provider{}, fmt.Errorf("%w: %s: %w", ErrParameter, name, err)
+		}
+	}
+	return TargetOf(cat, f.Provider, f.Parameters, client, baseURL, deployment)
+}
+
+// TargetOf resolves a provider for one client and one person's parameters.
+func TargetOf(cat Catalogue, id string, parameters map[string]string, client provider.Client, baseURL string, deployment map[string]string) (provider.Target, presets.Provider, error) {
+	p, ok := cat.Provider(id)
+	if !ok {
+		return provider.Target{}, p, fmt.Errorf("%w: provider %q", ErrServer, id)
+	}
+	p, err := p.Resolve(client.Variant, cat.Provider)
+	if err != nil {
+		return provider.Target{}, p, err
+	}
+	t := provider.Target{
+		Provider: p, Client: client, RedirectURI: baseURL + CallbackPath, Params: parameters, Deployment: deployment,
+	}
+	if _, err := p.Values(presets.Inputs{User: parameters, Deployment: deployment}); err != nil {
+		return provider.Target{}, p, fmt.Errorf("%w: %w", ErrParameter, err)
+	}
+	return t, p, nil
+}
+
+// askedScopes groups the scopes of the preset by parameter; others replace
+// those of the main one.
+func askedScopes(server presets.Server, others []string) (map[string][]string, error) {
+	out := map[string][]string{}
+	for _, sc := range server.OAuthScopes {
+		if len(others) > 0 && sc.Param == "" {
+			continue
+		}
+		out[sc.Param] = append(out[sc.Param], sc.Scope)
+	}
+	for _, sc := range others {
+		if sc == "" || len(sc) > 256 || strings.ContainsFunc(sc, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			return nil, ErrScope // RFC 6749 §3.3: scope-token
+		}
+		if !slices.Contains(out[""], sc) {
+			out[""] = append(out[""], sc)
+		}
+	}
+	return out, nil
+}
+
+func contains(scopes map[string][]string, scope string) bool {
+	for _, list := range scopes {
+		if slices.Contains(list, scope) {
+			return true
+		}
+	}
+	return false
+}
+
+// flatten lists the scopes of all parameters, sorted.
+func flatten(scopes map[string][]string) []string {
+	var out []string
+	for _, list := range scopes {
+		out = append(out, list...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Consent is what our consent page shows.
+type Consent struct {
+	Flow     Flow
+	Server   presets.Server
+	Provider presets.Provider
+	// ProviderHost and ProviderOrigin are where the person goes next.
+	ProviderHost, ProviderOrigin string
+	// Asked are the scopes of all parameters.
+	Asked []string
+	// Reconnect is the label of the account to connect again, if any.
+	Reconnect string
+}
+
+// Consent returns what a person is asked, if the flow is open to the browser.
+// It changes nothing: a preview of the URL in a chat must not use it up.
+func (s *Starter) Consent(ctx context.Context, id, browser string) (Consent, error) {
+	f, err := s.open(ctx, id, browser)
+	if err != nil {
+		return Consent{}, err
+	}
+	t, p, err := s.target(ctx, f)
+	if err != nil {
+		return Consent{}, err
+	}
+	server, _ := s.Catalogue.Server(f.Server)
+	c := Consent{Flow: f, Server: server, Provider: p, Asked: flatten(f.Scopes)}
+	values, err := p.Values(presets.Inputs{User: t.Params, Deployment: t.Deployment})
+	if err != nil {
+		return Consent{}, fmt.Errorf("%w: %w", ErrParameter, err)
+	}
+	u, err := presets.ExpandURL(p.AuthorizationEndpoint, values)
+	if err != nil {
+		return Consent{}, fmt.Errorf("%w: %w", ErrParameter, err)
+	}
+	c.ProviderHost, c.ProviderOrigin = u.Host, u.Scheme+"://"+u.Host
+	if f.ConnectionID != "" {
+		conn, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.ConnectionID})
+		if err == nil {
+			c.Reconnect = conn.DisplayLabel()
+		}
+	}
+	return c, nil
+}
+
+// Authorize is the person's consent on our page: it binds the flow to the
+// browser, mints the state and returns the provider's authorization URL.
+func (s *Starter) Authorize(ctx context.Context, id, browser string) (string, error) {
+	f, err := s.open(ctx, id, browser)
+	if err != nil {
+		return "", err
+	}
+	t, _, err := s.target(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	f.Browser, f.Status = browser, Authorized
+	if f, err = s.Store.UpdateFlow(ctx, f); errors.Is(err, ErrChanged) {
+		return "", ErrFlowClaimed // somebody else pressed the button first
+	} else if err != nil {
+		return "", err
+	}
+	state, verifier := token.NewSecret(), oauth2.GenerateVerifier()
+	err = s.Store.PutState(ctx, State{
+		Hash: token.Hash(state), Tenant: f.Tenant, FlowID: f.ID, Browser: browser, Verifier: verifier,
+		ClientID: t.Client.ID, Variant: t.Client.Variant, ExpiresAt: s.Now().UTC().Add(stateTTL),
+	})
+	if err != nil {
+		return "", fmt.Errorf("store the state: %w", err)
+	}
+	return s.Engine.AuthorizeURL(t, provider.AuthorizeRequest{State: state.Reveal(), Verifier: verifier, Scopes: f.Scopes})
+}
+
+// Cancel ends a flow that the person does not want.
+func (s *Starter) Cancel(ctx context.Context, id, browser string) (Flow, error) {
+	f, err := s.open(ctx, id, browser)
+	if err != nil {
+		return Flow{}, err
+	}
+	f.Browser, f.Status = browser, Denied
+	f.Result = Result{Code: ErrDenied.Code, Detail: "cancelled before going to the provider"}
+	return s.Store.UpdateFlow(ctx, f)
+}
+
+// open returns the flow if it has not ended and the browser may take its next
+// step: nobody has claimed it, or this browser has.
+func (s *Starter) open(ctx context.Context, id, browser string) (Flow, error) {
+	f, err := s.Store.GetFlow(ctx, id)
+	if err != nil {
+		return Flow{}, err
+	}
+	switch {
+	case f.Browser != "" && f.Browser != browser:
+		return Flow{}, ErrFlowClaimed
+	case f.Status != Started && f.Status != Authorized:
+		return Flow{}, ErrFlowEnded
+	case s.Now().After(f.ExpiresAt):
+		return Flow{}, ErrFlowExpired
+	}
+	return f, nil
+}
+
+// Look returns the flow as it stands. One that waits for a confirmation that
+// can no longer come has failed, whether or not that was written down.
+func (s *Starter) Look(ctx context.Context, id string) (Flow, error) {
+	f, err := s.Store.GetFlow(ctx, id)
+	if err != nil || f.Status != Pending {
+		if err == nil && !f.Status.Ended() && s.Now().After(f.ExpiresAt.Add(stateTTL)) {
+			f.Status, f.Result.Code, f.Result.Detail = Failed, ErrFlowExpired.Code, ErrFlowExpired.Message
+		}
+		return f, err
+	}
+	c, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID})
+	if err != nil && !errors.Is(err, connection.ErrNotFound) {
+		return f, err
+	}
+	if c.Proposal == nil || c.Proposal.FlowID != f.ID || s.Now().After(c.Proposal.ConfirmBy) {
+		f.Status, f.Result.Code, f.Result.Detail = Failed, "not_confirmed", "it was not confirmed in time and has been revoked"
+	}
+	return f, nil
+}
+
+// Confirm is the tenant's backend saying that the browser it sees at return_url
+// is that user. Only then is the connection in force.
+func (s *Starter) Confirm(ctx context.Context, tenant, id, user string) (Flow, error) {
+	f, err := s.Store.GetFlow(ctx, id)
+	if err != nil || f.Tenant != tenant {
+		return Flow{}, cmpErr(err, ErrFlowUnknown)
+	}
+	switch {
+	case f.UserID != user:
+		return Flow{}, ErrOtherUser
+	case f.Status == Connected:
+		return f, nil // a repeated confirmation
+	case f.Status != Pending:
+		return Flow{}, ErrNotConfirmable
+	}
+	k := connection.Key{Tenant: tenant, ID: f.Result.ConnectionID}
+	_, err = s.Connections.Update(ctx, k, func(c *connection.Connection) error { return c.Promote(f.ID, s.Now().UTC()) })
+	if errors.Is(err, connection.ErrNoProposal) || errors.Is(err, connection.ErrNotFound) || errors.Is(err, connection.ErrGone) {
+		return Flow{}, fmt.Errorf("%w: it was not confirmed in time, or replaced by a later attempt", ErrNotConfirmable)
+	}
+	if err != nil {
+		return Flow{}, err
+	}
+	f.Status = Connected
+	return s.Store.UpdateFlow(ctx, f)
+}
+
+func cmpErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}

@@ -1,0 +1,138 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/task"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// tokenAtStart is how long a token should live when a server is started.
+const tokenAtStart = 5 * time.Minute
+
+// identified returns the task that the caller proves to be.
+func (s *Service) identified(ctx context.Context, id string, identity token.Secret) (Task, error) {
+	t, err := s.Store.GetTask(ctx, id)
+	if errors.Is(err, ErrNoTask) || err == nil && !token.Matches(identity, t.IdentityHash) {
+		return Task{}, task.ErrRefused
+	}
+	return t, err
+}
+
+// Claim trades a ticket, once, and binds the task to its connection.
+func (s *Service) Claim(ctx context.Context, identity token.Secret, r task.ClaimRequest) (task.Claim, error) {
+	if _, err := s.identified(ctx, r.TaskID, identity); err != nil {
+		return task.Claim{}, err
+	}
+	now := s.Now().UTC()
+	t, err := s.Store.UpdateTask(ctx, r.TaskID, func(t *Task) error {
+		if t.State != TaskStarting || t.TicketHash == "" || now.After(t.TicketExpires) || !token.Matches(r.Ticket, t.TicketHash) {
+			return task.ErrRefused
+		}
+		t.State, t.TicketHash, t.Address, t.KeyFingerprint = TaskClaimed, "", r.Address, r.KeyFingerprint
+		return nil
+	})
+	if err != nil {
+		return task.Claim{}, err
+	}
+	claim, err := s.claimed(ctx, t)
+	if err != nil {
+		s.fail(ctx, t.ID, err.Error())
+		return task.Claim{}, err
+	}
+	return claim, nil
+}
+
+func (s *Service) claimed(ctx context.Context, t Task) (task.Claim, error) {
+	a, c, err := s.Tokens.Token(ctx, caller(t), t.Connection, tokenAtStart, "start "+t.Server)
+	if err != nil {
+		return task.Claim{}, reconnectable(err)
+	}
+	server, ok := s.Catalogue.Server(c.Server)
+	if !ok {
+		return task.Claim{}, fmt.Errorf("%w: %s", ErrNotHosted, c.Server)
+	}
+	dir, err := s.Installer.Ensure(ctx, server)
+	if err != nil {
+		return task.Claim{}, err
+	}
+	recipe, err := server.Recipe(dir, c.Parameters, s.Deployment)
+	if err != nil {
+		return task.Claim{}, err
+	}
+	return task.Claim{Connection: c.ID, Generation: t.Generation, Bearer: s.taskBearer(t), Recipe: recipe, Access: a}, nil
+}
+
+// caller is the task itself: it reaches the tokens of its connection only.
+func caller(t Task) vault.Caller {
+	return vault.Caller{Tenant: t.Connection.Tenant, Connection: t.Connection.ID, Actor: "task:" + t.ID}
+}
+
+func reconnectable(err error) error {
+	if errors.Is(err, refresh.ErrReconnect) || errors.Is(err, connection.ErrNotFound) || errors.Is(err, connection.ErrGone) {
+		return fmt.Errorf("%w: %w", task.ErrReconnect, err)
+	}
+	return err
+}
+
+// TaskToken gives a bound task the tokens of its connection.
+func (s *Service) TaskToken(ctx context.Context, identity token.Secret, r task.TokenRequest) (token.Access, error) {
+	t, err := s.identified(ctx, r.TaskID, identity)
+	if err != nil {
+		return token.Access{}, err
+	}
+	if t.State == TaskStarting {
+		return token.Access{}, task.ErrRefused // not bound yet
+	}
+	if r.Suspect && s.mayCheck(ctx, t) {
+		a, _, err := s.Tokens.Check(ctx, caller(t), t.Connection, "check "+t.Server)
+		return a, reconnectable(err)
+	}
+	minTTL := time.Duration(min(max(r.MinTTL, 0), 3600)) * time.Second
+	a, _, err := s.Tokens.Token(ctx, caller(t), t.Connection, minTTL, "renew "+t.Server)
+	return a, reconnectable(err)
+}
+
+// mayCheck limits how often a server's words make us ask the provider.
+func (s *Service) mayCheck(ctx context.Context, t Task) bool {
+	now := s.Now().UTC()
+	_, err := s.Store.UpdateTask(ctx, t.ID, func(t *Task) error {
+		if now.Sub(t.CheckedAt) < checkEvery {
+			return ErrRunning
+		}
+		t.CheckedAt = now
+		return nil
+	})
+	return err == nil
+}
+
+// Report notes how a task's server is doing.
+func (s *Service) Report(ctx context.Context, identity token.Secret, r task.Report) error {
+	t, err := s.identified(ctx, r.TaskID, identity)
+	if err != nil {
+		return err
+	}
+	switch r.State {
+	case task.Ready:
+		_, err = s.Store.UpdateTask(ctx, t.ID, func(t *Task) error {
+			t.State, t.Detail = TaskReady, ""
+			return nil
+		})
+	case task.Failed:
+		s.fail(ctx, t.ID, r.Detail)
+	case task.Stopped:
+		if t.State != TaskFailed { // why it failed is kept for whoever asks
+			s.links.drop(t.ID)
+			err = s.Store.EndTask(ctx, t.ID)
+		}
+	default:
+		return fmt.Errorf("%w: state %q", task.ErrRefused, r.State)
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package host
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+)
+
+// errPin: whoever answered at a task's address does not hold the key that the
+// task registered.
+var errPin = errors.New("the task's address is answered by somebody else")
+
+// links are the connections to tasks, one transport a task.
+type links struct {
+	mu   sync.Mutex
+	open map[string]*link
+}
+
+type link struct {
+	transport *http.Transport
+	active    int
+}
+
+func (l *links) of(t Task) *link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = map[string]*link{}
+	}
+	k, ok := l.open[t.ID]
+	if !ok {
+		k = &link{transport: pinned(t.KeyFingerprint)}
+		l.open[t.ID] = k
+	}
+	return k
+}
+
+func (l *links) drop(id string) {
+	l.mu.Lock()
+	k := l.open[id]
+	delete(l.open, id)
+	l.mu.Unlock()
+	if k != nil {
+		k.transport.CloseIdleConnections()
+	}
+}
+
+func (l *links) add(id string, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := l.open[id]; k != nil {
+		k.active += n
+	}
+}
+
+// busy reports whether an answer of the task is still being passed on.
+func (l *links) busy(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.open[id]
+	return k != nil && k.active > 0
+}
+
+// pinned dials TLS and accepts exactly one public key, whatever its names.
+func pinned(fingerprint string) *http.Transport {
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true,
+		TLSClientConfig: &tls.Config{
+			MinVersion: tls.VersionTLS13,
+			// The certificate is self-signed and names nobody: what is checked
+			// is the key itself.
+			InsecureSkipVerify: true,
+			VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+				if len(raw) == 0 {
+					return errPin
+				}
+				cert, err := x509.ParseCertificate(raw[0])
+				if err != nil {
+					return errPin
+				}
+				sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+				if hex.EncodeToString(sum[:]) != fingerprint {
+					return errPin
+				}
+				return nil
+			},
+			// A resumed session skips VerifyPeerCertificate.
+			SessionTicketsDisabled: true,
+		},
+	}
+}
+
+// transport sends requests to the connection's task: one that is not there any
+// more is replaced, once, as long as nothing of the request was sent.
+type transport struct {
+	service *Service
+	conn    connection.Connection
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	body := req.Body
+	closeBody := func() {
+		if body != nil {
+			body.Close()
+		}
+	}
+	for attempt := 0; ; attempt++ {
+		t, err := tr.service.task(ctx, tr.conn)
+		if err != nil {
+			closeBody()
+			return nil, err
+		}
+		k := tr.service.links.of(t)
+		out := req.Clone(ctx)
+		out.URL = &url.URL{Scheme: "https", Host: t.Address, Path: "/mcp", RawQuery: ""}
+		out.Host = t.Address
+		out.Header.Set("Authorization", "Bearer "+tr.service.taskBearer(t).Reveal())
+		if body != nil {
+			out.Body = io.NopCloser(body) // a failed dial must not close it
+		}
+		tr.service.links.add(t.ID, 1)
+		resp, err := k.transport.RoundTrip(out)
+		if err == nil && resp.StatusCode != http.StatusUnauthorized {
+			resp.Body = &counted{ReadCloser: resp.Body, done: func() {
+				tr.service.links.add(t.ID, -1)
+				closeBody()
+			}}
+			return resp, nil
+		}
+		tr.service.links.add(t.ID, -1)
+		if err == nil {
+			resp.Body.Close()
+			err = errPin
+		}
+		refused := resp != nil // it had the request, so it is not sent again
+		if ctx.Err() != nil || !unreached(err) {
+			closeBody()
+			return nil, cmp.Or(ctx.Err(), err)
+		}
+		tr.service.Logger.InfoContext(ctx, "a task was not there any more", "task", t.ID, "err", err)
+		tr.service.end(ctx, t)
+		if attempt > 0 || refused && body != nil {
+			closeBody()
+			return nil, err
+		}
+	}
+}
+
+// unreached reports whether the request cannot have arrived at the task.
+func unreached(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, errPin) || errors.As(err, &op) && op.Op == "dial"
+}
+
+// counted tells when a response body is done with.
+type counted struct {
+	io.ReadCloser
+	once sync.Once
+	done func()
+}
+
+func (c *counted) Close() error {
+	c.once.Do(c.done)
+	return c.ReadCloser.Close()
+}
+
+var _ http.RoundTripper = transport{}

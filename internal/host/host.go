@@ -1,0 +1,131 @@
+// Package host is everything between an MCP client and a running server: the
+// MCP endpoint, its bearer tokens, and the tasks behind it.
+//
+//	request ─► bearer → MCP token → connection ─► its task, started if need be
+//	                                                 │ TLS pinned to the key that
+//	                                                 │ the runner registered
+//	                                                 ▼
+//	runner ─► claim (ticket, once) ─► recipe and access tokens; later: tokens
+//
+// A task is bound to one connection by its ticket and gets access tokens only;
+// they come from package refresh, which alone opens the vault.
+package host
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+// Errors of the host.
+var (
+	// ErrNotConnected: the connection cannot be used now; the text says why.
+	ErrNotConnected = errors.New("the connection cannot be used")
+	// ErrStarting: the server is still starting; ask again.
+	ErrStarting = errors.New("the server is still starting")
+	// ErrServerFailed wraps why a server did not start.
+	ErrServerFailed = errors.New("the server failed to start")
+	// ErrNotHosted: the preset's server is not one that is run here.
+	ErrNotHosted = errors.New("this server is not hosted")
+)
+
+// Times of a task's life.
+const (
+	ticketTTL    = 5 * time.Minute
+	startTimeout = 5 * time.Minute
+	// waitForTask is below what MCP clients wait for an answer.
+	waitForTask  = 45 * time.Second
+	failedPause  = 5 * time.Second
+	usedEvery    = 20 * time.Second
+	checkEvery   = 30 * time.Second
+	pollInterval = 50 * time.Millisecond
+)
+
+// Tokens hands out access tokens: package refresh.
+type Tokens interface {
+	Token(ctx context.Context, caller vault.Caller, k connection.Key, minTTL time.Duration, purpose string) (token.Access, connection.Connection, error)
+	Check(ctx context.Context, caller vault.Caller, k connection.Key, purpose string) (token.Access, connection.Connection, error)
+}
+
+// Installer makes a server's program ready and returns where it is.
+type Installer interface {
+	Ensure(ctx context.Context, s presets.Server) (dir string, err error)
+}
+
+// Start is what a task starts with. Nothing in it is worth anything once the
+// ticket was traded, but Identity, which stands in for SigV4 on one machine.
+type Start struct {
+	TaskID     string
+	Ticket     token.Secret
+	Identity   token.Secret
+	ControlURL string
+	Server     presets.Server
+}
+
+// Launcher starts and stops tasks.
+type Launcher interface {
+	// Launch returns when the task is on its way; the task reports the rest.
+	Launch(ctx context.Context, s Start) error
+	// Stop ends a task that this launcher started; others it ignores.
+	Stop(ctx context.Context, taskID string) error
+}
+
+// Service runs the tasks and speaks for them.
+type Service struct {
+	Store       Store
+	Connections connection.Store
+	Tokens      Tokens
+	Catalogue   flow.Catalogue
+	Installer   Installer
+	Launcher    Launcher
+	// BearerKey is what the tasks' bearers are derived from.
+	BearerKey []byte
+	// BaseURL is the public URL; ControlURL is what tasks call.
+	BaseURL, ControlURL string
+	Deployment          map[string]string
+	// IdleStop is how long a task lives without a request.
+	IdleStop time.Duration
+	Now      func() time.Time
+	Logger   *slog.Logger
+
+	links links     // to the tasks
+	tools toolCache // what servers last listed
+}
+
+// taskBearer names connection, task and generation, so that an address used
+// again by another task accepts nothing that was meant for this one.
+func (s *Service) taskBearer(t Task) token.Secret {
+	mac := hmac.New(sha256.New, s.BearerKey)
+	fmt.Fprintf(mac, "%s\x00%s\x00%s\x00%d", t.Connection.Tenant, t.Connection.ID, t.ID, t.Generation)
+	return token.Secret(base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+}
+
+// connection returns the caller's connection if it can be used.
+func (s *Service) connection(ctx context.Context, caller vault.Caller, k connection.Key) (connection.Connection, error) {
+	c, err := s.Connections.Get(ctx, k)
+	if err != nil {
+		return c, err
+	}
+	if !caller.May(c) || c.Status == connection.Deleting {
+		return c, connection.ErrNotFound
+	}
+	switch c.Status {
+	case connection.Pending:
+		return c, fmt.Errorf("%w: %w", ErrNotConnected, refresh.ErrPending)
+	case connection.ReconnectNeeded:
+		return c, fmt.Errorf("%w: %w", ErrNotConnected, refresh.ErrReconnect)
+	}
+	return c, nil
+}

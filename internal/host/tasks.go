@@ -1,0 +1,204 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+// task returns the connection's ready task, started if there is none, waiting
+// at most waitForTask.
+func (s *Service) task(ctx context.Context, c connection.Connection) (Task, error) {
+	deadline := s.Now().Add(waitForTask)
+	for {
+		t, err := s.Store.TaskOf(ctx, c.Key)
+		switch {
+		case errors.Is(err, ErrNoTask), err == nil && s.replaceable(t):
+			if err := s.begin(ctx, c); err != nil {
+				return Task{}, err
+			}
+		case err != nil:
+			return Task{}, err
+		case t.State == TaskReady:
+			s.touch(ctx, t)
+			return t, nil
+		case t.State == TaskFailed:
+			return Task{}, fmt.Errorf("%w: %s", ErrServerFailed, t.Detail)
+		}
+		if s.Now().After(deadline) {
+			return Task{}, ErrStarting
+		}
+		if err := sleep(ctx, pollInterval); err != nil {
+			return Task{}, err
+		}
+	}
+}
+
+// replaceable reports whether a task is over although it has a record: it
+// failed a while ago, or never came up.
+func (s *Service) replaceable(t Task) bool {
+	switch t.State {
+	case TaskFailed:
+		return s.Now().Sub(t.LastUsedAt) > failedPause
+	case TaskReady:
+		return false
+	}
+	return s.Now().Sub(t.StartedAt) > startTimeout
+}
+
+// begin starts a task for the connection, unless somebody else just did. It
+// returns at once: whoever needs the task waits for its state.
+func (s *Service) begin(ctx context.Context, c connection.Connection) error {
+	server, ok := s.Catalogue.Server(c.Server)
+	if !ok || server.Server.Registry == presets.RegistryRemote {
+		return fmt.Errorf("%w: %s", ErrNotHosted, c.Server)
+	}
+	now := s.Now().UTC()
+	ticket, identity := token.NewSecret(), token.NewSecret()
+	old, err := s.Store.TaskOf(ctx, c.Key)
+	if err == nil && s.replaceable(old) {
+		if err := s.Store.EndTask(ctx, old.ID); err != nil {
+			return err
+		}
+	}
+	t, err := s.Store.BeginTask(ctx, Task{
+		ID: token.NewID("tsk"), Connection: c.Key, Server: c.Server, State: TaskStarting,
+		TicketHash: token.Hash(ticket), TicketExpires: now.Add(startTimeout + ticketTTL), IdentityHash: token.Hash(identity),
+		StartedAt: now, LastUsedAt: now,
+	})
+	if errors.Is(err, ErrRunning) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Installing a server can take longer than a client waits for an answer.
+	go s.launch(context.WithoutCancel(ctx), t, server, ticket, identity)
+	return nil
+}
+
+func (s *Service) launch(ctx context.Context, t Task, server presets.Server, ticket, identity token.Secret) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	_, err := s.Installer.Ensure(ctx, server)
+	if err == nil {
+		err = s.Launcher.Launch(ctx, Start{TaskID: t.ID, Ticket: ticket, Identity: identity, ControlURL: s.ControlURL, Server: server})
+	}
+	if err != nil {
+		s.fail(ctx, t.ID, err.Error())
+	}
+}
+
+func (s *Service) fail(ctx context.Context, id, detail string) {
+	t, err := s.Store.UpdateTask(context.WithoutCancel(ctx), id, func(t *Task) error {
+		t.State, t.Detail, t.TicketHash, t.LastUsedAt = TaskFailed, detail, "", s.Now().UTC()
+		return nil
+	})
+	if err != nil {
+		s.Logger.WarnContext(ctx, "a task's failure was not noted", "task", id, "err", err)
+		return
+	}
+	s.Logger.WarnContext(ctx, "server failed to start", "task", id, "server", t.Server, "connection", t.Connection.ID)
+}
+
+// end stops a task and forgets it.
+func (s *Service) end(ctx context.Context, t Task) {
+	s.links.drop(t.ID)
+	if err := s.Launcher.Stop(ctx, t.ID); err != nil {
+		s.Logger.WarnContext(ctx, "a task did not stop", "task", t.ID, "err", err)
+	}
+	if err := s.Store.EndTask(ctx, t.ID); err != nil {
+		s.Logger.WarnContext(ctx, "a task's record was not removed", "task", t.ID, "err", err)
+	}
+}
+
+// touch notes that the task is used, seldom enough to cost little.
+func (s *Service) touch(ctx context.Context, t Task) {
+	now := s.Now().UTC()
+	if now.Sub(t.LastUsedAt) < usedEvery {
+		return
+	}
+	_, err := s.Store.UpdateTask(ctx, t.ID, func(t *Task) error {
+		t.LastUsedAt = now
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrNoTask) {
+		s.Logger.WarnContext(ctx, "a task's use was not noted", "task", t.ID, "err", err)
+	}
+}
+
+// Run ends tasks that nobody uses, that never came up, or whose connection is
+// gone, until ctx ends. Then it stops every task of this process.
+func (s *Service) Run(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.sweep(ctx)
+		}
+	}
+}
+
+func (s *Service) sweep(ctx context.Context) {
+	tasks, err := s.Store.Tasks(ctx)
+	if err != nil {
+		s.Logger.WarnContext(ctx, "tasks not listed", "err", err)
+		return
+	}
+	for _, t := range tasks {
+		idle := s.Now().Sub(t.LastUsedAt) > s.IdleStop && !s.links.busy(t.ID)
+		c, err := s.Connections.Get(ctx, t.Connection)
+		gone := errors.Is(err, connection.ErrNotFound) || err == nil && c.Status == connection.Deleting
+		if gone || idle || t.State != TaskReady && s.replaceable(t) {
+			s.Logger.InfoContext(ctx, "task ended", "task", t.ID, "server", t.Server, "idle", idle, "disconnected", gone)
+			s.end(ctx, t)
+		}
+		if gone {
+			s.forget(ctx, t.Connection)
+		}
+	}
+}
+
+// forget removes what the host keeps of a connection that was disconnected.
+func (s *Service) forget(ctx context.Context, k connection.Key) {
+	s.tools.drop(k)
+	if err := s.Store.DeleteMCPTokens(ctx, k); err != nil {
+		s.Logger.WarnContext(ctx, "MCP tokens not removed", "connection", k.ID, "err", err)
+	}
+}
+
+// Disconnected ends the connection's task at once.
+func (s *Service) Disconnected(ctx context.Context, k connection.Key) {
+	if t, err := s.Store.TaskOf(ctx, k); err == nil {
+		s.end(ctx, t)
+	}
+	s.forget(ctx, k)
+}
+
+// Restart ends the connection's task so that the next use starts it with what
+// was granted anew.
+func (s *Service) Restart(ctx context.Context, k connection.Key) {
+	if t, err := s.Store.TaskOf(ctx, k); err == nil {
+		s.end(ctx, t)
+	}
+	s.tools.drop(k)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,129 @@
+package local
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+)
+
+var _ connection.Store = (*DB)(nil)
+
+// Create implements [connection.Store].
+func (d *DB) Create(ctx context.Context, c connection.Connection) error {
+	doc, err := encode(c)
+	if err != nil {
+		return err
+	}
+	return d.transact(ctx, func(tx *sql.Tx) error {
+		return insert(ctx, tx, connection.ErrExists, `
+			INSERT INTO connections (tenant, id, created_at, user_id, server, provider, subject, attention_at, doc)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			c.Tenant, c.ID, stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, c.Account.Subject,
+			orNull(c.AttentionAt()), doc)
+	})
+}
+
+// Get implements [connection.Store].
+func (d *DB) Get(ctx context.Context, k connection.Key) (connection.Connection, error) {
+	return getConnection(ctx, d.read, k)
+}
+
+func getConnection(ctx context.Context, q queryer, k connection.Key) (connection.Connection, error) {
+	var c connection.Connection
+	err := load(ctx, q, &c, connection.ErrNotFound,
+		`SELECT doc FROM connections WHERE tenant = ? AND id = ?`, k.Tenant, k.ID)
+	return c, err
+}
+
+// Update implements [connection.Store]. The change function runs while the
+// database is locked: it must be quick and must not call the store, which
+// would wait for itself.
+func (d *DB) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
+	var c connection.Connection
+	err := d.transact(ctx, func(tx *sql.Tx) error {
+		var err error
+		if c, err = getConnection(ctx, tx, k); err != nil {
+			return err
+		}
+		revision := c.Revision
+		if err := change(&c); err != nil {
+			return err
+		}
+		c.Key, c.Revision = k, revision+1
+		doc, err := encode(c)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `
+			UPDATE connections SET created_at = ?, user_id = ?, server = ?, provider = ?, subject = ?,
+				attention_at = ?, doc = ?
+			WHERE tenant = ? AND id = ?`,
+			stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, c.Account.Subject,
+			orNull(c.AttentionAt()), doc, k.Tenant, k.ID)
+		return err
+	})
+	if err != nil {
+		return connection.Connection{}, err
+	}
+	return c, nil
+}
+
+// Delete implements [connection.Store]; for check the same holds as for the
+// change function of [DB.Update].
+func (d *DB) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {
+	return d.transact(ctx, func(tx *sql.Tx) error {
+		c, err := getConnection(ctx, tx, k)
+		if err != nil {
+			return err
+		}
+		if err := check(c); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM connections WHERE tenant = ? AND id = ?`, k.Tenant, k.ID)
+		return err
+	})
+}
+
+// List implements [connection.Store].
+func (d *DB) List(ctx context.Context, tenant string, f connection.Filter, p connection.Page) ([]connection.Connection, string, error) {
+	s := selection{table: "connections", time: "created_at"}
+	s.where("tenant = ?", tenant)
+	s.whereSet("user_id = ?", f.UserID)
+	s.whereSet("server = ?", f.Server)
+	s.whereSet("provider = ?", f.Provider)
+	s.whereSet("subject = ?", f.Subject)
+	var out []connection.Connection
+	next, err := s.page(ctx, d.read, p.Cursor, p.Limit, func(doc []byte) (string, error) {
+		var c connection.Connection
+		err := json.Unmarshal(doc, &c)
+		out = append(out, c)
+		return cursor(c.CreatedAt, c.ID), err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return out, next, nil
+}
+
+// Due implements [connection.Store].
+func (d *DB) Due(ctx context.Context, now time.Time, limit int) ([]connection.Key, error) {
+	rows, err := d.read.QueryContext(ctx, `
+		SELECT tenant, id FROM connections WHERE attention_at <= ? ORDER BY attention_at, tenant, id LIMIT ?`,
+		stamp(now), max(limit, 0))
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer rows.Close()
+	var out []connection.Key
+	for rows.Next() {
+		var k connection.Key
+		if err := rows.Scan(&k.Tenant, &k.ID); err != nil {
+			return nil, explain(err)
+		}
+		out = append(out, k)
+	}
+	return out, explain(rows.Err())
+}

@@ -1,0 +1,61 @@
+package local_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/conformance"
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/local"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// clock stands still when the suites' records are new.
+func clock() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
+
+func open(t *testing.T, dir string) *local.DB {
+	t.Helper()
+	db, err := local.Open(t.Context(), dir, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func TestConnections(t *testing.T) {
+	conformance.Connections(t, func(t *testing.T) connection.Store { return open(t, t.TempDir()) })
+}
+
+func TestFlows(t *testing.T) {
+	conformance.Flows(t, func(t *testing.T) flow.Store { return open(t, t.TempDir()) })
+}
+
+func TestTasks(t *testing.T) {
+	conformance.Tasks(t, func(t *testing.T) host.Store { return open(t, t.TempDir()) })
+}
+
+func TestGrants(t *testing.T) {
+	conformance.Grants(t, func(t *testing.T) vault.GrantStore { return open(t, t.TempDir()).Grants() })
+}
+
+func TestAudit(t *testing.T) {
+	conformance.Audit(t, func(t *testing.T) conformance.AuditLog { return open(t, t.TempDir()).Audit() })
+}
+
+func TestKeys(t *testing.T) {
+	conformance.Keys(t, func(t *testing.T) vault.Keys {
+		keys, err := local.OpenKeys(filepath.Join(t.TempDir(), "key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	})
+}

@@ -1,0 +1,214 @@
+package page
+
+import (
+	"strings"
+	"time"
+)
+
+// The prefixes of form fields whose names come from presets and servers, so
+// that none of them can pass for a field of ours.
+const (
+	// ParameterPrefix: the server's parameters, in the connect form.
+	ParameterPrefix = "param."
+	// EnvPrefix: the values of a server that takes an API key.
+	EnvPrefix = "env."
+	// ArgumentPrefix: a tool's arguments, where the tool has Fields.
+	ArgumentPrefix = "arg."
+)
+
+// Chrome is what every page needs around its own content.
+type Chrome struct {
+	// Title stands in the browser's tab, before the name of the product.
+	Title string
+	// User is the id of the person signed in; empty: nobody.
+	User string
+	// CSRF is sent with every form as the field csrf.
+	CSRF string
+	// Local says that the pages are served by the person's own machine.
+	Local bool
+}
+
+// Scope is one access that is asked for.
+type Scope struct {
+	Name string
+	// Why says in plain words what it is for; empty: Name is shown.
+	Why string
+}
+
+// The statuses of a card. Connections use the first three.
+const (
+	StatusConnected       = "connected"
+	StatusReconnectNeeded = "reconnect_needed"
+	StatusPending         = "pending"
+	StatusAvailable       = "available"
+	StatusNeedsClient     = "needs_client"
+	StatusNoneNeeded      = "none_needed"
+)
+
+// ServersView lists the servers and the connections of the person.
+type ServersView struct {
+	Chrome
+	Servers []ServerCard
+	// Query narrows the list; the view does the narrowing.
+	Query string
+	// ReturnURL is where the person came from: linked, and sent with every
+	// form as return_url.
+	ReturnURL string
+	// Starting names the server that a link or an MCP client wants connected:
+	// its card comes first and is ready to connect.
+	Starting string
+}
+
+// ServerCard is one server of the list.
+type ServerCard struct {
+	Name, DisplayName, Description string
+	// AuthType is oauth, api_key or none.
+	AuthType     string
+	ProviderName string
+	Scopes       []Scope
+	Status       string
+	Connections  []ConnectionRow
+	// ToolsCount is -1 while unknown.
+	ToolsCount int
+	// Parameters are asked with Connect: POST /mcp/servers/{name}/connect.
+	Parameters []Parameter
+	// EnvValues are asked for an API key: POST /mcp/servers/{name}/key.
+	EnvValues []EnvValue
+	// SetupURL says how to register a client; empty: /mcp/servers/{name}/setup.
+	SetupURL string
+}
+
+// ConnectionRow is one connection on a card.
+type ConnectionRow struct{ ID, Label, Status, StatusText, Detail string }
+
+// Parameter is a value that the server needs before connecting (shop, host).
+type Parameter struct{ Name, Label, Placeholder, Pattern, Help, Value string }
+
+// EnvValue is a value that the person gets from the provider's own pages.
+type EnvValue struct {
+	Name, Label, HelpURL string
+	// Secret hides what is typed.
+	Secret bool
+}
+
+// listed is a card with what its forms need from the view.
+type listed struct {
+	ServerCard
+	CSRF, ReturnURL string
+	// Open shows the form at once.
+	Open bool
+}
+
+// Wanted is the server named by Starting, whatever is searched for.
+func (v ServersView) Wanted() []listed {
+	return v.pick(func(c ServerCard) bool { return v.wanted(c) })
+}
+
+// Mine are the servers that have connections.
+func (v ServersView) Mine() []listed {
+	return v.pick(func(c ServerCard) bool { return !v.wanted(c) && len(c.Connections) > 0 && v.found(c) })
+}
+
+// Others are the servers that have none.
+func (v ServersView) Others() []listed {
+	return v.pick(func(c ServerCard) bool { return !v.wanted(c) && len(c.Connections) == 0 && v.found(c) })
+}
+
+func (v ServersView) wanted(c ServerCard) bool { return v.Starting != "" && c.Name == v.Starting }
+
+func (v ServersView) found(c ServerCard) bool {
+	return strings.Contains(c.Words(), strings.ToLower(strings.TrimSpace(v.Query)))
+}
+
+func (v ServersView) pick(want func(ServerCard) bool) []listed {
+	var cards []listed
+	for _, c := range v.Servers {
+		if want(c) {
+			cards = append(cards, listed{c, v.CSRF, v.ReturnURL, v.wanted(c)})
+		}
+	}
+	return cards
+}
+
+// Words is the text that a search looks through, in lower case.
+func (c ServerCard) Words() string {
+	return strings.ToLower(c.DisplayName + " " + c.Name + " " + c.ProviderName + " " + c.Description)
+}
+
+// ConnectionView is one connection and what can be done with it. Its forms post
+// to /mcp/connections/{id}/ rename, disconnect, mcp-tokens,
+// mcp-tokens/{token}/revoke and tools/{tool}.
+type ConnectionView struct {
+	Chrome
+	ID, ServerName, ServerDisplayName string
+	// Label is the person's own name for it; empty: Account is shown.
+	Label, Account     string
+	Status, StatusText string
+	// Detail says in plain words why the status is what it is.
+	Detail                                        string
+	Scopes, MissingScopes                         []Scope
+	ConnectedAt, LastRefresh, ExpiresAt, LastUsed time.Time
+	// MCPURL is the address that MCP clients are given.
+	MCPURL string
+	// Configs are snippets for MCP clients; with NewToken they hold it.
+	Configs []Config
+	// NewToken is shown this once.
+	NewToken string
+	Tokens   []MCPTokenRow
+	Tools    []Tool
+	// ToolsPending: the server is starting; the page asks again by itself.
+	ToolsPending bool
+	ToolsError   string
+	TryResult    *TryResult
+	// CanReconnect offers to connect again: POST /mcp/servers/{server}/connect
+	// with connection_id.
+	CanReconnect bool
+}
+
+// Name is what the person calls the connection.
+func (v ConnectionView) Name() string {
+	switch {
+	case v.Label != "":
+		return v.Label
+	case v.Account != "":
+		return v.Account
+	}
+	return v.ServerDisplayName
+}
+
+// Config is what to paste into an MCP client.
+type Config struct{ Client, Help, Text string }
+
+// MCPTokenRow is a bearer token that was minted for an MCP client.
+type MCPTokenRow struct {
+	ID                   string
+	CreatedAt, ExpiresAt time.Time
+}
+
+// Tool is one tool of the server.
+type Tool struct {
+	Name, Title, Description string
+	// Fields build the form; without them it is one text area named arguments
+	// that takes JSON.
+	Fields []Field
+	// Schema is the input schema, JSON.
+	Schema   string
+	ReadOnly bool
+}
+
+// Field is one argument of a tool, named ArgumentPrefix + Name in the form.
+type Field struct {
+	Name string
+	// Type is a JSON Schema type: string, integer, number or boolean.
+	Type               string
+	Label, Description string
+	Required           bool
+	Enum               []string
+	Default            string
+}
+
+// TryResult is what a tool answered.
+type TryResult struct {
+	Tool, Text string
+	IsError    bool
+}

@@ -1,0 +1,120 @@
+package page
+
+// ConsentView says what is about to be asked at the provider, before anything
+// is. It posts action=authorize or action=cancel to /c/{flow}.
+type ConsentView struct {
+	Chrome
+	FlowID, ServerDisplayName, ProviderName string
+	// ProviderHost is the host of the authorization endpoint.
+	ProviderHost string
+	Scopes       []Scope
+	// UserID is whose connection it will be.
+	UserID string
+	// Reconnect is the label of the account that is being reconnected; empty:
+	// it is a new connection.
+	Reconnect string
+	Popup     bool
+	// CancelURL is where Cancel leads. Leave it empty to be told by
+	// action=cancel, so that the flow can end at once.
+	CancelURL string
+}
+
+// LeavingView sends the browser on to the provider. Answer POST /c/{flow} with
+// it, not with a redirect: browsers apply form-action to every redirect that
+// follows a form (CSP 3 §6.4.1), and a provider's sign-in may cross hosts that
+// nobody can list beforehand.
+type LeavingView struct {
+	Chrome
+	// URL is the authorization request; ProviderHost the host in it.
+	URL, ProviderName, ProviderHost string
+}
+
+// LinkView asks for one click before a connect link is claimed, so that a bot
+// that previews the link does not claim it.
+type LinkView struct {
+	Chrome
+	// URL is the path of the link; the form posts there.
+	URL string
+	// Servers are the display names of what the link offers; none: all.
+	Servers []string
+}
+
+// DoneView is how a connection attempt ended, when it ended well.
+type DoneView struct {
+	Chrome
+	Connected                  bool
+	ServerDisplayName, Account string
+	// Missing are the scopes that the person did not grant.
+	Missing []Scope
+	// Pending: the application that the person came from has to confirm.
+	Pending bool
+	// Popup: the page tells its opener, and closes.
+	Popup bool
+	// ReturnURL leads back to the application; ContinueURL is the next page
+	// here.
+	ReturnURL, ContinueURL string
+	FlowID                 string
+	// OpenerOrigin is the only origin that is told; empty: nobody.
+	OpenerOrigin string
+}
+
+// EndedView says what disconnecting did.
+type EndedView struct {
+	Chrome
+	// Revoked: the provider has ended the grant. Otherwise it was only deleted
+	// here, and Detail says why.
+	Revoked bool
+	Detail  string
+}
+
+// ErrorView says what happened and what to do next.
+type ErrorView struct {
+	Chrome
+	// Code is stable, for whoever is asked for help.
+	Code, Heading, Message, Next string
+	Actions                      []Action
+	// Detail is what the provider or the server said. Hostile text.
+	Detail string
+	// Popup, FlowID and OpenerOrigin are as in DoneView.
+	Popup                bool
+	FlowID, OpenerOrigin string
+}
+
+// Action is a way on: a link, or a form without fields. The first is the one
+// that is suggested.
+type Action struct {
+	Label, URL string
+	Post       bool
+}
+
+// SetupView says how to register a client at a provider.
+type SetupView struct {
+	Chrome
+	ProviderName string
+	// RedirectURI is to be registered character by character.
+	RedirectURI string
+	// ConsoleURL is the provider's page for it.
+	ConsoleURL string
+	Help       string
+	// EnvID and EnvSecret are the names of the two environment variables.
+	EnvID, EnvSecret string
+	// HTTPSOnly: the provider refuses http redirects; TunnelHint says what to
+	// do on a laptop.
+	HTTPSOnly  bool
+	TunnelHint string
+	Scopes     []string
+}
+
+// SignInView tells somebody without a session how to get one.
+type SignInView struct{ Chrome }
+
+func (ServersView) template() string    { return "servers.html" }
+func (ConnectionView) template() string { return "connection.html" }
+func (ConsentView) template() string    { return "consent.html" }
+func (LeavingView) template() string    { return "leaving.html" }
+func (LinkView) template() string       { return "link.html" }
+func (DoneView) template() string       { return "done.html" }
+func (EndedView) template() string      { return "ended.html" }
+func (ErrorView) template() string      { return "error.html" }
+func (SetupView) template() string      { return "setup.html" }
+func (SignInView) template() string     { return "signin.html" }

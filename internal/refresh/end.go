@@ -1,0 +1,199 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+// What became of a grant.
+const (
+	RevokedAtProvider = "provider"
+	LocalOnly         = "local_only"
+)
+
+// Outcome says what disconnecting did.
+type Outcome struct {
+	// Revoked is RevokedAtProvider or LocalOnly.
+	Revoked string `json:"revoked"`
+	// Detail says why it was not revoked at the provider, for a person.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Disconnect revokes the grant at the provider and deletes the connection with
+// everything that is stored of it. What the provider refuses or does not
+// answer is deleted here all the same, and said.
+func (s *Service) Disconnect(ctx context.Context, caller vault.Caller, k connection.Key) (Outcome, error) {
+	c, err := s.Connections.Get(ctx, k)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if !caller.May(c) {
+		return Outcome{}, connection.ErrNotFound
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+exchangeTimeout)
+	defer cancel()
+	return s.takeDown(ctx, k)
+}
+
+// takeDown removes a connection under its lease. Interrupted, it is taken up
+// again by Sweep: the row is the last thing to go.
+func (s *Service) takeDown(ctx context.Context, k connection.Key) (Outcome, error) {
+	holder := token.NewID("del")
+	deadline := s.Now().Add(waitForOther)
+	for {
+		c, err := s.Connections.Update(ctx, k, func(c *connection.Connection) error {
+			_, err := c.BeginDelete(holder, s.Now().UTC(), leaseTTL)
+			return err
+		})
+		if err == nil {
+			return s.remove(ctx, c)
+		}
+		if !errors.Is(err, connection.ErrLeased) {
+			return Outcome{}, err
+		}
+		if s.Now().After(deadline) {
+			return Outcome{}, ErrBusy
+		}
+		if err := sleep(ctx, pollInterval); err != nil {
+			return Outcome{}, err
+		}
+	}
+}
+
+func (s *Service) remove(ctx context.Context, c connection.Connection) (Outcome, error) {
+	for _, r := range c.Retired {
+		_ = s.revoke(ctx, c, r.Set, r.Granted) // logged there; the main set decides what is said
+	}
+	out := s.revoke(ctx, c, c.Set, c.Granted)
+	if err := s.Vault.Prune(ctx, s.caller(c), c, "disconnect"); err != nil {
+		return out, fmt.Errorf("remove the stored grant: %w", err)
+	}
+	err := s.Connections.Delete(ctx, c.Key, func(row connection.Connection) error {
+		if row.Fence != c.Fence {
+			return connection.ErrFenced
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, connection.ErrNotFound) {
+		return out, fmt.Errorf("remove the connection: %w", err)
+	}
+	s.Logger.InfoContext(ctx, "disconnected", "connection", c.ID, "provider", c.Provider, "revoked", out.Revoked)
+	return out, nil
+}
+
+// revoke ends one set at the provider, if that ends nothing else.
+func (s *Service) revoke(ctx context.Context, c connection.Connection, set connection.Set, g connection.Granted) Outcome {
+	if set.AccessVersion == "" || c.AuthType != string(presets.TypeOAuth) {
+		return Outcome{Revoked: LocalOnly, Detail: "there is nothing to revoke at a provider"}
+	}
+	out, err := s.revokeAtProvider(ctx, c, set, g)
+	if err != nil {
+		s.Logger.WarnContext(ctx, "not revoked at the provider", "connection", c.ID, "provider", c.Provider, "err", err)
+		return Outcome{Revoked: LocalOnly, Detail: "deleted here, but the provider did not confirm the revocation: " + err.Error()}
+	}
+	return out
+}
+
+func (s *Service) revokeAtProvider(ctx context.Context, c connection.Connection, set connection.Set, g connection.Granted) (Outcome, error) {
+	t, err := s.target(ctx, c, g)
+	if err != nil {
+		return Outcome{}, err
+	}
+	p := t.Provider
+	if p.Revocation.Revokes != presets.RevokesToken {
+		shared, err := connection.Shared(ctx, s.Connections, c.Tenant, c.Provider, g, c.ID)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if shared {
+			return Outcome{Revoked: LocalOnly, Detail: fmt.Sprintf("%s would end every connection of this account; the last one to be disconnected revokes it", p.DisplayName)}, nil
+		}
+	}
+	full := token.Set{}
+	if full.Grant, err = s.Vault.Grant(ctx, s.caller(c), c, set, "disconnect"); err != nil {
+		return Outcome{}, err
+	}
+	if full.Access, err = s.Vault.Access(ctx, s.caller(c), c, set, "disconnect"); err != nil {
+		return Outcome{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	o, err := s.Engine.Revoke(ctx, t, full)
+	return Outcome{Revoked: o.Revoked, Detail: o.Detail}, err
+}
+
+// Sweep does what no request waits for: it drops proposals that nobody
+// confirmed, revokes and removes sets that are no longer current, and finishes
+// deletions that were interrupted. It reports how many rows it looked after.
+func (s *Service) Sweep(ctx context.Context, limit int) (int, error) {
+	keys, err := s.Connections.Due(ctx, s.Now(), limit)
+	if err != nil {
+		return 0, err
+	}
+	for i, k := range keys {
+		if err := s.attend(ctx, k); err != nil && !errors.Is(err, connection.ErrNotFound) && !errors.Is(err, connection.ErrLeased) {
+			s.Logger.WarnContext(ctx, "a connection could not be tidied up", "connection", k.ID, "err", err)
+		}
+		if ctx.Err() != nil {
+			return i, ctx.Err()
+		}
+	}
+	return len(keys), nil
+}
+
+func (s *Service) attend(ctx context.Context, k connection.Key) error {
+	holder := token.NewID("swp")
+	var claim connection.Claim
+	c, err := s.Connections.Update(ctx, k, func(c *connection.Connection) (err error) {
+		if err := c.Expire(s.Now().UTC()); err != nil && !errors.Is(err, connection.ErrNoProposal) {
+			return err
+		}
+		claim, err = c.Acquire(holder, s.Now().UTC(), leaseTTL)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if c.Status == connection.Deleting {
+		_, err := s.remove(ctx, c)
+		return err
+	}
+	for _, r := range c.Retired {
+		// A set of the account that is still connected was replaced: its
+		// successor may be of the same grant.
+		if r.Granted.Account != c.Account || r.Granted.ClientID != c.ClientID {
+			_ = s.revoke(ctx, c, r.Set, r.Granted)
+		}
+		if c, err = s.Connections.Update(ctx, k, func(c *connection.Connection) error { return c.Forget(r.Set) }); err != nil {
+			return err
+		}
+	}
+	if err := s.Vault.Prune(ctx, s.caller(c), c, "retired", keptVersions(c)...); err != nil {
+		return err
+	}
+	_, err = s.release(ctx, c, claim)
+	return err
+}
+
+// Run sweeps until ctx ends, on one machine; on AWS a schedule does it.
+func (s *Service) Run(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if _, err := s.Sweep(ctx, 100); err != nil && ctx.Err() == nil {
+			s.Logger.WarnContext(ctx, "sweep failed", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

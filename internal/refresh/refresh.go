@@ -1,0 +1,180 @@
+// Package refresh keeps tokens alive, hands them out and ends them.
+//
+// A renewal spends a refresh token, and many providers let it be spent once.
+// The order that makes this safe, here and in every process that shares the
+// store, is [Service.renew]:
+//
+//	lease        one renewer a connection; each lease has a higher fence
+//	re-read      the row as it is now that the lease is held
+//	still due?   somebody else may have renewed while we waited
+//	intent       what is about to be spent, and the version its result will have
+//	exchange     once
+//	swap         seal under the intent's version, then point the row at it,
+//	             if the fence still holds
+//
+// Whoever finds an intent without a result looks first for a grant stored under
+// its version, then spends the old token again: had it been spent, its
+// successor would be lost anyway.
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// Errors of the service. Where a failure was recorded, it is wrapped as
+// [*Unavailable].
+var (
+	// ErrReconnect: the grant is dead; only the person can help.
+	ErrReconnect = errors.New("the connection needs to be reconnected")
+	// ErrPending: the connection waits for its confirmation.
+	ErrPending = errors.New("the connection is waiting to be confirmed")
+	// ErrBusy: somebody else holds the lease and did not finish in time.
+	ErrBusy = errors.New("the connection is being changed by somebody else")
+)
+
+// Unavailable says that no token could be had for now.
+type Unavailable struct {
+	Failure connection.Failure
+	// RetryAfter is how long to wait before asking again.
+	RetryAfter time.Duration
+}
+
+func (e *Unavailable) Error() string {
+	return "the token could not be renewed: " + e.Failure.Detail
+}
+
+// The times of a renewal. The lease outlives the exchange, so that a slow
+// provider does not let a second renewer in.
+const (
+	leaseTTL        = 90 * time.Second
+	exchangeTimeout = 30 * time.Second
+	waitForOther    = 45 * time.Second
+	pollInterval    = 50 * time.Millisecond
+	usedResolution  = 10 * time.Minute
+)
+
+// Service renews, hands out and ends.
+type Service struct {
+	Connections connection.Store
+	Vault       *vault.Vault
+	Catalogue   flow.Catalogue
+	Secrets     flow.Secrets
+	Engine      *provider.Engine
+	BaseURL     string
+	Deployment  map[string]string
+	Now         func() time.Time
+	Logger      *slog.Logger
+
+	inFlight singleflight.Group
+}
+
+// Token returns the connection's access tokens, renewed first if they would
+// live shorter than minTTL. Tokens whose whole life is shorter than that are
+// renewed at half of it. Of any number of callers at once, one exchange.
+func (s *Service) Token(ctx context.Context, caller vault.Caller, k connection.Key, minTTL time.Duration, purpose string) (token.Access, connection.Connection, error) {
+	due := func(c connection.Connection) bool { return s.expiresWithin(c.Set, minTTL) }
+	return s.token(ctx, caller, k, due, purpose)
+}
+
+// Renew is Token for a caller that was refused with the token of that version.
+func (s *Service) Renew(ctx context.Context, caller vault.Caller, k connection.Key, version, purpose string) (token.Access, connection.Connection, error) {
+	due := func(c connection.Connection) bool { return c.Set.AccessVersion == version && c.Set.Renewable() }
+	return s.token(ctx, caller, k, due, purpose)
+}
+
+func (s *Service) token(ctx context.Context, caller vault.Caller, k connection.Key, due func(connection.Connection) bool, purpose string) (token.Access, connection.Connection, error) {
+	c, err := s.usable(ctx, caller, k)
+	if err != nil {
+		return token.Access{}, c, err
+	}
+	if due(c) {
+		if c, err = s.renewShared(ctx, k, due); err != nil {
+			return token.Access{}, c, err
+		}
+	}
+	a, err := s.Vault.Access(ctx, caller, c, c.Set, purpose)
+	if err != nil {
+		return token.Access{}, c, err
+	}
+	s.used(ctx, c)
+	return a, c, nil
+}
+
+// usable returns the connection if the caller may have its tokens and there
+// are any.
+func (s *Service) usable(ctx context.Context, caller vault.Caller, k connection.Key) (connection.Connection, error) {
+	c, err := s.Connections.Get(ctx, k)
+	if err != nil {
+		return c, err
+	}
+	switch {
+	case !caller.May(c), c.Status == connection.Deleting:
+		return c, connection.ErrNotFound
+	case c.Status == connection.Pending:
+		return c, ErrPending
+	case c.Status == connection.ReconnectNeeded:
+		return c, reconnectError(c)
+	}
+	return c, nil
+}
+
+func reconnectError(c connection.Connection) error {
+	if c.Failure == nil || c.Failure.Detail == "" {
+		return ErrReconnect
+	}
+	return fmt.Errorf("%w: %s", ErrReconnect, c.Failure.Detail)
+}
+
+// expiresWithin reports whether the access token is due for renewal.
+func (s *Service) expiresWithin(set connection.Set, minTTL time.Duration) bool {
+	if set.AccessExpiresAt.IsZero() {
+		return false
+	}
+	if half := set.AccessExpiresAt.Sub(set.IssuedAt) / 2; minTTL > half {
+		minTTL = max(half, 0)
+	}
+	return !s.Now().Add(minTTL).Before(set.AccessExpiresAt)
+}
+
+// renewShared lets one renewal of this process serve all who ask at the same
+// time. It goes on when the first of them leaves.
+func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, error) {
+	ch := s.inFlight.DoChan(k.Tenant+"/"+k.ID, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+exchangeTimeout)
+		defer cancel()
+		return s.renew(ctx, k, due)
+	})
+	select {
+	case r := <-ch:
+		return r.Val.(connection.Connection), r.Err
+	case <-ctx.Done():
+		return connection.Connection{}, ctx.Err()
+	}
+}
+
+// used notes that somebody uses the connection, seldom enough to cost little.
+func (s *Service) used(ctx context.Context, c connection.Connection) {
+	now := s.Now().UTC()
+	if now.Sub(c.LastUsedAt) < usedResolution {
+		return
+	}
+	_, err := s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
+		c.LastUsedAt = now
+		return nil
+	})
+	if err != nil {
+		s.Logger.WarnContext(ctx, "last use not noted", "connection", c.ID, "err", err)
+	}
+}

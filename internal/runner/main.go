@@ -1,0 +1,122 @@
+package runner
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/task"
+	"github.com/lanyardhq/lanyard/internal/token"
+)
+
+// Order is the line of JSON by which a parent on the same machine starts a
+// runner: over standard input, because arguments and environments can be read
+// by others. The parent then holds standard input open; when it closes, the
+// task ends.
+type Order struct {
+	TaskID     string       `json:"task_id"`
+	Ticket     token.Secret `json:"ticket"`
+	ControlURL string       `json:"control_url"`
+	// Secret is presented to ControlURL as a bearer.
+	Secret token.Secret `json:"secret"`
+	// Dir, UID, GID, Read and ExtraEnv are those of [Config].
+	Dir      string            `json:"dir,omitempty"`
+	UID      uint32            `json:"uid,omitempty"`
+	GID      uint32            `json:"gid,omitempty"`
+	Read     []string          `json:"read,omitempty"`
+	ExtraEnv map[string]string `json:"extra_env,omitempty"`
+}
+
+const (
+	maxOrder = 1 << 20
+	// controlTimeout leaves a slow provider time to renew a token.
+	controlTimeout = time.Minute
+)
+
+// Main runs a task as a process of its own: it reads an [Order] from stdin and
+// runs it. Of environ it takes PATH and LANG for the server, and nothing else.
+// The running program must answer to "sandbox" with [SandboxMain].
+func Main(ctx context.Context, stdin io.Reader, environ []string, logger *slog.Logger) error {
+	if err := harden(); err != nil {
+		return fmt.Errorf("keep other processes out of this one: %w", err)
+	}
+	in := bufio.NewReader(stdin)
+	order, err := readOrder(in)
+	if err != nil {
+		return err
+	}
+	if order.UID == 0 && !landlocked() {
+		logger.WarnContext(ctx, "this kernel cannot confine the server to its own files: it can read what this user can")
+	}
+	self, err := executable()
+	if err != nil {
+		return err
+	}
+	return Run(ctx, Config{
+		TaskID: order.TaskID, Ticket: order.Ticket,
+		Control: &task.HTTPControl{
+			URL: order.ControlURL,
+			// No proxy: the control routes are on this machine.
+			Client: &http.Client{Timeout: controlTimeout, Transport: &http.Transport{ResponseHeaderTimeout: controlTimeout}},
+			Sign: func(r *http.Request, _ []byte) error {
+				r.Header.Set("Authorization", "Bearer "+order.Secret.Reveal())
+				return nil
+			},
+		},
+		Dir: order.Dir, UID: order.UID, GID: order.GID, Read: order.Read, ExtraEnv: order.ExtraEnv,
+		Sandbox: []string{self, "sandbox"},
+		Path:    variable(environ, "PATH"), Lang: variable(environ, "LANG"),
+		Lifeline: in, Logger: logger,
+	})
+}
+
+func readOrder(in *bufio.Reader) (Order, error) {
+	var o Order
+	var line []byte
+	for !bytes.HasSuffix(line, []byte("\n")) {
+		part, err := in.ReadSlice('\n')
+		if line = append(line, part...); len(line) > maxOrder {
+			return o, errors.New("read the order: the line is too long")
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return o, fmt.Errorf("read the order: one line of JSON must come on standard input: %w", err)
+		}
+	}
+	dec := json.NewDecoder(bytes.NewReader(line))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&o) != nil {
+		return o, errors.New("read the order: it is not the JSON that was expected") // the cause could quote a secret
+	}
+	if o.TaskID == "" || o.ControlURL == "" || o.Ticket == "" {
+		return o, errors.New("read the order: task_id, ticket and control_url are needed")
+	}
+	return o, nil
+}
+
+// executable is this program, in a form that another user can start as well,
+// even from a directory that is closed to it.
+func executable() (string, error) {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe", nil
+	}
+	return os.Executable()
+}
+
+func variable(environ []string, name string) string {
+	for _, kv := range environ {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,171 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/task"
+)
+
+const (
+	// hintEvery is how often a hint may make us ask.
+	hintEvery = 30 * time.Second
+	// holdBelow: with less than this left of the old token, calls wait for the
+	// new server at a restart, because the old one would soon be refused.
+	holdBelow = 30 * time.Second
+	// longestNap bounds each wait by the monotonic clock, which stands still
+	// while a laptop sleeps and the token does not.
+	longestNap = time.Minute
+	// The pauses between attempts to renew.
+	firstRetry, lastRetry = time.Second, time.Minute
+	shortestRetry         = 100 * time.Millisecond
+	// reconnectRetry is the pause once only the person can help.
+	reconnectRetry = 5 * time.Minute
+)
+
+var errSameToken = errors.New("the token that came is the one that is about to expire")
+
+// rotation is the state of the renewing loop.
+type rotation struct {
+	*run
+	// retry is the pause after a failure, which lasts until after; zero after a
+	// success.
+	retry time.Duration
+	after time.Time
+	// pending: renewed, but the server does not have it yet.
+	pending bool
+	// dead: reported as needing a reconnect.
+	dead bool
+	// hinted is when a hint last made us ask.
+	hinted time.Time
+}
+
+// rotate renews the access before it expires and upon hints, and brings it to
+// the server. It returns only when ctx is over or mcprun refuses the task.
+func (r *run) rotate(ctx context.Context) error {
+	o := &rotation{run: r}
+	for {
+		suspect, ok := o.wait(ctx)
+		if !ok {
+			return nil
+		}
+		if !suspect && (time.Now().Before(o.after) || !o.due() && !o.pending) {
+			continue
+		}
+		if err := o.settle(ctx, o.step(ctx, suspect)); err != nil {
+			return err
+		}
+		// By the wall clock; see longestNap.
+		o.after = time.Now().Round(0).Add(o.retry)
+	}
+}
+
+// wait returns when there may be something to do: suspect after a hint, not ok
+// when ctx is over.
+func (o *rotation) wait(ctx context.Context) (suspect, ok bool) {
+	nap := longestNap
+	if o.retry > 0 {
+		nap = min(nap, time.Until(o.after))
+	} else if left, expires := o.left(); expires && o.timed() {
+		nap = min(nap, max(shortestRetry, left-o.cred.margin()))
+	}
+	timer := time.NewTimer(nap)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false, false
+	case <-timer.C:
+		return false, true
+	case <-o.hints:
+		if !o.hinted.IsZero() && time.Since(o.hinted) < hintEvery {
+			return false, true
+		}
+		o.hinted = time.Now()
+		return true, true
+	}
+}
+
+// timed reports whether a renewed token is brought to the server by us.
+func (o *rotation) timed() bool {
+	kind := o.claim.Recipe.Rotation
+	return kind == task.RotateFile || kind == task.RotateRestart
+}
+
+// left is how long the current set lives.
+func (o *rotation) left() (left time.Duration, expires bool) {
+	at := o.cred.current().ExpiresAt()
+	return time.Until(at), !at.IsZero()
+}
+
+func (o *rotation) due() bool {
+	left, expires := o.left()
+	return o.timed() && expires && left <= o.cred.margin()
+}
+
+// step renews what is due and brings it to the server.
+func (o *rotation) step(ctx context.Context, suspect bool) error {
+	left, _ := o.left()
+	if suspect || o.due() {
+		// A little longer than what is left asks for another one, and is less
+		// than even a short-lived token brings.
+		_, changed, err := o.cred.fresh(ctx, max(0, left)+time.Second, suspect)
+		if err != nil {
+			return err
+		}
+		if !changed && !suspect {
+			return errSameToken
+		}
+		o.pending = o.pending || changed
+	}
+	if !o.pending {
+		return nil
+	}
+	if err := o.apply(ctx, suspect || left < holdBelow); err != nil {
+		return err
+	}
+	o.pending = false
+	return nil
+}
+
+// apply brings the current set to the running server.
+func (r *run) apply(ctx context.Context, hold bool) error {
+	switch r.claim.Recipe.Rotation {
+	case task.RotateFile:
+		return r.writeFiles(r.cred.current())
+	case task.RotateRestart:
+		return r.bridge.Swap(ctx, r.start, hold)
+	}
+	return nil // broker: the server asks; none: there is nothing to bring
+}
+
+// settle decides what follows from how a step went. It returns the errors that
+// end the task.
+func (o *rotation) settle(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		o.retry = 0
+		if o.dead {
+			o.dead = false
+			o.enqueue(task.Report{State: task.Ready})
+		}
+	case ctx.Err() != nil:
+		return nil
+	case errors.Is(err, task.ErrRefused):
+		return err
+	case errors.Is(err, task.ErrReconnect):
+		o.retry = reconnectRetry
+		if !o.dead {
+			o.dead = true
+			o.enqueue(task.Report{State: task.Ready, Detail: "the access cannot be renewed: " + task.ErrReconnect.Error()})
+		}
+	default:
+		first := firstRetry
+		if left, expires := o.left(); expires {
+			first = min(first, max(shortestRetry, left/8))
+		}
+		o.retry = min(max(first, 2*o.retry), lastRetry)
+		o.log.WarnContext(ctx, "the access was not renewed", "retry", o.retry, "err", o.redact(err.Error()))
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package runner
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+)
+
+// What every program needs: read and execute, and for devices also write.
+var (
+	systemDirs  = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/proc", "/sys", "/run/systemd/resolve", "/run/resolvconf"}
+	deviceFiles = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
+)
+
+// SandboxMain confines this process and becomes another program:
+//
+//	[-write DIR]… [-read DIR]… -- PROGRAM [ARG]…
+//
+// The program can gain no privileges by exec. With -read or -write, and where
+// the kernel has Landlock, it reads only the system's directories and those
+// named, writes only to those named with -write, and signals only what it
+// started. It returns only to fail.
+func SandboxMain(args []string) error {
+	var read, write dirs
+	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.Var(&read, "read", "")
+	flags.Var(&write, "write", "")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	command := flags.Args()
+	if len(command) == 0 {
+		return errors.New("sandbox: there is no program to become")
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("sandbox: give up new privileges: %w", err)
+	}
+	if len(read)+len(write) > 0 {
+		err := landlock.V5.BestEffort().RestrictPaths(
+			landlock.RODirs(append(systemDirs, read...)...).IgnoreIfMissing(),
+			landlock.RWFiles(deviceFiles...).IgnoreIfMissing(),
+			landlock.RWDirs(write...).WithRefer(),
+		)
+		if err != nil {
+			return fmt.Errorf("sandbox: restrict the file system: %w", err)
+		}
+		// Nor may it end the processes of ours that share its user.
+		if err := landlock.V6.BestEffort().RestrictScoped(); err != nil {
+			return fmt.Errorf("sandbox: restrict signals: %w", err)
+		}
+	}
+	err := syscall.Exec(command[0], command, os.Environ())
+	return fmt.Errorf("sandbox: start %s: %w", command[0], err)
+}
+
+type dirs []string
+
+func (d *dirs) String() string     { return "" }
+func (d *dirs) Set(s string) error { *d = append(*d, s); return nil }
+
+// landlocked reports whether the kernel can keep a server to its own files.
+func landlocked() bool {
+	version, err := ll.LandlockGetABIVersion()
+	return err == nil && version > 0
+}
+
+// harden keeps a server that shares our user out of our memory and environment.
+func harden() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }

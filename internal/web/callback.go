@@ -1,0 +1,137 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/internal/token"
+)
+
+// Callback is the function of everything that turns what a person gave into a
+// sealed set.
+type Callback struct {
+	*Site
+	Flows     *flow.Finisher
+	Catalogue Catalogue
+	// ToolsCount is how many tools a connection's server last listed.
+	ToolsCount func(k connection.Key) (int, bool)
+	// Reconnected is told that a connection has other tokens than before.
+	Reconnected func(r *http.Request, k connection.Key)
+}
+
+// Mount adds the function's routes.
+func (h *Callback) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+flow.CallbackPath, h.page)
+	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, h.json)
+	mux.HandleFunc("POST /api/v1/mcp/servers/{name}/connect", h.connect)
+	mux.HandleFunc("POST /mcp/servers/{name}/key", h.keyForm)
+}
+
+func (h *Callback) page(w http.ResponseWriter, r *http.Request) {
+	f, err := h.Flows.Finish(r.Context(), r.URL.Query(), h.known(r))
+	h.tell(r, f)
+	h.finished(w, r, f, err)
+}
+
+func (h *Callback) tell(r *http.Request, f flow.Flow) {
+	if f.Status == flow.Connected {
+		h.Reconnected(r, connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID})
+	}
+}
+
+// json is the same for front ends that keep the redirect to themselves. It
+// never waits for a server: the count is the catalogue's, or null.
+func (h *Callback) json(w http.ResponseWriter, r *http.Request) {
+	f, err := h.Flows.Finish(r.Context(), r.URL.Query(), h.known(r))
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	h.tell(r, f)
+	s, _ := h.Catalogue.Server(f.Server)
+	type server struct {
+		Name       string `json:"name"`
+		Connected  bool   `json:"connected"`
+		ToolsCount *int   `json:"tools_count"`
+	}
+	out := server{Name: f.Server, Connected: f.Status == flow.Connected}
+	if n, ok := h.ToolsCount(connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID}); ok {
+		out.ToolsCount = &n
+	} else if n := len(s.Tools); n > 0 {
+		out.ToolsCount = &n
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"success": true, "server": out, "connection_id": f.Result.ConnectionID, "token_id": f.Result.SetID,
+		"status": f.Status, "missing_scopes": append([]string{}, f.Result.Missing...),
+	})
+}
+
+// connect takes an API key from a program.
+func (h *Callback) connect(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		UserID       string                  `json:"user_id"`
+		EnvValues    map[string]token.Secret `json:"env_values"`
+		Params       map[string]string       `json:"params"`
+		ConnectionID string                  `json:"connection_id"`
+	}
+	p, err := h.principal(r)
+	if err == nil {
+		err = readJSON(w, r, &in)
+	}
+	user := ""
+	if err == nil {
+		user, err = p.For(in.UserID)
+	}
+	var c connection.Connection
+	if err == nil {
+		c, err = h.paste(r, p, flow.KeyRequest{UserID: user, Values: in.EnvValues, Parameters: in.Params, ConnectionID: in.ConnectionID})
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, connectionAnswer(c))
+}
+
+func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (connection.Connection, error) {
+	k.Tenant, k.Server = p.Tenant, r.PathValue("name")
+	if !offers(p.Session, k.Server) {
+		return connection.Connection{}, flow.ErrServer
+	}
+	c, err := h.Flows.Connect(r.Context(), k)
+	if err == nil {
+		h.Reconnected(r, c.Key)
+	}
+	return c, err
+}
+
+// keyForm takes an API key from our page.
+func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) {
+	if err := h.form(w, r); err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	p, err := h.principal(r)
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	k := flow.KeyRequest{UserID: p.User, Values: map[string]token.Secret{}, Parameters: map[string]string{}, ConnectionID: r.PostForm.Get("connection_id")}
+	for name := range r.PostForm {
+		if key, ok := strings.CutPrefix(name, page.EnvPrefix); ok {
+			k.Values[key] = token.Secret(r.PostForm.Get(name))
+		}
+		if key, ok := strings.CutPrefix(name, page.ParameterPrefix); ok {
+			k.Parameters[key] = strings.TrimSpace(r.PostForm.Get(name))
+		}
+	}
+	c, err := h.paste(r, p, k)
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	http.Redirect(w, r, connectionPath(c.ID), http.StatusSeeOther)
+}

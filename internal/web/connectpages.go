@@ -1,0 +1,358 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+func (h *Connect) mountPages(mux *http.ServeMux) {
+	mux.HandleFunc("GET /mcp/servers", h.serversPage)
+	mux.HandleFunc("GET /mcp/servers/{name}/setup", h.setupPage)
+	mux.HandleFunc("POST /mcp/servers/{name}/connect", h.connectForm)
+	mux.HandleFunc("POST /mcp/connections/{id}/rename", h.renameForm)
+	mux.HandleFunc("GET /l/{link}", h.linkPage)
+	mux.HandleFunc("POST /l/{link}", h.claimLink)
+	mux.HandleFunc("GET /c/{flow}", h.consentPage)
+	mux.HandleFunc("POST /c/{flow}", h.consentForm)
+}
+
+// maxSession is the cookie's life in seconds; the stored session decides.
+const maxSession = 30 * 24 * 60 * 60
+
+// canonical sends a browser that used another name of this machine to the base
+// URL: cookies belong to a host name, and the provider will come back to that
+// one.
+func (s *Site) canonical(w http.ResponseWriter, r *http.Request) bool {
+	u, err := url.Parse(s.BaseURL)
+	if err != nil || !s.Local || r.Host == u.Host {
+		return false
+	}
+	http.Redirect(w, r, s.BaseURL+r.URL.RequestURI(), http.StatusFound)
+	return true
+}
+
+func (h *Connect) home(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, "/mcp/servers", http.StatusFound)
+}
+
+// person returns the page session, signing the owner of this machine in.
+func (h *Connect) person(w http.ResponseWriter, r *http.Request) (Principal, error) {
+	browser, _ := h.browser(w, r)
+	if ses, err := h.Sessions.Session(r.Context(), h.cookie(r, "session"), browser); err == nil {
+		return Principal{Tenant: ses.Tenant, User: ses.UserID, Browser: browser, Session: ses}, nil
+	} else if !errors.Is(err, flow.ErrNoSession) {
+		return Principal{}, err
+	}
+	if h.Owner == "" {
+		return Principal{}, flow.ErrNoSession
+	}
+	ses, secret, err := h.Flows.OpenSession(r.Context(), flow.Session{Tenant: flow.DefaultTenant, UserID: h.Owner, Browser: browser})
+	if err != nil {
+		return Principal{}, err
+	}
+	h.setCookie(w, "session", secret, maxSession)
+	return Principal{Tenant: ses.Tenant, User: ses.UserID, Browser: browser, Session: ses}, nil
+}
+
+func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) {
+	if h.canonical(w, r) {
+		return
+	}
+	p, err := h.person(w, r)
+	if errors.Is(err, flow.ErrNoSession) {
+		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
+		return
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	own, err := h.connectionsOf(r.Context(), p.Tenant, p.User)
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	v := page.ServersView{Chrome: h.chrome(w, r, "Your servers"), Query: r.URL.Query().Get("q"),
+		Starting: r.URL.Query().Get("server"), ReturnURL: p.Session.ReturnURL}
+	v.User = p.User
+	for _, s := range h.offered(p.Session) {
+		v.Servers = append(v.Servers, h.card(r, p, s, own))
+	}
+	h.render(w, r, http.StatusOK, v)
+}
+
+func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []connection.Connection) page.ServerCard {
+	answer := h.serverAnswer(r.Context(), p.Tenant, s, own)
+	c := page.ServerCard{Name: s.Name, DisplayName: s.DisplayName, Description: s.Description, AuthType: string(s.AuthType),
+		Status: answer.Status, ToolsCount: -1, Scopes: scopesOf(s, nil)}
+	if answer.ToolsCount != nil {
+		c.ToolsCount = *answer.ToolsCount
+	}
+	if prov, ok := h.Catalogue.Provider(s.OAuthService); ok {
+		c.ProviderName = prov.DisplayName
+	}
+	for _, conn := range own {
+		if conn.Server == s.Name && conn.Status != connection.Deleting {
+			c.Connections = append(c.Connections, page.ConnectionRow{ID: conn.ID, Label: labelOr(conn, s.DisplayName),
+				Status: string(conn.Status), StatusText: statusText(conn), Detail: reason(conn)})
+		}
+	}
+	for _, f := range flow.Asked(h.Catalogue, s) {
+		c.Parameters = append(c.Parameters, page.Parameter{Name: f.Name, Label: f.Label, Pattern: f.Pattern, Help: f.Help,
+			Value: p.Session.Parameters[f.Name]})
+	}
+	for _, e := range s.EnvValues {
+		c.EnvValues = append(c.EnvValues, page.EnvValue{Name: e.Name, Label: e.Label, HelpURL: e.HelpURL, Secret: e.Secret})
+	}
+	return c
+}
+
+func labelOr(c connection.Connection, otherwise string) string {
+	if l := c.DisplayLabel(); l != "" {
+		return l
+	}
+	return otherwise
+}
+
+func statusText(c connection.Connection) string {
+	switch c.Status {
+	case connection.Connected:
+		if c.Failure != nil {
+			return "Connected, renewal failing"
+		}
+		return "Connected"
+	case connection.ReconnectNeeded:
+		return "Reconnect needed"
+	case connection.Pending:
+		return "Waiting to be confirmed"
+	}
+	return string(c.Status)
+}
+
+// reason says in plain words why a connection is not well.
+func reason(c connection.Connection) string {
+	if c.Failure == nil {
+		return ""
+	}
+	return sentence(c.Failure.Detail)
+}
+
+// scopesOf are the scopes of a server with their reasons: all, or those named.
+func scopesOf(s presets.Server, only []string) []page.Scope {
+	var out []page.Scope
+	for _, sc := range s.OAuthScopes {
+		if only == nil {
+			out = append(out, page.Scope{Name: sc.Scope, Why: sc.Why})
+		}
+		for _, name := range only {
+			if name == sc.Scope {
+				out = append(out, page.Scope{Name: sc.Scope, Why: sc.Why})
+			}
+		}
+	}
+	for _, name := range only {
+		known := false
+		for _, sc := range s.OAuthScopes {
+			known = known || sc.Scope == name
+		}
+		if !known {
+			out = append(out, page.Scope{Name: name})
+		}
+	}
+	return out
+}
+
+// connectForm starts a flow from the page and leads to our consent page.
+func (h *Connect) connectForm(w http.ResponseWriter, r *http.Request) {
+	p, err := h.pagePerson(w, r)
+	if err == nil && !offers(p.Session, r.PathValue("name")) {
+		err = flow.ErrServer
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	params := map[string]string{}
+	for name, values := range r.PostForm {
+		if key, ok := strings.CutPrefix(name, page.ParameterPrefix); ok && len(values) == 1 {
+			params[key] = strings.TrimSpace(values[0])
+		}
+	}
+	f, err := h.Flows.Start(r.Context(), flow.StartRequest{
+		Tenant: p.Tenant, UserID: p.User, Server: r.PathValue("name"), ReturnURL: p.Session.ReturnURL, Parameters: params,
+		ConnectionID: r.PostForm.Get("connection_id"), AllowOtherAccount: r.PostForm.Get("allow_other_account") == "yes",
+		Browser: p.Browser, Owner: ownerSession(p),
+	})
+	if errors.Is(err, flow.ErrNoClient) {
+		http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(r.PathValue("name"))+"/setup", http.StatusSeeOther)
+		return
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/c/"+f.ID, http.StatusSeeOther)
+}
+
+// pagePerson is person for a form of one of our pages.
+func (h *Connect) pagePerson(w http.ResponseWriter, r *http.Request) (Principal, error) {
+	if err := h.form(w, r); err != nil {
+		return Principal{}, err
+	}
+	return h.person(w, r)
+}
+
+func (h *Connect) renameForm(w http.ResponseWriter, r *http.Request) {
+	p, err := h.pagePerson(w, r)
+	if err == nil {
+		_, err = h.rename(r.Context(), p, r.PathValue("id"), r.PostForm.Get("label"))
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	http.Redirect(w, r, connectionPath(r.PathValue("id")), http.StatusSeeOther)
+}
+
+func connectionPath(id string) string { return "/mcp/connections/" + url.PathEscape(id) }
+
+// linkPage asks for a click: a bot that previews links in a chat must not be
+// the first browser to open one.
+func (h *Connect) linkPage(w http.ResponseWriter, r *http.Request) {
+	if h.canonical(w, r) {
+		return
+	}
+	l, err := h.Flows.FindLink(r.Context(), flow.DefaultTenant, r.PathValue("link"))
+	if browser := h.known(r); err == nil && l.Browser != "" && l.Browser != browser {
+		err = flow.ErrLinkClaimed
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	v := page.LinkView{Chrome: h.chrome(w, r, "Connect"), URL: r.URL.Path}
+	for _, name := range l.Servers {
+		if s, ok := h.Catalogue.Server(name); ok {
+			v.Servers = append(v.Servers, s.DisplayName)
+		}
+	}
+	h.render(w, r, http.StatusOK, v)
+}
+
+func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) {
+	if err := h.form(w, r); err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	browser, _ := h.browser(w, r)
+	ses, secret, err := h.Flows.ClaimLink(r.Context(), flow.DefaultTenant, r.PathValue("link"), browser)
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	h.setCookie(w, "session", secret, maxSession)
+	target := "/mcp/servers"
+	if len(ses.Servers) == 1 {
+		target += "?server=" + url.QueryEscape(ses.Servers[0])
+	}
+	http.Redirect(w, r, target, http.StatusSeeOther)
+}
+
+func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) {
+	if h.canonical(w, r) {
+		return
+	}
+	browser, _ := h.browser(w, r)
+	c, err := h.Flows.Consent(r.Context(), r.PathValue("flow"), browser)
+	if err != nil {
+		h.flowProblem(w, r, err)
+		return
+	}
+	v := page.ConsentView{Chrome: h.chrome(w, r, "Connect "+c.Server.DisplayName), FlowID: c.Flow.ID,
+		ServerDisplayName: c.Server.DisplayName, ProviderName: c.Provider.DisplayName, ProviderHost: c.ProviderHost,
+		Scopes: scopesOf(c.Server, c.Asked), Reconnect: c.Reconnect, Popup: c.Flow.Popup}
+	if c.Flow.Browser == browser {
+		v.UserID = c.Flow.UserID // not for somebody who merely has the address
+	}
+	h.render(w, r, http.StatusOK, v, c.ProviderOrigin)
+}
+
+func (h *Connect) flowProblem(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, flow.ErrNoClient) {
+		if f, lookErr := h.Flows.Look(r.Context(), r.PathValue("flow")); lookErr == nil {
+			http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(f.Server)+"/setup", http.StatusSeeOther)
+			return
+		}
+	}
+	h.problem(w, r, err)
+}
+
+func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) {
+	if err := h.form(w, r); err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	browser, _ := h.browser(w, r)
+	id := r.PathValue("flow")
+	if r.PostForm.Get("action") == "cancel" {
+		f, err := h.Flows.Cancel(r.Context(), id, browser)
+		if err != nil {
+			h.problem(w, r, err)
+			return
+		}
+		h.finished(w, r, f, flow.ErrDenied)
+		return
+	}
+	consent, err := h.Flows.Consent(r.Context(), id, browser)
+	if err != nil {
+		h.flowProblem(w, r, err)
+		return
+	}
+	target, err := h.Flows.Authorize(r.Context(), id, browser)
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	// Not a redirect: browsers hold every redirect that follows a form against
+	// form-action, and a provider's sign-in may cross hosts nobody can list.
+	h.render(w, r, http.StatusOK, page.LeavingView{Chrome: h.chrome(w, r, "Continue"), URL: target,
+		ProviderName: consent.Provider.DisplayName, ProviderHost: consent.ProviderHost})
+}
+
+// setupPage tells the operator how to register a client at a provider.
+func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) {
+	if _, err := h.person(w, r); err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	s, ok := h.Catalogue.Server(r.PathValue("name"))
+	prov, found := h.Catalogue.Provider(s.OAuthService)
+	if !ok || !found {
+		h.problem(w, r, flow.ErrServer)
+		return
+	}
+	prov, err := prov.Resolve("", h.Catalogue.Provider)
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	redirect := h.BaseURL + flow.CallbackPath
+	env := flow.EnvPrefix(prov.ID)
+	v := page.SetupView{Chrome: h.chrome(w, r, "Set up "+prov.DisplayName), ProviderName: prov.DisplayName, RedirectURI: redirect,
+		ConsoleURL: prov.Registration.ConsoleURL, Help: strings.TrimSpace(prov.Registration.Help + " " + prov.Registration.RedirectNote),
+		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET", HTTPSOnly: prov.RedirectURI.HTTPSOnly}
+	if err := prov.CheckRedirect(redirect); err != nil {
+		v.TunnelHint = sentence(err.Error())
+	}
+	for _, sc := range s.OAuthScopes {
+		v.Scopes = append(v.Scopes, sc.Scope)
+	}
+	h.render(w, r, http.StatusOK, v)
+}

@@ -1,0 +1,270 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/task"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// Problem is an error as the world may see it: safe text, a stable code, and
+// what to do next.
+type Problem struct {
+	Status  int
+	Code    string
+	Heading string
+	Message string
+	// Next says what to do.
+	Next string
+	// Detail is what somebody else said; it may be hostile text.
+	Detail     string
+	RetryAfter time.Duration
+}
+
+func (p *Problem) Error() string { return p.Message }
+
+// ErrUnauthorized: there is no API key, or not one of ours.
+var ErrUnauthorized = &Problem{Status: 401, Code: "unauthorized", Heading: "Not signed in",
+	Message: "this call needs an API key: Authorization: Bearer KEY",
+	Next:    "On one machine the key lies in the data directory, in the file api-key."}
+
+var (
+	errForbidden = &Problem{Status: 403, Code: "forbidden", Heading: "Not yours",
+		Message: "this session may act for its own user only"}
+	errCrossSite = &Problem{Status: 403, Code: "cross_site", Heading: "That did not come from this page",
+		Message: "the request was not sent by one of our own pages",
+		Next:    "Go back, reload the page and try again. Cookies must be allowed."}
+	errNotFound = &Problem{Status: 404, Code: "not_found", Heading: "Nothing here", Message: "there is nothing at this address"}
+)
+
+func badRequest(message, next string) *Problem {
+	return &Problem{Status: 400, Code: "invalid_request", Heading: "That cannot be done", Message: message, Next: next}
+}
+
+// known gives each error that can reach a handler its face. The first that
+// matches wins.
+var known = []struct {
+	err     error
+	status  int
+	heading string
+	next    string
+}{
+	{flow.ErrLinkUnknown, 404, "This link does not work", "Check that it was copied whole, or ask for a new one where you got it."},
+	{flow.ErrLinkExpired, 410, "This link has expired", "Ask for a new one where you got it."},
+	{flow.ErrLinkClaimed, 403, "This link was opened elsewhere", "It works in the browser that opened it first. Continue there, or ask for a new link."},
+	{flow.ErrNoSession, 401, "You are not signed in", "Open your connect link again, or the link that was printed when Lanyard started."},
+	{flow.ErrFlowUnknown, 404, "This attempt does not exist", "Start connecting again."},
+	{flow.ErrFlowExpired, 410, "This took too long", "Nothing was changed. Start connecting again."},
+	{flow.ErrFlowClaimed, 403, "This was started in another browser", "Continue in the browser where you started, or start again here."},
+	{flow.ErrFlowEnded, 409, "This attempt has already ended", "Look at your servers to see how it ended, or start again."},
+	{flow.ErrNotConfirmable, 409, "There is nothing to confirm", "An attempt can be confirmed for ten minutes after it was granted. Start a new one."},
+	{flow.ErrOtherUser, 403, "This belongs to another user", "Confirm with the user that the attempt was started for. If your session shows another one, do not confirm."},
+	{flow.ErrStateUnknown, 400, "We did not ask for this", "This page is the end of connecting a service, and this one was not begun here. Start connecting again."},
+	{flow.ErrStateExpired, 410, "This took too long", "Nothing was changed. Start connecting again; you have ten minutes at the provider."},
+	{flow.ErrStateUsed, 409, "This was already finished", "The answer of the provider works once. Look at your servers: the connection may be there."},
+	{flow.ErrStateBrowser, 403, "This was started in another browser", "Continue in the browser where you started, or start again here. If somebody sent you this address, close the page."},
+	{flow.ErrCallback, 400, "The provider's answer was malformed", "Nothing was changed. Start connecting again."},
+	{flow.ErrIssuer, 400, "This answer came from somebody else", "Nothing was changed. Start connecting again; if it happens again, tell whoever runs this."},
+	{flow.ErrDenied, 403, "Access was not granted", "Nothing was changed. You can try again whenever you like."},
+	{flow.ErrTimeout, 504, "The provider did not answer", "Start connecting again. The answer that was lost cannot be used a second time, so nothing is half done."},
+	{flow.ErrCode, 502, "The provider took its grant back", "Start connecting again."},
+	{flow.ErrClient, 502, "The provider does not accept this installation", "This is for whoever runs Lanyard: check the client id, the secret and the redirect URI at the provider."},
+	{flow.ErrNoClient, 409, "One step is missing", "Whoever runs Lanyard has to register it at the provider first."},
+	{flow.ErrOtherAccount, 409, "That was another account", "Nothing was changed. Reconnect and choose the same account, or connect the other one beside it."},
+	{flow.ErrProviderDown, 502, "The provider is out of order", "Nothing was changed. Try again in a few minutes."},
+	{flow.ErrProvider, 502, "The provider answered with an error", "Start connecting again. If it happens again, the detail below tells whoever runs this what to look at."},
+	{flow.ErrStore, 503, "The connection could not be saved", "What was granted was given back. Try again in a moment."},
+	{flow.ErrServer, 404, "There is no such server", "Choose one from the list."},
+	{flow.ErrAuthType, 409, "This server is connected in another way", "Use the form on its card."},
+	{flow.ErrConnection, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
+	{flow.ErrParameter, 400, "Something is missing", "Correct the value and try again."},
+	{flow.ErrScope, 400, "A scope is malformed", "Scopes are names without spaces (RFC 6749 §3.3)."},
+	{flow.ErrReturnURL, 400, "This address is not allowed", "Add it to the tenant's list of return URLs."},
+	{flow.ErrChanged, 409, "Somebody else was faster", "Reload and try again."},
+	{flow.ErrExists, 409, "This was done before", "Use another Idempotency-Key for another request."},
+	{connection.ErrNotFound, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
+	{connection.ErrCursor, 400, "This list cannot be continued", "Start from its beginning: the cursor is not one that the list returned."},
+	{connection.ErrGone, 409, "This is being disconnected", "Connect again in a moment."},
+	{refresh.ErrReconnect, 409, "This needs to be reconnected", "The provider no longer accepts the access. Reconnect it: everything else stays as it is."},
+	{task.ErrReconnect, 409, "This needs to be reconnected", "The provider no longer accepts the access. Reconnect it: everything else stays as it is."},
+	{refresh.ErrPending, 409, "This is not confirmed yet", "The application that you came from has to confirm it."},
+	{refresh.ErrBusy, 503, "One moment", "Somebody else is changing this connection. Try again in a few seconds."},
+	{host.ErrStarting, 503, "The server is starting", "The first start can take a minute, because its program is installed. Try again in a moment."},
+	{host.ErrServerFailed, 502, "The server did not start", "Its own words are below. Try again; if it fails again, reconnecting gives it a fresh token."},
+	{host.ErrNotHosted, 409, "This server does not run here", "Use its token instead."},
+	{host.ErrNotConnected, 409, "This is not connected", "Connect it again."},
+	{host.ErrNoToken, 401, "This MCP token is not valid", "Make a new one on the connection's page."},
+	{vault.ErrForbidden, 403, "Not yours", ""},
+	{vault.ErrAudit, 503, "Try again in a moment", "The audit could not be written, so nothing was handed out."},
+	{vault.ErrSealed, 409, "The stored access cannot be opened", "Its key or its row was changed. Reconnect it."},
+	{task.ErrRefused, 403, "Refused", ""},
+	{context.DeadlineExceeded, 504, "That took too long", "Try again in a moment."},
+}
+
+// codes of errors that have none of their own.
+var codes = []struct {
+	err  error
+	code string
+}{
+	{connection.ErrNotFound, "connection_unknown"},
+	{connection.ErrCursor, "cursor_invalid"},
+	{connection.ErrGone, "connection_deleting"},
+	{refresh.ErrReconnect, "reconnect_needed"},
+	{task.ErrReconnect, "reconnect_needed"},
+	{refresh.ErrPending, "connection_pending"},
+	{refresh.ErrBusy, "connection_busy"},
+	{host.ErrStarting, "server_starting"},
+	{host.ErrServerFailed, "server_failed"},
+	{host.ErrNotHosted, "server_not_hosted"},
+	{host.ErrNotConnected, "not_connected"},
+	{host.ErrNoToken, "invalid_token"},
+	{vault.ErrForbidden, "forbidden"},
+	{vault.ErrAudit, "audit_unavailable"},
+	{vault.ErrSealed, "sealed_set_unreadable"},
+	{task.ErrRefused, "refused"},
+	{context.DeadlineExceeded, "timeout"},
+}
+
+// problemOf is the one place where an error becomes a status, a code and safe
+// text. What it does not know is told to the log and not to the world.
+func problemOf(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var down *refresh.Unavailable
+	if errors.As(err, &down) {
+		return &Problem{Status: 503, Code: "token_unavailable", Heading: "The access could not be renewed for now",
+			Message: "the access token has expired and the provider does not renew it right now", Detail: down.Failure.Detail,
+			Next: "It is tried again by itself. Try again in a moment.", RetryAfter: down.RetryAfter}
+	}
+	for _, k := range known {
+		if !errors.Is(err, k.err) {
+			continue
+		}
+		out := &Problem{Status: k.status, Heading: k.heading, Message: k.err.Error(), Next: k.next}
+		if detail := err.Error(); detail != out.Message {
+			out.Detail = detail
+		}
+		var named *flow.Error
+		if errors.As(k.err, &named) {
+			out.Code = named.Code
+		}
+		for _, c := range codes {
+			if c.err == k.err {
+				out.Code = c.code
+			}
+		}
+		if out.Status == http.StatusServiceUnavailable {
+			out.RetryAfter = 2 * time.Second
+		}
+		return out
+	}
+	return nil
+}
+
+// problem answers a request that failed: JSON for programs, a page for people.
+func (s *Site) problem(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // nobody is there to be answered
+	}
+	p := s.describe(r, err)
+	if wantsJSON(r) {
+		s.problemJSON(w, p)
+		return
+	}
+	s.errorPage(w, r, p, page.ErrorView{})
+}
+
+// describe finds the error's face, and logs what has none.
+func (s *Site) describe(r *http.Request, err error) *Problem {
+	if p := problemOf(err); p != nil {
+		return p
+	}
+	s.Logger.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "err", err)
+	return &Problem{Status: 500, Code: "internal_error", Heading: "Something went wrong on our side",
+		Message: "the request failed on our side", Next: "Try again in a moment. If it happens again, the log says more."}
+}
+
+func (s *Site) problemJSON(w http.ResponseWriter, p *Problem) {
+	s.retryAfter(w, p)
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="lanyard"`)
+	}
+	body := struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+		Hint        string `json:"hint,omitempty"`
+	}{p.Code, p.Message, p.Next}
+	if p.Detail != "" {
+		body.Description = p.Detail
+	}
+	writeJSON(w, p.Status, body)
+}
+
+func (s *Site) retryAfter(w http.ResponseWriter, p *Problem) {
+	if p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(p.RetryAfter.Seconds()+0.999)))
+	}
+}
+
+// errorPage shows the problem; v may bring actions and the popup's address.
+func (s *Site) errorPage(w http.ResponseWriter, r *http.Request, p *Problem, v page.ErrorView) {
+	s.retryAfter(w, p)
+	v.Chrome = s.chrome(w, r, p.Heading)
+	v.Code, v.Heading, v.Message, v.Next, v.Detail = p.Code, p.Heading, sentence(p.Message), p.Next, p.Detail
+	if len(v.Actions) == 0 {
+		v.Actions = []page.Action{{Label: "Your servers", URL: "/mcp/servers"}}
+	}
+	s.render(w, r, p.Status, v)
+}
+
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	b := []byte(s)
+	if b[0] >= 'a' && b[0] <= 'z' {
+		b[0] -= 'a' - 'A'
+	}
+	if last := b[len(b)-1]; last != '.' && last != '?' && last != '!' {
+		b = append(b, '.')
+	}
+	return string(b)
+}
+
+// chrome is what every page has around it.
+func (s *Site) chrome(w http.ResponseWriter, r *http.Request, title string) page.Chrome {
+	_, secret := s.browser(w, r)
+	c := page.Chrome{Title: title, CSRF: csrf(secret), Local: s.Local}
+	if ses, err := s.Sessions.Session(r.Context(), s.cookie(r, "session"), s.known(r)); err == nil {
+		c.User = ses.UserID
+	}
+	return c
+}
+
+// render writes a page with the headers that every page has. Forms may lead to
+// the given origins beside our own.
+func (s *Site) render(w http.ResponseWriter, r *http.Request, status int, v page.View, formAction ...string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", page.CSP(formAction...))
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	// Not no-referrer: that would make the Origin of our own forms null.
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if err := s.Pages.Render(w, v); err != nil {
+		s.Logger.ErrorContext(r.Context(), "page not rendered", "err", err)
+	}
+}

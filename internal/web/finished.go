@@ -1,0 +1,64 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/page"
+)
+
+// finished shows how a flow ended, and leads on to where it began.
+func (s *Site) finished(w http.ResponseWriter, r *http.Request, f flow.Flow, err error) {
+	var origin string
+	if f.Popup {
+		origin = originOf(f.ReturnURL)
+	}
+	if err != nil {
+		p := s.describe(r, err)
+		v := page.ErrorView{Popup: f.Popup, FlowID: f.ID, OpenerOrigin: origin}
+		if f.Server != "" {
+			v.Actions = append(v.Actions, page.Action{Label: "Try again", URL: "/mcp/servers?server=" + url.QueryEscape(f.Server)})
+		}
+		if f.ReturnURL != "" {
+			v.Actions = append(v.Actions, page.Action{Label: "Back", URL: returnTo(f)})
+		}
+		s.errorPage(w, r, p, v)
+		return
+	}
+	v := page.DoneView{Chrome: s.chrome(w, r, "Connected"), Connected: f.Status == flow.Connected, Pending: f.Status == flow.Pending,
+		ServerDisplayName: f.Server, Popup: f.Popup, FlowID: f.ID, OpenerOrigin: origin, ReturnURL: returnTo(f)}
+	if f.Result.ConnectionID != "" && f.Status == flow.Connected {
+		v.ContinueURL = connectionPath(f.Result.ConnectionID)
+	}
+	for _, name := range f.Result.Missing {
+		v.Missing = append(v.Missing, page.Scope{Name: name})
+	}
+	// A full-page flow that left nothing to be said goes straight on.
+	if !f.Popup && len(v.Missing) == 0 && (f.ReturnURL != "" || v.ContinueURL != "") {
+		target := v.ContinueURL
+		if f.ReturnURL != "" {
+			target = v.ReturnURL
+		}
+		http.Redirect(w, r, target, http.StatusSeeOther)
+		return
+	}
+	s.render(w, r, http.StatusOK, v)
+}
+
+// returnTo is the flow's return_url with what the tenant's backend needs to
+// look the flow up. Nothing in it is secret or decides anything.
+func returnTo(f flow.Flow) string {
+	if f.ReturnURL == "" {
+		return ""
+	}
+	u, err := url.Parse(f.ReturnURL)
+	if err != nil {
+		return ""
+	}
+	q := u.Query()
+	q.Set("flow_id", f.ID)
+	q.Set("status", string(f.Status))
+	u.RawQuery = q.Encode()
+	return u.String()
+}

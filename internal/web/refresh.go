@@ -1,0 +1,154 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// Refresh is the function of everything that hands tokens out or ends them.
+type Refresh struct {
+	*Site
+	Service     *refresh.Service
+	Connections connection.Store
+	// Disconnected is told that a connection has gone.
+	Disconnected func(r *http.Request, k connection.Key)
+}
+
+// Mount adds the function's routes.
+func (h *Refresh) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET /api/v1/connections/{id}/token", h.token)
+	mux.HandleFunc("DELETE /api/v1/connections/{id}", h.disconnect)
+	mux.HandleFunc("DELETE /api/v1/users/{id}", h.deleteUser)
+	mux.HandleFunc("POST /mcp/connections/{id}/disconnect", h.disconnectForm)
+}
+
+func caller(p Principal) vault.Caller {
+	return vault.Caller{Tenant: p.Tenant, User: p.User, Actor: p.Actor()}
+}
+
+// Bounds of min_ttl, in seconds.
+const (
+	defaultMinTTL = 300
+	maxMinTTL     = 24 * 60 * 60
+)
+
+func (h *Refresh) token(w http.ResponseWriter, r *http.Request) {
+	p, err := h.backend(r)
+	minTTL := defaultMinTTL
+	if raw := r.URL.Query().Get("min_ttl"); err == nil && raw != "" {
+		if minTTL, err = strconv.Atoi(raw); err != nil || minTTL < 0 || minTTL > maxMinTTL {
+			err = badRequest("min_ttl is a number of seconds from 0 to 86400", "")
+		}
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	a, c, err := h.Service.Token(r.Context(), caller(p), connection.Key{Tenant: p.Tenant, ID: r.PathValue("id")}, time.Duration(minTTL)*time.Second, "token")
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	name := r.URL.Query().Get("name")
+	t, ok := a.Tokens[name]
+	if !ok {
+		h.problem(w, r, &Problem{Status: 404, Code: "token_unknown", Message: "this connection has no token of that name",
+			Next: "Leave name out for the main token. A server that takes pasted keys has none."})
+		return
+	}
+	scopes := t.Scopes
+	if len(scopes) == 0 {
+		scopes = c.Scopes
+	}
+	out := struct {
+		AccessToken string            `json:"access_token"`
+		TokenType   string            `json:"token_type"`
+		ExpiresAt   *time.Time        `json:"expires_at"`
+		Scopes      []string          `json:"scopes"`
+		Metadata    map[string]string `json:"metadata"`
+	}{AccessToken: t.AccessToken.Reveal(), TokenType: "Bearer", Scopes: append([]string{}, scopes...), Metadata: a.Metadata}
+	if !t.ExpiresAt.IsZero() {
+		out.ExpiresAt = &t.ExpiresAt
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (h *Refresh) disconnect(w http.ResponseWriter, r *http.Request) {
+	p, err := h.principal(r)
+	var out refresh.Outcome
+	if err == nil {
+		out, err = h.end(r, p, r.PathValue("id"))
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func (h *Refresh) end(r *http.Request, p Principal, id string) (refresh.Outcome, error) {
+	k := connection.Key{Tenant: p.Tenant, ID: id}
+	out, err := h.Service.Disconnect(r.Context(), caller(p), k)
+	if err == nil {
+		h.Disconnected(r, k)
+	}
+	return out, err
+}
+
+// deleteUser disconnects everything of one user.
+func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) {
+	p, err := h.backend(r)
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	type ended struct {
+		ID string `json:"id"`
+		refresh.Outcome
+	}
+	out := []ended{}
+	for {
+		// Each page is the first: what was on it before is gone.
+		found, _, err := h.Connections.List(r.Context(), p.Tenant, connection.Filter{UserID: r.PathValue("id")}, connection.Page{Limit: 50})
+		if err != nil {
+			h.problem(w, r, err)
+			return
+		}
+		for _, c := range found {
+			o, err := h.end(r, p, c.ID)
+			if err != nil {
+				h.problem(w, r, err)
+				return
+			}
+			out = append(out, ended{c.ID, o})
+		}
+		if len(found) == 0 {
+			writeJSON(w, http.StatusOK, map[string]any{"connections": out})
+			return
+		}
+	}
+}
+
+func (h *Refresh) disconnectForm(w http.ResponseWriter, r *http.Request) {
+	err := h.form(w, r)
+	var p Principal
+	if err == nil {
+		p, err = h.principal(r)
+	}
+	var out refresh.Outcome
+	if err == nil {
+		out, err = h.end(r, p, r.PathValue("id"))
+	}
+	if err != nil {
+		h.problem(w, r, err)
+		return
+	}
+	v := page.EndedView{Chrome: h.chrome(w, r, "Disconnected"), Revoked: out.Revoked == refresh.RevokedAtProvider, Detail: sentence(out.Detail)}
+	h.render(w, r, http.StatusOK, v)
+}

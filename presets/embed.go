@@ -1,0 +1,8 @@
+package presets
+
+import "embed"
+
+// files are the presets that come with Lanyard. Overlays have the same shape.
+//
+//go:embed providers/*.yaml servers/*.yaml locks/*/package.json locks/*/package-lock.json
+var files embed.FS

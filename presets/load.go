@@ -1,0 +1,228 @@
+package presets
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ErrInvalid is wrapped when preset files are wrong; the text lists what.
+var ErrInvalid = errors.New("the presets are not valid")
+
+// Catalogue is every preset of a deployment. It is not changed once loaded.
+type Catalogue struct {
+	servers   map[string]Server
+	providers map[string]Provider
+}
+
+// Load reads the embedded presets, then each overlay, a directory that holds
+// providers/, servers/ or both (and locks/ for npm servers). The last file of
+// a name replaces the others whole. Anything that [Lint] would report is an
+// error that wraps [ErrInvalid].
+func Load(overlays []string) (*Catalogue, error) {
+	c, findings := read(roots(overlays))
+	if len(findings) == 0 {
+		return c, nil
+	}
+	var text strings.Builder
+	for _, f := range findings {
+		text.WriteString("\n  " + f.String())
+	}
+	return nil, fmt.Errorf("%w:%s", ErrInvalid, text.String())
+}
+
+// Server returns the preset of a name.
+func (c *Catalogue) Server(name string) (Server, bool) {
+	s, ok := c.servers[name]
+	return s, ok
+}
+
+// Servers returns all servers, by name.
+func (c *Catalogue) Servers() []Server {
+	out := make([]Server, 0, len(c.servers))
+	for _, name := range slices.Sorted(maps.Keys(c.servers)) {
+		out = append(out, c.servers[name])
+	}
+	return out
+}
+
+// Provider returns a provider as its file says. Resolve it before use:
+// p.Resolve(variant, c.Provider).
+func (c *Catalogue) Provider(id string) (Provider, bool) {
+	p, ok := c.providers[id]
+	return p, ok
+}
+
+// root is one place that holds preset files.
+type root struct {
+	// label stands before a file's path in findings.
+	label string
+	fs    fs.FS
+}
+
+func roots(overlays []string) []root {
+	out := []root{{"presets", files}}
+	for _, dir := range overlays {
+		out = append(out, root{dir, os.DirFS(dir)})
+	}
+	return out
+}
+
+// reader collects files and findings while the roots are read.
+type reader struct {
+	Catalogue
+	serverPages   map[string]page
+	providerPages map[string]page
+	findings      []Finding
+}
+
+// read loads what it can and reports all that is wrong. Files are judged
+// against each other only at the end: an overlay's server may name an embedded
+// provider, and an overlay's provider replaces the one of an embedded server.
+func read(roots []root) (*Catalogue, []Finding) {
+	r := reader{
+		Catalogue:     Catalogue{servers: map[string]Server{}, providers: map[string]Provider{}},
+		serverPages:   map[string]page{},
+		providerPages: map[string]page{},
+	}
+	for i, here := range roots {
+		providers := r.each(here, "providers", r.addProvider)
+		servers := r.each(here, "servers", func(p page, name string) { r.addServer(p, name, roots[:i+1]) })
+		if !providers && !servers {
+			r.add(Finding{here.label, 1, "there is no directory providers or servers in it"})
+		}
+	}
+	r.checkProviders()
+	r.checkServers()
+	slices.SortFunc(r.findings, compareFindings)
+	return &r.Catalogue, slices.Compact(r.findings)
+}
+
+func (r *reader) add(f ...Finding) { r.findings = append(r.findings, f...) }
+
+// each parses every preset file in a directory of a root. It reports whether
+// the directory is there.
+func (r *reader) each(from root, dir string, use func(p page, name string)) bool {
+	entries, err := fs.ReadDir(from.fs, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if err != nil {
+		r.add(Finding{filepath.Join(from.label, dir), 1, "cannot be read: " + err.Error()})
+	}
+	for _, entry := range entries {
+		file := filepath.Join(from.label, dir, entry.Name())
+		name, ok := strings.CutSuffix(entry.Name(), ".yaml")
+		if strings.HasSuffix(entry.Name(), ".yml") {
+			r.add(Finding{file, 1, "is not read: rename it to .yaml"})
+		}
+		if !ok {
+			continue
+		}
+		data, err := fs.ReadFile(from.fs, path.Join(dir, entry.Name()))
+		if err != nil {
+			r.add(Finding{file, 1, "cannot be read: " + err.Error()})
+			continue
+		}
+		p, findings := parse(file, data)
+		r.add(findings...)
+		if len(findings) == 0 {
+			use(p, name)
+		}
+	}
+	return true
+}
+
+func (r *reader) addProvider(p page, name string) {
+	var provider Provider
+	findings, ok := p.decode(&provider)
+	r.add(findings...)
+	if !ok {
+		return
+	}
+	if provider.ID != name {
+		r.add(Finding{p.file, p.line("$.id"), fmt.Sprintf("id must be %q, as the file is named", name)})
+	}
+	r.providers[name], r.providerPages[name] = provider, p
+}
+
+func (r *reader) addServer(p page, name string, roots []root) {
+	var server Server
+	findings, ok := p.decode(&server)
+	r.add(findings...)
+	if !ok {
+		return
+	}
+	if server.Name != name {
+		r.add(Finding{p.file, p.line("$.name"), fmt.Sprintf("name must be %q, as the file is named", name)})
+	}
+	r.add(p.unquoted("env", server.Env)...)
+	server = server.withDefaults()
+	if server.Server.Registry == RegistryNPM {
+		var err error
+		if server.Lock, err = findLock(roots, name); err != nil {
+			r.add(Finding{p.file, p.line("$.server.package"), err.Error()})
+		} else if err := server.Lock.check(server.Server.Package, server.Server.Version); err != nil {
+			r.add(Finding{p.file, p.line("$.server.version"), fmt.Sprintf("the lock does not fit: locks/%s/%v", name, err)})
+		}
+	}
+	r.servers[name], r.serverPages[name] = server, p
+}
+
+// findLock looks beside the preset first, then where an earlier preset of that
+// name has its lock: whoever overlays a preset to change its scopes need not
+// copy the lock, and a lock of another version does not pass its check.
+func findLock(roots []root, server string) (Lock, error) {
+	for _, here := range slices.Backward(roots) {
+		lock, err := readLock(here.fs, server)
+		if err == nil {
+			return lock, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return Lock{}, fmt.Errorf("the lock cannot be read: %w", err)
+		}
+	}
+	return Lock{}, fmt.Errorf("an npm server needs locks/%s/package.json and package-lock.json: "+
+		"npm install --package-lock-only --ignore-scripts --save-exact --omit-lockfile-registry-resolved makes them", server)
+}
+
+func (r *reader) checkProviders() {
+	for _, id := range slices.Sorted(maps.Keys(r.providers)) {
+		p, page := r.providers[id], r.providerPages[id]
+		problems := p.Check()
+		r.add(page.problems(problems)...)
+		if len(problems) > 0 {
+			continue // Resolve would only repeat them
+		}
+		if _, err := p.Resolve("", r.Provider); err != nil {
+			r.add(Finding{page.file, page.line("$.extends"), err.Error()})
+		}
+		for _, variant := range slices.Sorted(maps.Keys(p.Variants)) {
+			if _, err := p.Resolve(variant, r.Provider); err != nil {
+				r.add(Finding{page.file, page.line("$.variants.'" + variant + "'"), err.Error()})
+			}
+		}
+	}
+}
+
+func (r *reader) checkServers() {
+	for _, name := range slices.Sorted(maps.Keys(r.servers)) {
+		s, page := r.servers[name], r.serverPages[name]
+		var provider *Provider
+		if p, ok := r.Provider(s.OAuthService); ok {
+			// What does not resolve is reported at the provider's own file.
+			if resolved, err := p.Resolve("", r.Provider); err == nil {
+				provider = &resolved
+			}
+		} else if s.OAuthService != "" {
+			r.add(Finding{page.file, page.line("$.oauth_service"), fmt.Sprintf("there is no provider %q: add providers/%[1]s.yaml", s.OAuthService)})
+		}
+		r.add(page.problems(s.Check(provider))...)
+	}
+}
