@@ -49,9 +49,10 @@ type running struct {
 	in, out *os.File
 	grace   time.Duration
 	stop    sync.Once
-	// exited is closed when the server and its group are gone; then err is set.
-	exited chan struct{}
-	err    error
+	// printed is closed when standard error is read to its end; exited when the
+	// server and its group are gone too. Then err is set.
+	printed, exited chan struct{}
+	err             error
 }
 
 // Start implements [Start].
@@ -68,7 +69,7 @@ func (c Command) Start(context.Context) (Child, error) {
 	if cmd.Env == nil {
 		cmd.Env = []string{} // exec would pass our own
 	}
-	r := &running{tail: &Tail{Secrets: c.Secrets}, cmd: cmd, grace: c.Grace, exited: make(chan struct{})}
+	r := &running{tail: &Tail{Secrets: c.Secrets}, cmd: cmd, grace: c.Grace, printed: make(chan struct{}), exited: make(chan struct{})}
 	if r.grace == 0 {
 		r.grace = 5 * time.Second
 	}
@@ -97,6 +98,7 @@ func (r *running) start(stderr io.Writer) error {
 		return fmt.Errorf("start %s: %w", r.cmd.Path, err)
 	}
 	go func() {
+		defer close(r.printed)
 		defer errOut.Close()
 		if stderr != nil {
 			_, _ = io.Copy(io.MultiWriter(r.tail, stderr), errOut)
@@ -125,6 +127,7 @@ func (r *running) launch(errOut *os.File) error {
 		_ = r.out.SetReadDeadline(deadline)
 		_ = errOut.SetReadDeadline(deadline)
 		r.awaitGroup(deadline)
+		<-r.printed // its last words, which say why it ended
 		r.err = err
 		close(r.exited)
 	}()

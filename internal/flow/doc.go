@@ -8,7 +8,7 @@
 //	POST /l/{link}                    connect   first browser: claims it   page session
 //	POST …/servers/{name}/oauth/…     connect   API key, page session      Flow: started
 //	GET  /c/{flow}                    connect   anyone with the URL        our consent page; nothing changes
-//	POST /c/{flow}                    connect   first browser: binds it    State minted, Flow: authorizing, 303 to the provider
+//	POST /c/{flow}                    connect   first browser: binds it    State minted, Flow: authorizing, on to the provider
 //	GET  /mcp/oauth/callback          callback  the bound browser          State taken, code exchanged, set sealed
 //	                                                                       Flow: pending, or connected
 //	POST /api/v1/flows/{id}/confirm   connect   the tenant's backend       Flow: connected

@@ -65,9 +65,13 @@ func (r *run) rotate(ctx context.Context) error {
 // when ctx is over.
 func (o *rotation) wait(ctx context.Context) (suspect, ok bool) {
 	nap := longestNap
-	if o.retry > 0 {
-		nap = min(nap, time.Until(o.after))
-	} else if left, expires := o.left(); expires && o.timed() {
+	left, expires := o.left()
+	switch pause := time.Until(o.after); {
+	case pause > 0:
+		nap = min(nap, pause)
+	case o.pending:
+		nap = shortestRetry
+	case expires && o.timed():
 		nap = min(nap, max(shortestRetry, left-o.cred.margin()))
 	}
 	timer := time.NewTimer(nap)

@@ -53,11 +53,12 @@ func (h *MCPRun) view(w http.ResponseWriter, r *http.Request, c connection.Conne
 		Scopes: scopesOf(s, append([]string{}, c.Scopes...)), MissingScopes: scopesOf(s, append([]string{}, flow.MissingScopes(c.ScopesAsked, c.Scopes)...)),
 		ConnectedAt: c.ConnectedAt, LastRefresh: c.LastRefreshAt, ExpiresAt: c.Set.AccessExpiresAt, LastUsed: c.LastUsedAt,
 		MCPURL: h.Host.EndpointURL(c), Configs: configs(s, h.Host.EndpointURL(c), "YOUR_TOKEN"),
-		CanReconnect: c.AuthType == string(presets.TypeOAuth),
 	}
 	if c.AuthType == string(presets.TypeOAuth) && len(c.Scopes) == 0 {
 		v.MissingScopes = nil // the provider did not say what it granted
 	}
+	unwell := c.Status == connection.ReconnectNeeded || c.Failure != nil || len(v.MissingScopes) > 0
+	v.CanReconnect = c.AuthType == string(presets.TypeOAuth) && unwell
 	found, err := h.Host.Store.MCPTokens(r.Context(), c.Key)
 	if err != nil {
 		h.Logger.WarnContext(r.Context(), "MCP tokens not listed", "connection", c.ID, "err", err)

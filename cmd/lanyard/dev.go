@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/joho/godotenv"
+	"github.com/spf13/cobra"
+
+	"github.com/lanyardhq/lanyard/internal/config"
+)
+
+// shutdownGrace is how long requests may take to end after a signal.
+const shutdownGrace = 5 * time.Second
+
+func devCommand() *cobra.Command {
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run Lanyard on this machine",
+		Long: `Run Lanyard on this machine: the same handlers as in the cloud, on SQLite and a
+key file, with a demo provider so that the first connection needs no account.
+
+Settings are environment variables, which a file .env in the working directory
+may set: LANYARD_ADDR, LANYARD_DATA, LANYARD_BASE_URL, LANYARD_API_KEY,
+LANYARD_PRESETS, LANYARD_RETURN_URLS, LANYARD_CONFIRM, LANYARD_IDLE_STOP,
+LANYARD_SERVER_ENV, LANYARD_SERVER_READ, LANYARD_DEMO_ADDR, and a provider's
+client as GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
+		Example: `  lanyard dev
+  LANYARD_ADDR=127.0.0.1:9000 LANYARD_DATA=/tmp/try lanyard dev`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			level := slog.LevelWarn
+			if verbose {
+				level = slog.LevelInfo
+			}
+			return dev(ctx, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+		},
+	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log what happens, not only what goes wrong")
+	return cmd
+}
+
+func dev(ctx context.Context, logger *slog.Logger) error {
+	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("read .env: %w", err)
+	}
+	cfg, err := config.Load(os.Getenv)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w: end what listens there, or set LANYARD_ADDR", cfg.Addr, err)
+	}
+	defer ln.Close()
+	m, err := newMachine(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	server := &http.Server{
+		Handler: m.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- server.Serve(ln) }()
+	if m.demo != nil {
+		go func() { failed <- m.demo.Serve(m.demoListener) }()
+	}
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	m.run(work)
+	if err := m.greet(ctx, os.Stdout); err != nil {
+		return err
+	}
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		err = nil
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	m.launcher.Close(end) // first: open streams end with their servers
+	_ = server.Shutdown(end)
+	return err
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/config"
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/demo"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/install"
+	"github.com/lanyardhq/lanyard/internal/local"
+	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
+	"github.com/lanyardhq/lanyard/internal/web"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+// Times of the work in the background.
+const (
+	sweepEvery = 5 * time.Second
+	purgeEvery = 10 * time.Minute
+	keyTTL     = 5 * time.Minute
+	keyUses    = 1 << 20
+)
+
+// firstTaskUID is where the users of the tasks begin, far from real ones.
+const firstTaskUID = 300000
+
+// owner is who uses a machine of one's own.
+const owner = "me"
+
+// machine is everything of one machine, wired together.
+type machine struct {
+	cfg          config.Config
+	logger       *slog.Logger
+	db           *local.DB
+	handler      http.Handler
+	starter      *flow.Starter
+	refresh      *refresh.Service
+	host         *host.Service
+	launcher     *local.Launcher
+	demo         *http.Server
+	demoListener net.Listener
+	apiKeyFile   string
+	progress     progress
+	now          func() time.Time
+}
+
+func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m *machine, err error) {
+	m = &machine{cfg: cfg, logger: logger, now: time.Now, apiKeyFile: filepath.Join(cfg.DataDir, "api-key")}
+	if m.db, err = local.Open(ctx, cfg.DataDir, m.now); err != nil {
+		return nil, err
+	}
+	keys, err := local.OpenKeys(filepath.Join(cfg.DataDir, "vault-key"))
+	if err != nil {
+		return nil, err
+	}
+	catalogue, err := presets.Load(cfg.Presets)
+	if err != nil {
+		return nil, err
+	}
+	apiKey, err := local.OpenAPIKey(cfg.APIKey, m.apiKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := page.New()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	deployment := map[string]string{"self": self}
+	clients, err := m.startDemo(keys, deployment)
+	if err != nil {
+		return nil, err
+	}
+	engine := &provider.Engine{AllowLoopback: true, Now: m.now, Logger: logger}
+	sealed := &vault.Vault{
+		Sealer: &vault.Sealer{Keys: &vault.CachedKeys{Keys: keys, TTL: keyTTL, MaxUses: keyUses, Now: m.now}, Rand: rand.Reader},
+		Grants: m.db.Grants(), Audit: m.db.Audit(), Now: m.now,
+	}
+	m.starter = &flow.Starter{Store: m.db, Connections: m.db, Catalogue: catalogue, Clients: clients, Tenants: tenant{cfg},
+		Engine: engine, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now}
+	finisher := &flow.Finisher{Store: m.db, Connections: m.db, Catalogue: catalogue, Secrets: clients, Engine: engine,
+		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
+	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
+		BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
+	m.launcher = m.newLauncher(self)
+	m.host = &host.Service{Store: m.db, Connections: m.db, Tokens: m.refresh, Catalogue: catalogue,
+		Installer: &install.Installer{Dir: filepath.Join(cfg.DataDir, "packages"), Logger: logger, Progress: m.progress.say},
+		Launcher:  m.launcher, BearerKey: keys.Derive("task bearers"), BaseURL: cfg.BaseURL, ControlURL: "http://" + cfg.Addr,
+		Deployment: deployment, IdleStop: cfg.IdleStop, Now: m.now, Logger: logger}
+	m.mount(pages, apiKey, catalogue, finisher)
+	return m, nil
+}
+
+// newLauncher gives each task a user of its own where that is possible: with
+// root, and a data directory that other users can get through to.
+func (m *machine) newLauncher(self string) *local.Launcher {
+	l := &local.Launcher{Command: []string{self, "runner"}, Dir: filepath.Join(m.cfg.DataDir, "tasks"),
+		Read: append([]string{filepath.Join(m.cfg.DataDir, "packages")}, m.cfg.ServerRead...), ExtraEnv: m.cfg.ServerEnv, Logger: m.logger}
+	if os.Geteuid() != 0 {
+		return l
+	}
+	// Others may pass through; each file in it is 0600.
+	if err := os.Chmod(m.cfg.DataDir, 0o711); err == nil && local.OpenTo(m.cfg.DataDir) && local.OpenTo(self) {
+		l.FirstUID = firstTaskUID
+	} else {
+		m.logger.Warn("servers run as this very user, because others cannot reach the data directory", "data", m.cfg.DataDir)
+	}
+	return l
+}
+
+func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *presets.Catalogue, finisher *flow.Finisher) {
+	site := &web.Site{BaseURL: m.cfg.BaseURL, Pages: pages, Keys: local.NewAPIKeys(apiKey, web.ErrUnauthorized),
+		Sessions: m.starter, Local: m.cfg.Personal(), Logger: m.logger}
+	count := func(k connection.Key) (int, bool) {
+		tools, ok := m.host.KnownTools(k)
+		return len(tools), ok
+	}
+	connect := &web.Connect{Site: site, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: count}
+	if m.cfg.Personal() {
+		connect.Owner = owner
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	connect.Mount(mux)
+	(&web.Callback{Site: site, Flows: finisher, Catalogue: catalogue, ToolsCount: count,
+		Reconnected: func(r *http.Request, k connection.Key) { m.host.Restart(r.Context(), k) }}).Mount(mux)
+	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db,
+		Disconnected: func(r *http.Request, k connection.Key) { m.host.Disconnected(r.Context(), k) }}).Mount(mux)
+	(&web.MCPRun{Site: site, Host: m.host, Connections: m.db, Catalogue: catalogue, Progress: m.progress.of}).Mount(mux)
+	hosts := []string{m.cfg.Addr, web.HostOf(m.cfg.BaseURL)}
+	if _, port, err := net.SplitHostPort(m.cfg.Addr); err == nil && m.cfg.Personal() {
+		hosts = append(hosts, "localhost:"+port)
+	}
+	m.handler = web.GuardHost(site.NotFound(mux), hosts...)
+}
+
+// startDemo makes the demo provider and its client. Its port follows ours, so
+// that it is the same at every start unless somebody else has it.
+func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (*config.Clients, error) {
+	none := m.cfg.Clients(nil)
+	if m.cfg.DemoAddr == "off" {
+		return none, nil
+	}
+	ln, err := m.listenDemo()
+	if err != nil {
+		return none, fmt.Errorf("listen for the demo provider: %w: set LANYARD_DEMO_ADDR to a free address, or to off", err)
+	}
+	base := "http://" + ln.Addr().String()
+	client := provider.Client{ID: "lanyard", Secret: token.Secret(hex.EncodeToString(keys.Derive("demo client")))}
+	p, err := demo.New(demo.Config{BaseURL: base, ClientID: client.ID, ClientSecret: client.Secret.Reveal(),
+		RedirectURIs: []string{m.cfg.BaseURL + flow.CallbackPath}, DataFile: filepath.Join(m.cfg.DataDir, "demo.json"), Logger: m.logger})
+	if err != nil {
+		ln.Close()
+		return none, err
+	}
+	deployment["base"], deployment["demo_base"] = base, base
+	m.demoListener, m.demo = ln, &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	return m.cfg.Clients(map[string]provider.Client{demo.ProviderID: client}), nil
+}
+
+func (m *machine) listenDemo() (net.Listener, error) {
+	if m.cfg.DemoAddr != "" {
+		return net.Listen("tcp", m.cfg.DemoAddr)
+	}
+	_, port, err := net.SplitHostPort(m.cfg.Addr)
+	if n, convErr := strconv.Atoi(port); err == nil && convErr == nil && n > 0 && n < 65535 {
+		if ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(n+1))); err == nil {
+			return ln, nil
+		}
+	}
+	return net.Listen("tcp", "127.0.0.1:0")
+}
+
+// run starts the work in the background.
+func (m *machine) run(ctx context.Context) {
+	go m.refresh.Run(ctx, sweepEvery)
+	go m.host.Run(ctx, sweepEvery)
+	go func() {
+		tick := time.NewTicker(purgeEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := m.db.Purge(ctx, m.now()); err != nil {
+					m.logger.Warn("expired records not removed", "err", err)
+				}
+			}
+		}
+	}()
+}
+
+// greet says where to go. On a machine that others can reach, the page is
+// opened by a link that only who reads this has.
+func (m *machine) greet(ctx context.Context, w io.Writer) error {
+	at := m.cfg.BaseURL + "/mcp/servers"
+	if !m.cfg.Personal() {
+		_, path, err := m.starter.CreateLink(ctx, flow.LinkRequest{Tenant: flow.DefaultTenant, UserID: owner, TTL: flow.MaxLinkTTL})
+		if err != nil {
+			return err
+		}
+		at = m.cfg.BaseURL + path
+	}
+	_, err := fmt.Fprintf(w, "\n  Lanyard is running.\n\n  Open        %s\n  API key in  %s\n  Data in     %s\n\n  Ctrl-C ends it.\n\n", at, m.apiKeyFile, m.cfg.DataDir)
+	return err
+}
+
+func (m *machine) close() {
+	if m.demo != nil {
+		_ = m.demo.Close()
+	}
+	if err := m.db.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		m.logger.Warn("state not closed", "err", err)
+	}
+}
+
+// tenant is the only one of a machine.
+type tenant struct{ cfg config.Config }
+
+func (t tenant) Tenant(context.Context, string) (flow.Tenant, error) {
+	return flow.Tenant{ReturnURLs: t.cfg.ReturnURLs, Confirm: t.cfg.Confirm}, nil
+}
+
+// progress keeps the last line that installing each server said, and shows
+// every line at the terminal.
+type progress struct {
+	mu   sync.Mutex
+	last map[string]string
+}
+
+func (p *progress) say(server, line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		p.last = map[string]string{}
+	}
+	p.last[server] = line
+	fmt.Fprintf(os.Stdout, "  %s: %s\n", server, line)
+}
+
+func (p *progress) of(server string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last[server]
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanyardhq/lanyard/internal/client"
+)
+
+// The exit codes, which the root command's help lists.
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage
+	exitUnreachable
+	exitUnauthorised
+	exitNotFound
+)
+
+// usageError is a command line that cannot be meant.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// report says what went wrong, on the command's standard error, and returns
+// the exit code.
+func (c *cli) report(cmd *cobra.Command, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if !c.started { // by cobra, which gives its errors no type
+		err = usageError{err}
+	}
+	w := cmd.ErrOrStderr()
+	var refused *client.Error
+	if errors.As(err, &refused) {
+		c.reportRefusal(w, refused)
+		return exitCode(err)
+	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	for i, line := range strings.Split(err.Error(), "\n") {
+		if i == 0 {
+			line = "lanyard: " + line
+		}
+		fmt.Fprintln(w, printable(line))
+	}
+	if hint := hintFor(cmd, err); hint != "" {
+		fmt.Fprintln(w, hint)
+	}
+	return exitCode(err)
+}
+
+func (c *cli) reportRefusal(w io.Writer, refused *client.Error) {
+	if c.json {
+		_ = json.NewEncoder(w).Encode(refused)
+		return
+	}
+	fmt.Fprintln(w, printable(refused.Error()))
+	if refused.Hint != "" {
+		fmt.Fprintln(w, printable(refused.Hint))
+	}
+}
+
+func hintFor(cmd *cobra.Command, err error) string {
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return fmt.Sprintf("Run %q for its options and examples.", cmd.CommandPath()+" --help")
+	case errors.Is(err, client.ErrUnreachable):
+		return "Start it with \"lanyard dev\", or name another with --url or LANYARD_URL."
+	case errors.Is(err, client.ErrNotLanyard):
+		return "Another program may listen there: name Lanyard's URL with --url or LANYARD_URL."
+	case errors.Is(err, errNoKey):
+		return "Set LANYARD_API_KEY. A server on this machine keeps its key in the directory that LANYARD_DATA names, once it was started."
+	}
+	return ""
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var refused *client.Error
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, client.ErrUnreachable):
+		return exitUnreachable
+	case errors.Is(err, errNoKey):
+		return exitUnauthorised
+	case !errors.As(err, &refused):
+		return exitFailed
+	}
+	switch refused.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return exitUnauthorised
+	case http.StatusNotFound:
+		return exitNotFound
+	}
+	return exitFailed
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanyardhq/lanyard/internal/demo"
+	"github.com/lanyardhq/lanyard/internal/runner"
+)
+
+// The commands of this file are hidden: Lanyard starts them itself.
+
+// runnerCommand runs one task: see package runner.
+func runnerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "runner", Short: "Run one task, as ordered on standard input", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			return runner.Main(cmd.Context(), cmd.InOrStdin(), os.Environ(), logger)
+		},
+	}
+}
+
+// sandboxCommand becomes an MCP server, confined: see [runner.SandboxMain],
+// which reads its arguments itself.
+func sandboxCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "sandbox", Short: "Confine this process and become another program", Hidden: true, DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error { return runner.SandboxMain(args) },
+	}
+}
+
+// demoServerCommand is the MCP server of the demo provider's notes.
+func demoServerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "demo-server", Short: "Serve the demo provider's notes over stdio", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := demo.ServeStdio(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), os.Getenv)
+			if cmd.Context().Err() != nil {
+				return nil // ended by a signal, as it should be
+			}
+			return err
+		},
+	}
+}
