@@ -144,7 +144,7 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	connect.Mount(mux)
-	(&web.Callback{Site: site, Flows: finisher, Catalogue: catalogue, ToolsCount: count,
+	(&web.Callback{Site: site, Flows: finisher, Catalogue: catalogue, Tenants: tenant{m.cfg}, ToolsCount: count,
 		Reconnected: func(r *http.Request, k connection.Key) { m.host.Restart(r.Context(), k) }}).Mount(mux)
 	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db,
 		Disconnected: func(r *http.Request, k connection.Key) { m.host.Disconnected(r.Context(), k) }}).Mount(mux)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -61,6 +62,9 @@ func (c Command) Start(context.Context) (Child, error) {
 		return nil, errors.New("there is no command to start")
 	}
 	program, err := exec.LookPath(c.Args[0])
+	if err == nil {
+		program, err = filepath.Abs(program) // Dir is another directory than ours
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the program (is it installed?): %w", err)
 	}

@@ -97,12 +97,7 @@ func CheckURL(base string) error {
 // visible reports whether s is what a bearer may be made of (RFC 6750 §2.1 is
 // stricter still).
 func visible(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return s != ""
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // call sends in, if it is not nil, as JSON to the path and decodes the answer

@@ -168,20 +168,25 @@ func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set 
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", ErrStore, err)
 	}
+	return s.propose(ctx, f, c, exists, sealed, g)
+}
+
+// propose writes the sealed set to its row, in force at once unless somebody
+// has to confirm it.
+func (s *Finisher) propose(ctx context.Context, f Flow, c connection.Connection, exists bool, set connection.Set, g connection.Granted) (connection.Connection, error) {
 	now := s.Now().UTC()
-	proposal := connection.Proposal{FlowID: f.ID, ConfirmBy: now.Add(confirmTTL), Set: sealed, Granted: g}
+	proposal := connection.Proposal{FlowID: f.ID, ConfirmBy: now.Add(confirmTTL), Set: set, Granted: g}
 	settle := func(c *connection.Connection) error {
 		if err := c.Propose(proposal); err != nil || f.Confirm {
 			return err
 		}
 		return c.Promote(f.ID, now)
 	}
+	var err error
 	if exists {
 		c, err = s.Connections.Update(ctx, c.Key, settle)
-	} else {
-		if err = settle(&c); err == nil {
-			err = s.Connections.Create(ctx, c)
-		}
+	} else if err = settle(&c); err == nil {
+		err = s.Connections.Create(ctx, c)
 	}
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", ErrStore, err)

@@ -22,61 +22,73 @@ type KeyRequest struct {
 	Parameters             map[string]string
 	// ConnectionID replaces the values of that connection.
 	ConnectionID string
+	// Confirm: the tenant must confirm who pasted them.
+	Confirm   bool
+	ReturnURL string
+	// Browser is the browser that sent them; empty for a backend.
+	Browser string
 }
 
 // Connect seals pasted values: the way to connect a server that needs no
-// provider.
-func (s *Finisher) Connect(ctx context.Context, r KeyRequest) (connection.Connection, error) {
+// provider. The flow that it returns has happened in one step.
+func (s *Finisher) Connect(ctx context.Context, r KeyRequest) (Flow, connection.Connection, error) {
 	server, ok := s.Catalogue.Server(r.Server)
 	if !ok {
-		return connection.Connection{}, fmt.Errorf("%w: %q", ErrServer, r.Server)
+		return Flow{}, connection.Connection{}, fmt.Errorf("%w: %q", ErrServer, r.Server)
 	}
+	access, err := pasted(server, r)
+	if err != nil {
+		return Flow{}, connection.Connection{}, err
+	}
+	now := s.Now().UTC()
+	f := Flow{ID: token.NewID("flo"), Tenant: r.Tenant, UserID: r.UserID, Server: r.Server, Parameters: r.Parameters,
+		ConnectionID: r.ConnectionID, Confirm: r.Confirm, ReturnURL: r.ReturnURL, Browser: r.Browser, Status: Exchanging,
+		CreatedAt: now, ExpiresAt: now.Add(flowTTL)}
+	if err := s.Store.PutFlow(ctx, f); err != nil {
+		return f, connection.Connection{}, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	c, err := s.keep(ctx, f, server, access)
+	f, err = s.end(ctx, f, c, nil, err)
+	return f, c, err
+}
+
+// pasted checks the values against what the server asks for.
+func pasted(server presets.Server, r KeyRequest) (token.Access, error) {
 	if server.AuthType == presets.TypeOAuth {
-		return connection.Connection{}, fmt.Errorf("%w: %s is connected at its provider", ErrAuthType, server.DisplayName)
+		return token.Access{}, fmt.Errorf("%w: %s is connected at its provider", ErrAuthType, server.DisplayName)
 	}
 	access := token.Access{Values: map[string]token.Secret{}}
 	for _, v := range server.EnvValues {
 		value := token.Secret(strings.TrimSpace(r.Values[v.Name].Reveal()))
 		if value == "" || len(value) > maxValue || strings.ContainsRune(value.Reveal(), 0) {
-			return connection.Connection{}, fmt.Errorf("%w: %s", ErrParameter, v.Label)
+			return access, fmt.Errorf("%w: %s", ErrParameter, v.Label)
 		}
 		access.Values[v.Name] = value
 	}
 	for name, p := range server.Parameters {
 		if p.Source != presets.SourceDeployment {
 			if err := p.Allows(r.Parameters[name]); err != nil {
-				return connection.Connection{}, fmt.Errorf("%w: %s: %w", ErrParameter, name, err)
+				return access, fmt.Errorf("%w: %s: %w", ErrParameter, name, err)
 			}
 		}
 	}
-	c := s.fresh(r.Tenant, r.UserID, r.Server, "", server.AuthType)
-	if r.ConnectionID != "" {
-		old, err := s.Connections.Get(ctx, connection.Key{Tenant: r.Tenant, ID: r.ConnectionID})
-		if err != nil || old.UserID != r.UserID || old.Server != r.Server {
+	return access, nil
+}
+
+// keep seals pasted values for the connection that they belong to.
+func (s *Finisher) keep(ctx context.Context, f Flow, server presets.Server, access token.Access) (connection.Connection, error) {
+	c := s.fresh(f.Tenant, f.UserID, f.Server, "", server.AuthType)
+	if f.ConnectionID != "" {
+		old, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.ConnectionID})
+		if err != nil || old.UserID != f.UserID || old.Server != f.Server {
 			return c, ErrConnection
 		}
 		c = old
 	}
-	caller := vault.Caller{Tenant: r.Tenant, User: r.UserID, Connection: c.ID, Actor: "callback"}
+	caller := vault.Caller{Tenant: f.Tenant, User: f.UserID, Connection: c.ID, Actor: "callback"}
 	set, err := s.Vault.SealAccess(ctx, caller, c, token.NewID("set"), "connect", access)
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	now := s.Now().UTC()
-	id := token.NewID("flo")
-	settle := func(c *connection.Connection) error {
-		err := c.Propose(connection.Proposal{FlowID: id, ConfirmBy: now.Add(confirmTTL), Set: set,
-			Granted: connection.Granted{Parameters: r.Parameters}})
-		if err != nil {
-			return err
-		}
-		return c.Promote(id, now)
-	}
-	if r.ConnectionID != "" {
-		return s.Connections.Update(ctx, c.Key, settle)
-	}
-	if err := settle(&c); err != nil {
-		return c, err
-	}
-	return c, s.Connections.Create(ctx, c)
+	return s.propose(ctx, f, c, f.ConnectionID != "", set, connection.Granted{Parameters: f.Parameters})
 }

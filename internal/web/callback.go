@@ -16,6 +16,7 @@ type Callback struct {
 	*Site
 	Flows     *flow.Finisher
 	Catalogue Catalogue
+	Tenants   flow.Tenants
 	// ToolsCount is how many tools a connection's server last listed.
 	ToolsCount func(k connection.Key) (int, bool)
 	// Reconnected is told that a connection has other tokens than before.
@@ -87,7 +88,7 @@ func (h *Callback) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	var c connection.Connection
 	if err == nil {
-		c, err = h.paste(r, p, flow.KeyRequest{UserID: user, Values: in.EnvValues, Parameters: in.Params, ConnectionID: in.ConnectionID})
+		_, c, err = h.paste(r, p, flow.KeyRequest{UserID: user, Values: in.EnvValues, Parameters: in.Params, ConnectionID: in.ConnectionID})
 	}
 	if err != nil {
 		h.problem(w, r, err)
@@ -96,16 +97,20 @@ func (h *Callback) connect(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, connectionAnswer(c))
 }
 
-func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (connection.Connection, error) {
-	k.Tenant, k.Server = p.Tenant, r.PathValue("name")
+func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (flow.Flow, connection.Connection, error) {
+	k.Tenant, k.Server, k.Browser, k.ReturnURL = p.Tenant, r.PathValue("name"), p.Browser, p.Session.ReturnURL
 	if !offers(p.Session, k.Server) {
-		return connection.Connection{}, flow.ErrServer
+		return flow.Flow{}, connection.Connection{}, flow.ErrServer
 	}
-	c, err := h.Flows.Connect(r.Context(), k)
-	if err == nil {
-		h.Reconnected(r, c.Key)
+	t, err := h.Tenants.Tenant(r.Context(), p.Tenant)
+	if err != nil {
+		return flow.Flow{}, connection.Connection{}, err
 	}
-	return c, err
+	// A backend that sends the values itself knows whose they are.
+	k.Confirm = t.Confirm && !p.APIKey() && !ownerSession(p)
+	f, c, err := h.Flows.Connect(r.Context(), k)
+	h.tell(r, f)
+	return f, c, err
 }
 
 // keyForm takes an API key from our page.
@@ -128,10 +133,6 @@ func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) {
 			k.Parameters[key] = strings.TrimSpace(r.PostForm.Get(name))
 		}
 	}
-	c, err := h.paste(r, p, k)
-	if err != nil {
-		h.problem(w, r, err)
-		return
-	}
-	http.Redirect(w, r, connectionPath(c.ID), http.StatusSeeOther)
+	f, _, err := h.paste(r, p, k)
+	h.finished(w, r, f, err)
 }
