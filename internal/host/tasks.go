@@ -8,8 +8,24 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
 )
+
+// Ready starts the connection's server if need be and waits until it answers,
+// at most so long; then ErrStarting.
+func (s *Service) Ready(ctx context.Context, caller vault.Caller, k connection.Key, wait time.Duration) error {
+	c, err := s.connection(ctx, caller, k)
+	if err != nil {
+		return err
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if _, err = s.task(waiting, c); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return ErrStarting
+	}
+	return err
+}
 
 // task returns the connection's ready task, started if there is none, waiting
 // at most waitForTask.

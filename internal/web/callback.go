@@ -34,7 +34,8 @@ func (h *Callback) Mount(mux *http.ServeMux) {
 func (h *Callback) page(w http.ResponseWriter, r *http.Request) {
 	f, err := h.Flows.Finish(r.Context(), r.URL.Query(), h.known(r))
 	h.tell(r, f)
-	h.finished(w, r, f, err)
+	server, _ := h.Catalogue.Server(f.Server)
+	h.finished(w, r, server, f, err)
 }
 
 func (h *Callback) tell(r *http.Request, f flow.Flow) {
@@ -134,5 +135,6 @@ func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	f, _, err := h.paste(r, p, k)
-	h.finished(w, r, f, err)
+	server, _ := h.Catalogue.Server(f.Server)
+	h.finished(w, r, server, f, err)
 }

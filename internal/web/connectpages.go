@@ -307,7 +307,8 @@ func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) {
 			h.problem(w, r, err)
 			return
 		}
-		h.finished(w, r, f, flow.ErrDenied)
+		server, _ := h.Catalogue.Server(f.Server)
+		h.finished(w, r, server, f, flow.ErrDenied)
 		return
 	}
 	consent, err := h.Flows.Consent(r.Context(), id, browser)

@@ -6,10 +6,12 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
-// finished shows how a flow ended, and leads on to where it began.
-func (s *Site) finished(w http.ResponseWriter, r *http.Request, f flow.Flow, err error) {
+// finished shows how a flow to connect the server ended, and leads on to where
+// it began. Both are empty where the state has not proven whose flow it is.
+func (s *Site) finished(w http.ResponseWriter, r *http.Request, server presets.Server, f flow.Flow, err error) {
 	var origin string
 	if f.Popup {
 		origin = originOf(f.ReturnURL)
@@ -27,12 +29,12 @@ func (s *Site) finished(w http.ResponseWriter, r *http.Request, f flow.Flow, err
 		return
 	}
 	v := page.DoneView{Chrome: s.chrome(w, r, "Connected"), Connected: f.Status == flow.Connected, Pending: f.Status == flow.Pending,
-		ServerDisplayName: f.Server, Popup: f.Popup, FlowID: f.ID, OpenerOrigin: origin, ReturnURL: returnTo(f)}
+		ServerDisplayName: server.DisplayName, Popup: f.Popup, FlowID: f.ID, OpenerOrigin: origin, ReturnURL: returnTo(f)}
 	if f.Result.ConnectionID != "" && f.Status == flow.Connected {
 		v.ContinueURL = connectionPath(f.Result.ConnectionID)
 	}
-	for _, name := range f.Result.Missing {
-		v.Missing = append(v.Missing, page.Scope{Name: name})
+	if len(f.Result.Missing) > 0 {
+		v.Missing = scopesOf(server, f.Result.Missing)
 	}
 	// A full-page flow that left nothing to be said goes straight on.
 	if !f.Popup && len(v.Missing) == 0 && (f.ReturnURL != "" || v.ContinueURL != "") {

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/host"
@@ -166,7 +169,20 @@ func (h *MCPRun) tools(w http.ResponseWriter, r *http.Request) {
 		h.problem(w, r, err)
 		return
 	}
-	found, err := h.Host.Tools(r.Context(), caller(p), c.Key)
+	// A page that waits for a server asks again and again, and shows between
+	// how far the start has come.
+	if raw := r.URL.Query().Get("wait"); raw != "" {
+		seconds, convErr := strconv.Atoi(raw)
+		if convErr != nil || seconds < 0 || seconds > 60 {
+			h.problem(w, r, badRequest("wait is a number of seconds from 0 to 60", ""))
+			return
+		}
+		err = h.Host.Ready(r.Context(), caller(p), c.Key, time.Duration(seconds)*time.Second)
+	}
+	var found []mcp.Tool
+	if err == nil {
+		found, err = h.Host.Tools(r.Context(), caller(p), c.Key)
+	}
 	if err != nil {
 		h.problem(w, r, h.withProgress(c, err))
 		return

@@ -200,7 +200,8 @@ func formArguments(form url.Values, tools []mcp.Tool, name string) (json.RawMess
 			continue
 		}
 		for _, f := range fields(t) {
-			raw := form.Get(page.ArgumentPrefix + f.Name)
+			// Browsers send the lines of a form with CRLF.
+			raw := strings.ReplaceAll(form.Get(page.ArgumentPrefix+f.Name), "\r\n", "\n")
 			if raw == "" && (!f.Required || f.Type != "string") && f.Type != "boolean" {
 				continue
 			}

@@ -113,8 +113,13 @@ function localTimes() {
 
 // The tools section as it is now; null while the server is still starting.
 async function loadTools(section) {
-  const answer = await fetch(section.dataset.api, { headers: { Accept: "application/json" } });
-  if (answer.status === 503 || answer.status === 429) return null; // still starting
+  const answer = await fetch(section.dataset.api + "?wait=3", { headers: { Accept: "application/json" } });
+  if (answer.status === 503 || answer.status === 429) {
+    // Still starting: the first time, its program is being installed.
+    const { error_description: progress } = await answer.json();
+    if (progress) section.querySelector("[data-working]").textContent = progress;
+    return null;
+  }
   const page = await fetch(section.dataset.page);
   const next = new DOMParser().parseFromString(await page.text(), "text/html").getElementById("tools");
   return next && next.dataset.tools !== "pending" ? next : null;
@@ -152,7 +157,13 @@ function finish() {
   }
   // Long enough to be read. What asks for a decision stays open.
   if ("stay" in end.dataset) return;
-  setTimeout(() => window.close(), 1500);
+  setTimeout(() => {
+    window.close();
+    // Still here: this is the page itself, because the popup was blocked, or a
+    // popup that a provider cut off from its opener.
+    const back = end.querySelector("a[data-return]");
+    if (back && /^https?:$/.test(back.protocol)) setTimeout(() => location.replace(back.href), 300);
+  }, 1500);
 }
 
 startFilter();
