@@ -129,7 +129,7 @@ test('no at the provider, and no on our own page, are ordinary ends', () => pers
   assert.match(await page.locator('.what-next').innerText(), /Nothing was changed/);
 
   await page.getByRole('link', { name: 'Try again' }).click();
-  await page.getByRole('button', { name: 'Connect Demo notes' }).click();
+  await page.getByRole('button', { name: /^Connect Demo notes$/ }).click();
   await page.getByRole('button', { name: 'Cancel' }).click();
   await page.getByRole('heading', { name: 'Access was not granted' }).waitFor();
   // A page that says no is answered with 403, which the console notes.

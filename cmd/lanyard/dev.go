@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyardhq/lanyard/internal/config"
+	"github.com/lanyardhq/lanyard/internal/runner"
 )
 
 // shutdownGrace is how long requests may take to end after a signal.
@@ -54,6 +55,9 @@ client as GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
 func dev(ctx context.Context, logger *slog.Logger) error {
 	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("read .env: %w", err)
+	}
+	if err := runner.Harden(); err != nil {
+		logger.Warn("other programs of this user can read this process", "err", err)
 	}
 	cfg, err := config.Load(os.Getenv)
 	if err != nil {

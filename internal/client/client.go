@@ -63,8 +63,10 @@ func (e *Error) Error() string {
 // Client calls the API of one server as one tenant.
 type Client struct {
 	base string
-	key  token.Secret
 	http *http.Client
+	// authorize shows the key. It is a func because fmt prints an unexported
+	// field without asking its type how.
+	authorize func(*http.Request)
 }
 
 // New returns a client of the server at base, a URL without a path, that shows
@@ -79,7 +81,10 @@ func New(base string, key token.Secret) (*Client, error) {
 	}
 	// The API redirects nobody, and the key is not for whoever does.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Client{strings.TrimRight(base, "/"), key, &http.Client{Timeout: timeout, CheckRedirect: stay}}, nil
+	return &Client{
+		base: strings.TrimRight(base, "/"), http: &http.Client{Timeout: timeout, CheckRedirect: stay},
+		authorize: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+key.Reveal()) },
+	}, nil
 }
 
 // CheckURL reports with [ErrURL] that the API must not be called at base.
@@ -115,7 +120,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) (to
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrURL, err)
 	}
-	r.Header.Set("Authorization", "Bearer "+c.key.Reveal())
+	c.authorize(r)
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "lanyard-cli")
 	if in != nil {

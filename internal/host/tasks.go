@@ -78,9 +78,7 @@ func (s *Service) begin(ctx context.Context, c connection.Connection) error {
 	ticket, identity := token.NewSecret(), token.NewSecret()
 	old, err := s.Store.TaskOf(ctx, c.Key)
 	if err == nil && s.replaceable(old) {
-		if err := s.Store.EndTask(ctx, old.ID); err != nil {
-			return err
-		}
+		s.end(ctx, old) // its process may still be there
 	}
 	t, err := s.Store.BeginTask(ctx, Task{
 		ID: token.NewID("tsk"), Connection: c.Key, Server: c.Server, State: TaskStarting,

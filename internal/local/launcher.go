@@ -63,6 +63,12 @@ func (l *Launcher) Launch(ctx context.Context, s host.Start) error {
 	}
 	cmd := exec.Command(l.Command[0], l.Command[1:]...)
 	cmd.Stderr = os.Stderr
+	// Our own environment may hold client secrets.
+	for _, name := range []string{"PATH", "LANG", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ const (
 // runs it. Of environ it takes PATH and LANG for the server, and nothing else.
 // The running program must answer to "sandbox" with [SandboxMain].
 func Main(ctx context.Context, stdin io.Reader, environ []string, logger *slog.Logger) error {
-	if err := harden(); err != nil {
+	if err := Harden(); err != nil {
 		return fmt.Errorf("keep other processes out of this one: %w", err)
 	}
 	in := bufio.NewReader(stdin)

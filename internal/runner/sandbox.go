@@ -16,17 +16,17 @@ func (r *run) sandbox() []string {
 	shim := append([]string{}, r.cfg.Sandbox...)
 	if r.cfg.UID == 0 {
 		shim = append(shim, "-write", r.home.dir)
-		for _, d := range append(packageDirs(r.claim.Recipe.Command, r.cfg.Path), r.cfg.Read...) {
+		for _, d := range append(packagePaths(r.claim.Recipe.Command, r.cfg.Path), r.cfg.Read...) {
 			shim = append(shim, "-read", d)
 		}
 	}
 	return append(shim, "--")
 }
 
-// packageDirs guesses from a command what belongs to its program: for each file
-// that it names, the tree that was installed as one, with links followed.
-func packageDirs(command []string, path string) []string {
-	var dirs []string
+// packagePaths guesses from a command what belongs to its program: for each file
+// that it names, what was installed with it, with links followed.
+func packagePaths(command []string, path string) []string {
+	var paths []string
 	for i, arg := range command {
 		if i == 0 && !strings.ContainsRune(arg, os.PathSeparator) {
 			arg = lookPath(arg, path)
@@ -34,12 +34,12 @@ func packageDirs(command []string, path string) []string {
 		if !filepath.IsAbs(arg) {
 			continue
 		}
-		dirs = append(dirs, installRoot(arg))
+		paths = append(paths, installed(arg)...)
 		if real, err := filepath.EvalSymlinks(arg); err == nil && real != arg {
-			dirs = append(dirs, installRoot(real))
+			paths = append(paths, installed(real)...)
 		}
 	}
-	return dirs
+	return paths
 }
 
 func lookPath(program, path string) string {
@@ -52,19 +52,17 @@ func lookPath(program, path string) string {
 	return ""
 }
 
-// installRoot is the directory that holds node_modules, the prefix above bin,
-// or else the file's own directory.
-func installRoot(file string) string {
-	sep := string(os.PathSeparator)
-	if i := strings.Index(file, sep+"node_modules"+sep); i > 0 {
-		return file[:i]
+// installed is what was installed together with a file: the node_modules that
+// it is in; the library beside its bin; or nothing but itself. It is never a
+// directory that could be somebody's home.
+func installed(file string) []string {
+	const modules = "/node_modules/"
+	if i := strings.Index(file, modules); i >= 0 {
+		return []string{file[:i+len(modules)-1]}
 	}
-	dir := filepath.Dir(file)
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
-		dir = file
+	dir, prefix := filepath.Dir(file), filepath.Dir(filepath.Dir(file))
+	if filepath.Base(dir) != "bin" {
+		return []string{file}
 	}
-	if prefix := filepath.Dir(dir); filepath.Base(dir) == "bin" && prefix != sep {
-		return prefix
-	}
-	return dir
+	return []string{dir, prefix + "/lib", prefix + "/lib64", prefix + "/pyvenv.cfg"}
 }

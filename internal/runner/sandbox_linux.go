@@ -21,14 +21,14 @@ var (
 
 // SandboxMain confines this process and becomes another program:
 //
-//	[-write DIR]… [-read DIR]… -- PROGRAM [ARG]…
+//	[-write DIR]… [-read PATH]… -- PROGRAM [ARG]…
 //
 // The program can gain no privileges by exec. With -read or -write, and where
-// the kernel has Landlock, it reads only the system's directories and those
-// named, writes only to those named with -write, and signals only what it
+// the kernel has Landlock, it reads only the system's directories and what
+// is named, writes only to those named with -write, and signals only what it
 // started. It returns only to fail.
 func SandboxMain(args []string) error {
-	var read, write dirs
+	var read, write paths
 	flags := flag.NewFlagSet("sandbox", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.Var(&read, "read", "")
@@ -44,8 +44,10 @@ func SandboxMain(args []string) error {
 		return fmt.Errorf("sandbox: give up new privileges: %w", err)
 	}
 	if len(read)+len(write) > 0 {
+		files, directories := split(read)
 		err := landlock.V5.BestEffort().RestrictPaths(
-			landlock.RODirs(append(systemDirs, read...)...).IgnoreIfMissing(),
+			landlock.RODirs(append(directories, systemDirs...)...).IgnoreIfMissing(),
+			landlock.ROFiles(files...).IgnoreIfMissing(),
 			landlock.RWFiles(deviceFiles...).IgnoreIfMissing(),
 			landlock.RWDirs(write...).WithRefer(),
 		)
@@ -61,10 +63,22 @@ func SandboxMain(args []string) error {
 	return fmt.Errorf("sandbox: start %s: %w", command[0], err)
 }
 
-type dirs []string
+// split tells files from directories, for which there are other rights.
+func split(paths []string) (files, directories []string) {
+	for _, p := range paths {
+		if info, err := os.Stat(p); err == nil && info.IsDir() {
+			directories = append(directories, p)
+		} else {
+			files = append(files, p)
+		}
+	}
+	return files, directories
+}
 
-func (d *dirs) String() string     { return "" }
-func (d *dirs) Set(s string) error { *d = append(*d, s); return nil }
+type paths []string
+
+func (d *paths) String() string     { return "" }
+func (d *paths) Set(s string) error { *d = append(*d, s); return nil }
 
 // landlocked reports whether the kernel can keep a server to its own files.
 func landlocked() bool {
@@ -72,5 +86,6 @@ func landlocked() bool {
 	return err == nil && version > 0
 }
 
-// harden keeps a server that shares our user out of our memory and environment.
-func harden() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+// Harden keeps other programs of the same user, a server among them, out of
+// this process's memory and environment.
+func Harden() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }

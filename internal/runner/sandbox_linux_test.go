@@ -95,15 +95,14 @@ func TestOtherUser(t *testing.T) {
 	}
 }
 
-func TestInstallRoot(t *testing.T) {
+func TestInstalled(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"/data/p/slack/node_modules/.bin/slack": "/data/p/slack",
-		"/data/p/venv/bin/mcp":                  "/data/p/venv",
-		"/bin/sh":                               "/bin",
-		"/srv/server.js":                        "/srv",
+		"/home/me/node_modules/.bin/slack": "/home/me/node_modules",
+		"/data/venv/bin/mcp":               "/data/venv/bin /data/venv/lib /data/venv/lib64 /data/venv/pyvenv.cfg",
+		"/home/me/server.js":               "/home/me/server.js",
 	} {
-		if got := installRoot(in); got != want {
+		if got := strings.Join(installed(in), " "); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
