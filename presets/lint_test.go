@@ -194,7 +194,7 @@ var credentialRules = []rule{
 	{"template's field", fileServer, [2]string{".access_token", ".acces_token"}, []string{`9: cannot be filled in`}},
 	{"template wants a refresh token", fileServer, [2]string{".access_token", ".refresh_token"}, []string{`9: cannot be filled in`}},
 	{"shared and rotating", oauthServer, [2]string{"rotation: restart", "rotation: restart\nshare_refresh_token: true"}, []string{`20: provider slack rotates`}},
-	{"shared and not rotating", fileServer, [2]string{"rotation: file", "rotation: file\nshare_refresh_token: true"}, nil},
+	{"shared and not rotating", fileServer, [2]string{"rotation: file", "rotation: file\nshare_refresh_token: true"}, []string{`12: is not supported`}},
 }
 
 func TestRules(t *testing.T) {

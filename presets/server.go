@@ -67,8 +67,9 @@ type Server struct {
 	// Many servers report one as a success, so only its text can tell.
 	AuthFailure []string `yaml:"auth_failure"`
 	// ShareRefreshToken marks a server that can work only with the refresh
-	// token itself. A provider that rotates would then have two refreshers,
-	// each making the other's token invalid, so it is refused there.
+	// token itself. It is refused: with a provider that rotates, two refreshers
+	// would make each other's token invalid, and with any other no way to hand
+	// it over exists yet.
 	ShareRefreshToken bool `yaml:"share_refresh_token"`
 	// Tools are the names of the server's tools, shown before it has ever run.
 	Tools []string `yaml:"tools"`

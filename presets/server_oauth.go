@@ -26,8 +26,11 @@ func (c *serverCheck) checkOAuth() {
 		return
 	}
 	c.checkRotation()
-	if p := c.provider; c.ShareRefreshToken && p != nil && p.Refresh.Rotation != RotationNever {
+	switch p := c.provider; {
+	case c.ShareRefreshToken && p != nil && p.Refresh.Rotation != RotationNever:
 		c.add("$.share_refresh_token", "provider %s rotates its refresh tokens: a second refresher would make ours invalid", p.ID)
+	case c.ShareRefreshToken:
+		c.add("$.share_refresh_token", "is not supported: no server is given a refresh token; choose a rotation that brings it access tokens")
 	}
 }
 

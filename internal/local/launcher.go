@@ -63,7 +63,7 @@ func (l *Launcher) Launch(ctx context.Context, s host.Start) error {
 	}
 	cmd := exec.Command(l.Command[0], l.Command[1:]...)
 	cmd.Stderr = os.Stderr
-	// Our own environment may hold client secrets.
+	cmd.Env = []string{} // not nil: our own environment may hold client secrets
 	for _, name := range []string{"PATH", "LANG", "TMPDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+v)
