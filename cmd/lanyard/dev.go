@@ -41,6 +41,8 @@ client as GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			// A second signal ends the program at once.
+			context.AfterFunc(ctx, stop)
 			level := slog.LevelWarn
 			if verbose {
 				level = slog.LevelInfo
@@ -93,9 +95,11 @@ func dev(ctx context.Context, logger *slog.Logger) error {
 	case <-ctx.Done():
 		err = nil
 	}
+	stop()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	m.launcher.Close(end) // first: open streams end with their servers
 	_ = server.Shutdown(end)
+	m.finish()
 	return err
 }

@@ -38,6 +38,8 @@ const (
 	purgeEvery = 10 * time.Minute
 	keyTTL     = 5 * time.Minute
 	keyUses    = 1 << 20
+	// quietly is how long the end may take before it is explained.
+	quietly = time.Second
 )
 
 // firstTaskUID is where the users of the tasks begin, far from real ones.
@@ -53,6 +55,7 @@ type machine struct {
 	db           *local.DB
 	handler      http.Handler
 	starter      *flow.Starter
+	finisher     *flow.Finisher
 	refresh      *refresh.Service
 	host         *host.Service
 	launcher     *local.Launcher
@@ -100,7 +103,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	}
 	m.starter = &flow.Starter{Store: m.db, Connections: m.db, Catalogue: catalogue, Clients: clients, Tenants: tenant{cfg},
 		Engine: engine, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now}
-	finisher := &flow.Finisher{Store: m.db, Connections: m.db, Catalogue: catalogue, Secrets: clients, Engine: engine,
+	m.finisher = &flow.Finisher{Store: m.db, Connections: m.db, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
@@ -109,7 +112,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		Installer: &install.Installer{Dir: filepath.Join(cfg.DataDir, "packages"), Logger: logger, Progress: m.progress.say},
 		Launcher:  m.launcher, BearerKey: keys.Derive("task bearers"), BaseURL: cfg.BaseURL, ControlURL: "http://" + cfg.Addr,
 		Deployment: deployment, IdleStop: cfg.IdleStop, Now: m.now, Logger: logger}
-	m.mount(pages, apiKey, catalogue, finisher)
+	m.mount(pages, apiKey, catalogue)
 	return m, nil
 }
 
@@ -130,7 +133,7 @@ func (m *machine) newLauncher(self string) *local.Launcher {
 	return l
 }
 
-func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *presets.Catalogue, finisher *flow.Finisher) {
+func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *presets.Catalogue) {
 	site := &web.Site{BaseURL: m.cfg.BaseURL, Pages: pages, Keys: local.NewAPIKeys(apiKey, web.ErrUnauthorized),
 		Sessions: m.starter, Local: m.cfg.Personal(), Logger: m.logger}
 	count := func(k connection.Key) (int, bool) {
@@ -144,7 +147,7 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	connect.Mount(mux)
-	(&web.Callback{Site: site, Flows: finisher, Catalogue: catalogue, Tenants: tenant{m.cfg}, ToolsCount: count,
+	(&web.Callback{Site: site, Flows: m.finisher, Catalogue: catalogue, Tenants: tenant{m.cfg}, ToolsCount: count,
 		Reconnected: func(r *http.Request, k connection.Key) { m.host.Restart(r.Context(), k) }}).Mount(mux)
 	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db,
 		Disconnected: func(r *http.Request, k connection.Key) { m.host.Disconnected(r.Context(), k) }}).Mount(mux)
@@ -218,7 +221,7 @@ func (m *machine) run(ctx context.Context) {
 func (m *machine) greet(ctx context.Context, w io.Writer) error {
 	at := m.cfg.BaseURL + "/mcp/servers"
 	if !m.cfg.Personal() {
-		_, path, err := m.starter.CreateLink(ctx, flow.LinkRequest{Tenant: flow.DefaultTenant, UserID: owner, TTL: flow.MaxLinkTTL})
+		_, path, err := m.starter.CreateLink(ctx, flow.LinkRequest{Tenant: flow.DefaultTenant, UserID: owner, TTL: flow.MaxLinkTTL, Owner: true})
 		if err != nil {
 			return err
 		}
@@ -226,6 +229,23 @@ func (m *machine) greet(ctx context.Context, w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "\n  Lanyard is running.\n\n  Open        %s\n  API key in  %s\n  Data in     %s\n\n  Ctrl-C ends it.\n\n", at, m.apiKeyFile, m.cfg.DataDir)
 	return err
+}
+
+// finish waits for what would be lost with the process: an exchange with a
+// provider whose result is not stored yet. Each has a deadline of its own.
+func (m *machine) finish() {
+	done := make(chan struct{})
+	go func() {
+		m.finisher.Wait()
+		m.refresh.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(quietly):
+		fmt.Fprintln(os.Stderr, "waiting for an answer of a provider; press Ctrl-C again to lose it")
+		<-done
+	}
 }
 
 func (m *machine) close() {

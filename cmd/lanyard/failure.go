@@ -35,7 +35,8 @@ func (c *cli) report(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if !c.started { // by cobra, which gives its errors no type
+	// Before the start they are cobra's, which gives them no type.
+	if !c.started || errors.Is(err, client.ErrName) {
 		err = usageError{err}
 	}
 	w := cmd.ErrOrStderr()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +34,8 @@ type Config struct {
 	// separated by spaces. An entry that ends in a slash is a prefix.
 	ReturnURLs []string
 	// Confirm is LANYARD_CONFIRM (on, off): connections that began from a link
-	// or the API wait for the tenant's confirmation. Off.
+	// or the API wait for the tenant's confirmation. On, unless the base URL is
+	// loopback: links to a public one can be mailed to anybody.
 	Confirm bool
 	// ServerEnv is LANYARD_SERVER_ENV: names of variables, separated by
 	// commas, that MCP servers get from our own environment, such as
@@ -66,7 +68,7 @@ func Load(getenv func(string) string) (Config, error) {
 		ServerEnv: map[string]string{}, getenv: getenv,
 	}
 	host, port, err := net.SplitHostPort(c.Addr)
-	if err != nil {
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 		return c, fmt.Errorf("%w: LANYARD_ADDR must be HOST:PORT, such as 127.0.0.1:8080", ErrInvalid)
 	}
 	if host == "" {
@@ -80,9 +82,12 @@ func Load(getenv func(string) string) (Config, error) {
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
 		return c, fmt.Errorf("%w: LANYARD_DATA: %w", ErrInvalid, err)
 	}
-	switch v := or("LANYARD_CONFIRM", "off"); v {
-	case "on", "off":
-		c.Confirm = v == "on"
+	switch or("LANYARD_CONFIRM", "") {
+	case "on":
+		c.Confirm = true
+	case "off":
+	case "":
+		c.Confirm = !c.Personal()
 	default:
 		return c, fmt.Errorf("%w: LANYARD_CONFIRM must be on or off", ErrInvalid)
 	}

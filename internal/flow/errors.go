@@ -37,6 +37,7 @@ var (
 	ErrClient       = &Error{"client_misconfigured", "the provider does not accept our client"}
 	ErrNoClient     = &Error{"client_missing", "no client is registered at the provider"}
 	ErrOtherAccount = &Error{"other_account", "another account was chosen than the one to reconnect"}
+	ErrAccount      = &Error{"account_unknown", "the provider did not say which account was chosen"}
 	ErrStore        = &Error{"store_unavailable", "the connection could not be stored"}
 
 	ErrServer     = &Error{"server_unknown", "there is no such server"}

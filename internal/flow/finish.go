@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -16,9 +18,13 @@ import (
 	"github.com/lanyardhq/lanyard/presets"
 )
 
-// exchangeTimeout bounds the conversation with the provider once a code is
-// there. It goes on when the browser leaves: the code is spent either way.
-const exchangeTimeout = 30 * time.Second
+// The times of a callback. It goes on when the browser leaves: the code is spent
+// either way. What the provider does with its time takes nothing from storing.
+const (
+	exchangeTimeout = 30 * time.Second
+	identityTimeout = 10 * time.Second
+	storeTimeout    = 15 * time.Second
+)
 
 // Secrets knows our registrations at providers with their secrets.
 type Secrets interface {
@@ -40,7 +46,13 @@ type Finisher struct {
 	Deployment  map[string]string
 	Now         func() time.Time
 	Logger      *slog.Logger
+
+	work sync.WaitGroup
 }
+
+// Wait returns when no code is being exchanged any more: a grant that is not
+// stored yet would be lost with the process.
+func (s *Finisher) Wait() { s.work.Wait() }
 
 // Finish takes the provider's answer. The flow it returns is the one that the
 // state named, also beside an error, so that the page knows where to go on; it
@@ -66,13 +78,25 @@ func (s *Finisher) Finish(ctx context.Context, q url.Values, browser string) (Fl
 		return f, ErrFlowEnded
 	}
 	f.Status = Exchanging
-	if f, err = s.Store.UpdateFlow(ctx, f); err != nil {
-		return f, fmt.Errorf("%w: %w", ErrStore, err)
+	exchanging, err := s.Store.UpdateFlow(ctx, f)
+	switch {
+	case errors.Is(err, ErrChanged):
+		return f, ErrFlowEnded // by another callback of this flow
+	case err != nil:
+		return f, s.unstored(ctx, f, err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
-	defer cancel()
+	f, ctx = exchanging, context.WithoutCancel(ctx)
+	s.work.Add(1)
+	defer s.work.Done()
 	conn, missing, err := s.finish(ctx, f, st, q)
 	return s.end(ctx, f, conn, missing, err)
+}
+
+// unstored logs why and returns ErrStore alone: the cause is the operator's and
+// may name what is nobody else's business.
+func (s *Finisher) unstored(ctx context.Context, f Flow, cause error) error {
+	s.Logger.ErrorContext(ctx, "a connection could not be stored", "flow", f.ID, "err", cause)
+	return ErrStore
 }
 
 // end writes the flow's result.
@@ -129,11 +153,11 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 	if q.Get("code") == "" {
 		return none, nil, fmt.Errorf("%w: it holds neither a code nor an error", ErrCallback)
 	}
-	res, err := s.Engine.Exchange(ctx, t, q.Get("code"), st.Verifier, q)
+	res, err := s.exchange(ctx, t, q, st)
 	if err != nil {
 		return none, nil, exchangeError(p, err)
 	}
-	account, err := s.Engine.Identity(ctx, t, res)
+	account, err := s.identity(ctx, t, res)
 	if err != nil {
 		// The grant is good; what is lacking is whose it is. A connection
 		// without a label serves better than none.
@@ -146,7 +170,7 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 	}
 	c, err := s.place(ctx, f, granted, res.Set)
 	if err != nil {
-		s.revoke(ctx, t, f, p, c, granted, res.Set)
+		s.revoke(ctx, t, f, p, granted, res.Set)
 		return none, nil, err
 	}
 	if !res.ScopesKnown {
@@ -155,18 +179,42 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 	return c, MissingScopes(granted.ScopesAsked, res.ScopesGranted), nil
 }
 
+func (s *Finisher) exchange(ctx context.Context, t provider.Target, q url.Values, st State) (provider.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	return s.Engine.Exchange(ctx, t, q.Get("code"), st.Verifier, q)
+}
+
+func (s *Finisher) identity(ctx context.Context, t provider.Target, r provider.Result) (provider.Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
+	defer cancel()
+	return s.Engine.Identity(ctx, t, r)
+}
+
 // place seals the set for the connection that it belongs to: the one to
 // reconnect, the one this account already has, or a new one.
 func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set token.Set) (connection.Connection, error) {
-	c, exists, err := s.destination(ctx, f, g)
+	storing, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	c, exists, err := s.destination(storing, f, g)
 	if err != nil {
 		return c, err
 	}
-	version := token.NewID("set")
 	caller := vault.Caller{Tenant: f.Tenant, User: f.UserID, Connection: c.ID, Actor: "callback"}
-	sealed, err := s.Vault.Seal(ctx, caller, c, version, "connect", set)
+	placed, err := s.seal(storing, f, caller, c, exists, g, set)
+	if err != nil && !exists {
+		// No row will ever name what may have been stored.
+		if perr := s.Vault.Prune(ctx, caller, c, "connect"); perr != nil {
+			s.Logger.WarnContext(ctx, "a useless grant was not removed", "connection", c.ID, "err", perr)
+		}
+	}
+	return placed, err
+}
+
+func (s *Finisher) seal(ctx context.Context, f Flow, caller vault.Caller, c connection.Connection, exists bool, g connection.Granted, set token.Set) (connection.Connection, error) {
+	sealed, err := s.Vault.Seal(ctx, caller, c, token.NewID("set"), "connect", set)
 	if err != nil {
-		return c, fmt.Errorf("%w: %w", ErrStore, err)
+		return c, s.unstored(ctx, f, err)
 	}
 	return s.propose(ctx, f, c, exists, sealed, g)
 }
@@ -188,8 +236,11 @@ func (s *Finisher) propose(ctx context.Context, f Flow, c connection.Connection,
 	} else if err = settle(&c); err == nil {
 		err = s.Connections.Create(ctx, c)
 	}
-	if err != nil {
-		return c, fmt.Errorf("%w: %w", ErrStore, err)
+	switch {
+	case errors.Is(err, connection.ErrGone), errors.Is(err, connection.ErrNotFound):
+		return c, ErrConnection // disconnected meanwhile
+	case err != nil:
+		return c, s.unstored(ctx, f, err)
 	}
 	return c, nil
 }
@@ -201,28 +252,51 @@ func (s *Finisher) destination(ctx context.Context, f Flow, g connection.Granted
 		case errors.Is(err, connection.ErrNotFound):
 			return c, false, ErrConnection
 		case err != nil:
-			return c, false, fmt.Errorf("%w: %w", ErrStore, err)
+			return c, false, s.unstored(ctx, f, err)
 		case c.UserID != f.UserID || c.Server != f.Server:
 			return c, false, ErrConnection
+		case c.Account.Subject != "" && g.Account.Subject == "" && !f.AllowOtherAccount:
+			return c, true, ErrAccount
 		case c.Account.Subject != "" && g.Account.Subject != c.Account.Subject && !f.AllowOtherAccount:
 			return c, true, fmt.Errorf("%w: this connection is %s's; you chose %s", ErrOtherAccount,
 				labelOf(c.Account), labelOf(g.Account))
 		}
 		return c, true, nil
 	}
-	if g.Account.Subject != "" {
-		found, _, err := s.Connections.List(ctx, f.Tenant, connection.Filter{
-			UserID: f.UserID, Server: f.Server, Subject: g.Account.Subject}, connection.Page{Limit: 10})
+	c, found, err := s.known(ctx, f, g.Account.Subject)
+	if err != nil {
+		return c, false, s.unstored(ctx, f, err)
+	}
+	if found {
+		return c, true, nil
+	}
+	return s.fresh(f.Tenant, f.UserID, f.Server, f.Provider, presets.TypeOAuth), false, nil
+}
+
+// known finds the connection that the user has with this account already, be
+// it one that is still waiting for its first confirmation.
+func (s *Finisher) known(ctx context.Context, f Flow, subject string) (connection.Connection, bool, error) {
+	page := connection.Page{Limit: 100}
+	for subject != "" {
+		found, next, err := s.Connections.List(ctx, f.Tenant, connection.Filter{UserID: f.UserID, Server: f.Server}, page)
 		if err != nil {
-			return connection.Connection{}, false, fmt.Errorf("%w: %w", ErrStore, err)
+			return connection.Connection{}, false, err
 		}
 		for _, c := range found {
-			if c.Status != connection.Deleting && sameParameters(c.Parameters, f.Parameters) {
+			held := c.Granted
+			if c.Status == connection.Pending && c.Proposal != nil {
+				held = c.Proposal.Granted
+			}
+			if c.Status != connection.Deleting && held.Account.Subject == subject && maps.Equal(held.Parameters, f.Parameters) {
 				return c, true, nil
 			}
 		}
+		if next == "" {
+			break
+		}
+		page.Cursor = next
 	}
-	return s.fresh(f.Tenant, f.UserID, f.Server, f.Provider, presets.TypeOAuth), false, nil
+	return connection.Connection{}, false, nil
 }
 
 func (s *Finisher) fresh(tenant, user, server, providerID string, auth presets.AuthType) connection.Connection {
@@ -234,10 +308,9 @@ func (s *Finisher) fresh(tenant, user, server, providerID string, auth presets.A
 
 // revoke gives back what was granted and could not be kept, unless that would
 // end another connection of the same account.
-func (s *Finisher) revoke(ctx context.Context, t provider.Target, f Flow, p presets.Provider, c connection.Connection, g connection.Granted, set token.Set) {
+func (s *Finisher) revoke(ctx context.Context, t provider.Target, f Flow, p presets.Provider, g connection.Granted, set token.Set) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 	defer cancel()
-	g.ClientID = t.Client.ID
 	shared, err := connection.Shared(ctx, s.Connections, f.Tenant, f.Provider, g, "")
 	if err != nil || shared && p.Revocation.Revokes != presets.RevokesToken {
 		s.Logger.WarnContext(ctx, "an unused grant was left in place", "flow", f.ID, "provider", p.ID, "shared", shared, "err", err)
@@ -290,18 +363,6 @@ func MissingScopes(asked, granted []string) []string {
 		}
 	}
 	return out
-}
-
-func sameParameters(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if b[k] != v {
-			return false
-		}
-	}
-	return true
 }
 
 func labelOf(a connection.Account) string {

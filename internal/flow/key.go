@@ -2,6 +2,7 @@ package flow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -45,7 +46,7 @@ func (s *Finisher) Connect(ctx context.Context, r KeyRequest) (Flow, connection.
 		ConnectionID: r.ConnectionID, Confirm: r.Confirm, ReturnURL: r.ReturnURL, Browser: r.Browser, Status: Exchanging,
 		CreatedAt: now, ExpiresAt: now.Add(flowTTL)}
 	if err := s.Store.PutFlow(ctx, f); err != nil {
-		return f, connection.Connection{}, fmt.Errorf("%w: %w", ErrStore, err)
+		return f, connection.Connection{}, s.unstored(ctx, f, err)
 	}
 	c, err := s.keep(ctx, f, server, access)
 	f, err = s.end(ctx, f, c, nil, err)
@@ -65,14 +66,7 @@ func pasted(server presets.Server, r KeyRequest) (token.Access, error) {
 		}
 		access.Values[v.Name] = value
 	}
-	for name, p := range server.Parameters {
-		if p.Source != presets.SourceDeployment {
-			if err := p.Allows(r.Parameters[name]); err != nil {
-				return access, fmt.Errorf("%w: %s: %w", ErrParameter, name, err)
-			}
-		}
-	}
-	return access, nil
+	return access, checkParameters(server, r.Parameters)
 }
 
 // keep seals pasted values for the connection that they belong to.
@@ -80,7 +74,10 @@ func (s *Finisher) keep(ctx context.Context, f Flow, server presets.Server, acce
 	c := s.fresh(f.Tenant, f.UserID, f.Server, "", server.AuthType)
 	if f.ConnectionID != "" {
 		old, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.ConnectionID})
-		if err != nil || old.UserID != f.UserID || old.Server != f.Server {
+		switch {
+		case err != nil && !errors.Is(err, connection.ErrNotFound):
+			return c, s.unstored(ctx, f, err)
+		case err != nil, old.UserID != f.UserID, old.Server != f.Server:
 			return c, ErrConnection
 		}
 		c = old
@@ -88,7 +85,7 @@ func (s *Finisher) keep(ctx context.Context, f Flow, server presets.Server, acce
 	caller := vault.Caller{Tenant: f.Tenant, User: f.UserID, Connection: c.ID, Actor: "callback"}
 	set, err := s.Vault.SealAccess(ctx, caller, c, token.NewID("set"), "connect", access)
 	if err != nil {
-		return c, fmt.Errorf("%w: %w", ErrStore, err)
+		return c, s.unstored(ctx, f, err)
 	}
 	return s.propose(ctx, f, c, f.ConnectionID != "", set, connection.Granted{Parameters: f.Parameters})
 }

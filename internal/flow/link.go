@@ -1,10 +1,13 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +32,8 @@ type LinkRequest struct {
 	ReturnURL  string
 	Parameters map[string]string
 	TTL        time.Duration
+	// Owner: see [Link].
+	Owner bool
 	// Seed makes the link a function of itself, so that a repeated request
 	// with one Idempotency-Key gets the same link. Empty: a random link.
 	Seed []byte
@@ -55,7 +60,7 @@ func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, 
 	}
 	l := Link{
 		ID: id, Tenant: r.Tenant, SecretHash: token.Hash(secret), UserID: r.UserID, Servers: r.Servers,
-		ReturnURL: r.ReturnURL, Parameters: r.Parameters, CreatedAt: now, ExpiresAt: now.Add(min(r.TTL, MaxLinkTTL)),
+		ReturnURL: r.ReturnURL, Parameters: r.Parameters, Owner: r.Owner, CreatedAt: now, ExpiresAt: now.Add(min(r.TTL, MaxLinkTTL)),
 	}
 	path := "/l/" + id + "." + secret.Reveal()
 	if err := s.Store.PutLink(ctx, l); err != nil {
@@ -63,7 +68,8 @@ func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, 
 			return Link{}, "", fmt.Errorf("store the link: %w", err)
 		}
 		old, err := s.Store.GetLink(ctx, r.Tenant, id)
-		if err != nil || old.UserID != r.UserID || old.ReturnURL != r.ReturnURL {
+		if err != nil || old.UserID != r.UserID || old.ReturnURL != r.ReturnURL ||
+			!slices.Equal(old.Servers, r.Servers) || !maps.Equal(old.Parameters, r.Parameters) {
 			return Link{}, "", fmt.Errorf("%w: this Idempotency-Key was used for another request", ErrExists)
 		}
 		return old, path, nil
@@ -82,7 +88,7 @@ func (s *Starter) ClaimLink(ctx context.Context, tenant, ref, browser string) (S
 		return Session{}, "", err
 	}
 	return s.OpenSession(ctx, Session{
-		Tenant: l.Tenant, UserID: l.UserID, Browser: browser, Servers: l.Servers, LinkID: l.ID,
+		Tenant: l.Tenant, UserID: l.UserID, Browser: browser, Servers: l.Servers, LinkID: l.ID, Owner: l.Owner,
 		ReturnURL: l.ReturnURL, Parameters: l.Parameters, ExpiresAt: l.ExpiresAt,
 	})
 }
@@ -130,7 +136,8 @@ func (s *Starter) Session(ctx context.Context, cookie token.Secret, browser stri
 }
 
 // checkReturnURL compares with the tenant's list: scheme, host and port equal,
-// the path equal or below an entry that ends in a slash.
+// the path equal or below an entry that ends in a slash. Paths are compared as
+// they are sent: what a server makes of an escaped slash is its own affair.
 func (s *Starter) checkReturnURL(ctx context.Context, tenant, raw string) error {
 	if raw == "" {
 		return nil
@@ -149,8 +156,9 @@ func (s *Starter) checkReturnURL(ctx context.Context, tenant, raw string) error 
 		if err != nil || a.Scheme != u.Scheme || !strings.EqualFold(a.Host, u.Host) {
 			continue
 		}
-		below := strings.HasSuffix(a.Path, "/") && strings.HasPrefix(u.Path, a.Path)
-		if u.Path == a.Path || below || a.Path == "" {
+		path, entry := u.EscapedPath(), a.EscapedPath()
+		below := strings.HasSuffix(entry, "/") && strings.HasPrefix(path, entry)
+		if below || cmp.Or(path, "/") == cmp.Or(entry, "/") {
 			return nil
 		}
 	}

@@ -16,6 +16,9 @@ type Link struct {
 	Servers    []string          `json:"servers,omitempty"`
 	ReturnURL  string            `json:"return_url,omitempty"`
 	Parameters map[string]string `json:"parameters,omitempty"`
+	// Owner: the link is for the person who runs this machine, so that nobody
+	// has to confirm what is connected by it.
+	Owner bool `json:"owner,omitempty"`
 	// Browser is the hash of the browser that claimed the link; "": nobody yet.
 	Browser   string    `json:"browser,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
@@ -30,6 +33,8 @@ type Session struct {
 	UserID  string   `json:"user_id"`
 	Browser string   `json:"browser"`
 	Servers []string `json:"servers,omitempty"`
+	// Owner: the person who runs this machine.
+	Owner bool `json:"owner,omitempty"`
 	// LinkID is the link that opened it; empty for the owner's own session.
 	LinkID     string            `json:"link_id,omitempty"`
 	ReturnURL  string            `json:"return_url,omitempty"`

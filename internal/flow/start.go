@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -120,18 +121,30 @@ func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
 			return Flow{}, err
 		}
 	}
-	if _, _, err := s.target(ctx, f); err != nil {
+	t, p, err := s.target(ctx, f)
+	if err != nil {
 		return Flow{}, err
 	}
+	if _, err := authorizationURL(t); err != nil {
+		return Flow{}, err // a value is missing: say so where it can be typed
+	}
+	f.Parameters = declared(f.Parameters, server.Parameters, p.Parameters)
 	err = s.Store.PutFlow(ctx, f)
 	if errors.Is(err, ErrExists) && len(r.Seed) > 0 {
 		old, err := s.Store.GetFlow(ctx, f.ID)
-		if err != nil || old.UserID != f.UserID || old.Server != f.Server || old.ConnectionID != f.ConnectionID {
+		if err != nil || !sameRequest(old, f) {
 			return Flow{}, fmt.Errorf("%w: this Idempotency-Key was used for another request", ErrExists)
 		}
 		return old, nil
 	}
 	return f, err
+}
+
+// sameRequest reports whether two flows were asked for in the same words.
+func sameRequest(a, b Flow) bool {
+	return a.Tenant == b.Tenant && a.UserID == b.UserID && a.Server == b.Server && a.ConnectionID == b.ConnectionID &&
+		a.ReturnURL == b.ReturnURL && a.AllowOtherAccount == b.AllowOtherAccount && a.Popup == b.Popup &&
+		maps.Equal(a.Parameters, b.Parameters) && slices.Equal(flatten(a.Scopes), flatten(b.Scopes))
 }
 
 // reconnect makes the flow renew a connection: its parameters are kept, and
@@ -153,52 +166,6 @@ func (s *Starter) reconnect(ctx context.Context, f *Flow) error {
 		}
 	}
 	return nil
-}
-
-// target is the provider as the flow needs it, and its resolved preset.
-func (s *Starter) target(ctx context.Context, f Flow) (provider.Target, presets.Provider, error) {
-	id, variant, err := s.Clients.ClientID(ctx, f.Tenant, f.Provider)
-	if err != nil {
-		return provider.Target{}, presets.Provider{}, err
-	}
-	return newTarget(s.Catalogue, f, provider.Client{ID: id, Variant: variant}, s.BaseURL, s.Deployment)
-}
-
-// newTarget puts together what the engine has to know. Parameters that do not
-// fit their pattern are ErrParameter.
-func newTarget(cat Catalogue, f Flow, client provider.Client, baseURL string, deployment map[string]string) (provider.Target, presets.Provider, error) {
-	server, ok := cat.Server(f.Server)
-	if !ok {
-		return provider.Target{}, presets.Provider{}, fmt.Errorf("%w: %q", ErrServer, f.Server)
-	}
-	for name, p := range server.Parameters {
-		if p.Source == presets.SourceDeployment {
-			continue
-		}
-		if err := p.Allows(f.Parameters[name]); err != nil {
-			return provider.Target{}, presets.Provider{}, fmt.Errorf("%w: %s: %w", ErrParameter, name, err)
-		}
-	}
-	return TargetOf(cat, f.Provider, f.Parameters, client, baseURL, deployment)
-}
-
-// TargetOf resolves a provider for one client and one person's parameters.
-func TargetOf(cat Catalogue, id string, parameters map[string]string, client provider.Client, baseURL string, deployment map[string]string) (provider.Target, presets.Provider, error) {
-	p, ok := cat.Provider(id)
-	if !ok {
-		return provider.Target{}, p, fmt.Errorf("%w: provider %q", ErrServer, id)
-	}
-	p, err := p.Resolve(client.Variant, cat.Provider)
-	if err != nil {
-		return provider.Target{}, p, err
-	}
-	t := provider.Target{
-		Provider: p, Client: client, RedirectURI: baseURL + CallbackPath, Params: parameters, Deployment: deployment,
-	}
-	if _, err := p.Values(presets.Inputs{User: parameters, Deployment: deployment}); err != nil {
-		return provider.Target{}, p, fmt.Errorf("%w: %w", ErrParameter, err)
-	}
-	return t, p, nil
 }
 
 // askedScopes groups the scopes of the preset by parameter; others replace
@@ -267,16 +234,13 @@ func (s *Starter) Consent(ctx context.Context, id, browser string) (Consent, err
 	}
 	server, _ := s.Catalogue.Server(f.Server)
 	c := Consent{Flow: f, Server: server, Provider: p, Asked: flatten(f.Scopes)}
-	values, err := p.Values(presets.Inputs{User: t.Params, Deployment: t.Deployment})
+	u, err := authorizationURL(t)
 	if err != nil {
-		return Consent{}, fmt.Errorf("%w: %w", ErrParameter, err)
-	}
-	u, err := presets.ExpandURL(p.AuthorizationEndpoint, values)
-	if err != nil {
-		return Consent{}, fmt.Errorf("%w: %w", ErrParameter, err)
+		return Consent{}, err
 	}
 	c.ProviderHost, c.ProviderOrigin = u.Host, u.Scheme+"://"+u.Host
-	if f.ConnectionID != "" {
+	// Not for somebody who merely has the address.
+	if f.ConnectionID != "" && f.Browser != "" {
 		conn, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.ConnectionID})
 		if err == nil {
 			c.Reconnect = conn.DisplayLabel()
@@ -288,18 +252,12 @@ func (s *Starter) Consent(ctx context.Context, id, browser string) (Consent, err
 // Authorize is the person's consent on our page: it binds the flow to the
 // browser, mints the state and returns the provider's authorization URL.
 func (s *Starter) Authorize(ctx context.Context, id, browser string) (string, error) {
-	f, err := s.open(ctx, id, browser)
+	f, err := s.bind(ctx, id, browser)
 	if err != nil {
 		return "", err
 	}
 	t, _, err := s.target(ctx, f)
 	if err != nil {
-		return "", err
-	}
-	f.Browser, f.Status = browser, Authorized
-	if f, err = s.Store.UpdateFlow(ctx, f); errors.Is(err, ErrChanged) {
-		return "", ErrFlowClaimed // somebody else pressed the button first
-	} else if err != nil {
 		return "", err
 	}
 	state, verifier := token.NewSecret(), oauth2.GenerateVerifier()
@@ -313,8 +271,31 @@ func (s *Starter) Authorize(ctx context.Context, id, browser string) (string, er
 	return s.Engine.AuthorizeURL(t, provider.AuthorizeRequest{State: state.Reveal(), Verifier: verifier, Scopes: f.Scopes})
 }
 
+// bind makes the flow the browser's, unless another one was first.
+func (s *Starter) bind(ctx context.Context, id, browser string) (Flow, error) {
+	if browser == "" {
+		return Flow{}, ErrNoSession // nothing that the state could be bound to
+	}
+	for {
+		f, err := s.open(ctx, id, browser)
+		if err != nil {
+			return Flow{}, err
+		}
+		f.Browser, f.Status = browser, Authorized
+		f, err = s.Store.UpdateFlow(ctx, f)
+		if !errors.Is(err, ErrChanged) {
+			return f, err
+		}
+		// Somebody pressed the button at the same moment: another browser, or
+		// this one twice.
+	}
+}
+
 // Cancel ends a flow that the person does not want.
 func (s *Starter) Cancel(ctx context.Context, id, browser string) (Flow, error) {
+	if browser == "" {
+		return Flow{}, ErrNoSession
+	}
 	f, err := s.open(ctx, id, browser)
 	if err != nil {
 		return Flow{}, err
@@ -340,58 +321,4 @@ func (s *Starter) open(ctx context.Context, id, browser string) (Flow, error) {
 		return Flow{}, ErrFlowExpired
 	}
 	return f, nil
-}
-
-// Look returns the flow as it stands. One that waits for a confirmation that
-// can no longer come has failed, whether or not that was written down.
-func (s *Starter) Look(ctx context.Context, id string) (Flow, error) {
-	f, err := s.Store.GetFlow(ctx, id)
-	if err != nil || f.Status != Pending {
-		if err == nil && !f.Status.Ended() && s.Now().After(f.ExpiresAt.Add(stateTTL)) {
-			f.Status, f.Result.Code, f.Result.Detail = Failed, ErrFlowExpired.Code, ErrFlowExpired.Message
-		}
-		return f, err
-	}
-	c, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID})
-	if err != nil && !errors.Is(err, connection.ErrNotFound) {
-		return f, err
-	}
-	if c.Proposal == nil || c.Proposal.FlowID != f.ID || s.Now().After(c.Proposal.ConfirmBy) {
-		f.Status, f.Result.Code, f.Result.Detail = Failed, "not_confirmed", "it was not confirmed in time and has been revoked"
-	}
-	return f, nil
-}
-
-// Confirm is the tenant's backend saying that the browser it sees at return_url
-// is that user. Only then is the connection in force.
-func (s *Starter) Confirm(ctx context.Context, tenant, id, user string) (Flow, error) {
-	f, err := s.Store.GetFlow(ctx, id)
-	if err != nil || f.Tenant != tenant {
-		return Flow{}, cmpErr(err, ErrFlowUnknown)
-	}
-	switch {
-	case f.UserID != user:
-		return Flow{}, ErrOtherUser
-	case f.Status == Connected:
-		return f, nil // a repeated confirmation
-	case f.Status != Pending:
-		return Flow{}, ErrNotConfirmable
-	}
-	k := connection.Key{Tenant: tenant, ID: f.Result.ConnectionID}
-	_, err = s.Connections.Update(ctx, k, func(c *connection.Connection) error { return c.Promote(f.ID, s.Now().UTC()) })
-	if errors.Is(err, connection.ErrNoProposal) || errors.Is(err, connection.ErrNotFound) || errors.Is(err, connection.ErrGone) {
-		return Flow{}, fmt.Errorf("%w: it was not confirmed in time, or replaced by a later attempt", ErrNotConfirmable)
-	}
-	if err != nil {
-		return Flow{}, err
-	}
-	f.Status = Connected
-	return s.Store.UpdateFlow(ctx, f)
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }

@@ -30,6 +30,9 @@ func (s *Service) Claim(ctx context.Context, identity token.Secret, r task.Claim
 	if _, err := s.identified(ctx, r.TaskID, identity); err != nil {
 		return task.Claim{}, err
 	}
+	if r.Address == "" || r.KeyFingerprint == "" {
+		return task.Claim{}, fmt.Errorf("%w: the claim names no address or no key", task.ErrRefused)
+	}
 	now := s.Now().UTC()
 	t, err := s.Store.UpdateTask(ctx, r.TaskID, func(t *Task) error {
 		if t.State != TaskStarting || t.TicketHash == "" || now.After(t.TicketExpires) || !token.Matches(r.Ticket, t.TicketHash) {
@@ -87,8 +90,8 @@ func (s *Service) TaskToken(ctx context.Context, identity token.Secret, r task.T
 	if err != nil {
 		return token.Access{}, err
 	}
-	if t.State == TaskStarting {
-		return token.Access{}, task.ErrRefused // not bound yet
+	if !t.bound() {
+		return token.Access{}, task.ErrRefused
 	}
 	if r.Suspect && s.mayCheck(ctx, t) {
 		a, _, err := s.Tokens.Check(ctx, caller(t), t.Connection, "check "+t.Server)
@@ -121,7 +124,10 @@ func (s *Service) Report(ctx context.Context, identity token.Secret, r task.Repo
 	switch r.State {
 	case task.Ready:
 		_, err = s.Store.UpdateTask(ctx, t.ID, func(t *Task) error {
-			t.State, t.Detail = TaskReady, ""
+			if !t.bound() {
+				return task.ErrRefused
+			}
+			t.State, t.Detail, t.LastUsedAt = TaskReady, "", s.Now().UTC()
 			return nil
 		})
 	case task.Failed:

@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -151,15 +152,26 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		refused := resp != nil // it had the request, so it is not sent again
 		if ctx.Err() != nil || !unreached(err) {
 			closeBody()
-			return nil, cmp.Or(ctx.Err(), err)
+			return nil, cmp.Or(ctx.Err(), tr.lost(ctx, t, err))
 		}
 		tr.service.Logger.InfoContext(ctx, "a task was not there any more", "task", t.ID, "err", err)
 		tr.service.end(ctx, t)
 		if attempt > 0 || refused && body != nil {
 			closeBody()
-			return nil, err
+			return nil, tr.lost(ctx, t, err)
 		}
 	}
+}
+
+// lost is what the client is told. The cause names addresses of ours, so it is
+// for the log, unless the client's own body was at fault.
+func (tr transport) lost(ctx context.Context, t Task, err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return tooLarge
+	}
+	tr.service.Logger.WarnContext(ctx, "a request to a task was lost", "task", t.ID, "err", err)
+	return ErrLost
 }
 
 // unreached reports whether the request cannot have arrived at the task.

@@ -37,6 +37,9 @@ var (
 	ErrStarting = errors.New("the server is still starting")
 	// ErrServerFailed wraps why a server did not start.
 	ErrServerFailed = errors.New("the server failed to start")
+	// ErrLost: the task went away while it had the request, so nobody knows what
+	// became of it.
+	ErrLost = errors.New("the connection to the server was lost during the request")
 	// ErrNotHosted: the preset's server is not one that is run here.
 	ErrNotHosted = errors.New("this server is not hosted")
 )

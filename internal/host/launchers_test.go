@@ -9,6 +9,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -151,7 +153,13 @@ func newOrders(t *testing.T, servers ...presets.Server) (*world, *orders) {
 }
 
 func (o *orders) Launch(_ context.Context, s host.Start) error { o.started <- s; return nil }
-func (o *orders) Stop(_ context.Context, id string) error      { o.stopped <- id; return nil }
+
+func (o *orders) Stop(_ context.Context, id string) error {
+	if id != ghost {
+		o.stopped <- id
+	}
+	return nil
+}
 
 // next is the next task to be started.
 func (o *orders) next(t *testing.T) host.Start {
@@ -190,7 +198,7 @@ func newPuppet(t *testing.T, handler http.HandlerFunc) *puppet {
 	}
 	sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
 	p := &puppet{Server: httptest.NewUnstartedServer(handler), fingerprint: hex.EncodeToString(sum[:])}
-	p.Config.ErrorLog = nil
+	p.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
 	p.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	p.StartTLS()
 	t.Cleanup(p.Close)

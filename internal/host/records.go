@@ -57,6 +57,9 @@ type Task struct {
 	CheckedAt time.Time `json:"checked_at,omitzero"`
 }
 
+// bound reports whether the task has traded its ticket.
+func (t Task) bound() bool { return t.Address != "" }
+
 // MCPToken is a bearer for one connection's MCP endpoint. Only its hash is
 // kept.
 type MCPToken struct {

@@ -134,7 +134,7 @@ func (s *Service) end(ctx context.Context, t Task) {
 // touch notes that the task is used, seldom enough to cost little.
 func (s *Service) touch(ctx context.Context, t Task) {
 	now := s.Now().UTC()
-	if now.Sub(t.LastUsedAt) < usedEvery {
+	if now.Sub(t.LastUsedAt) < min(usedEvery, s.IdleStop/4) {
 		return
 	}
 	_, err := s.Store.UpdateTask(ctx, t.ID, func(t *Task) error {
@@ -168,7 +168,7 @@ func (s *Service) sweep(ctx context.Context) {
 		return
 	}
 	for _, t := range tasks {
-		idle := s.Now().Sub(t.LastUsedAt) > s.IdleStop && !s.links.busy(t.ID)
+		idle := t.State == TaskReady && s.Now().Sub(t.LastUsedAt) > s.IdleStop && !s.links.busy(t.ID)
 		c, err := s.Connections.Get(ctx, t.Connection)
 		gone := errors.Is(err, connection.ErrNotFound) || err == nil && c.Status == connection.Deleting
 		if gone || idle || t.State != TaskReady && s.replaceable(t) {

@@ -272,7 +272,7 @@ func TestCardOffersWhatTheServerNeeds(t *testing.T) {
 	p := newPages(t)
 	servers := sampleServers(same, make([]Scope, 3))
 	for name, want := range map[string][]string{
-		"github":       {`action="/mcp/servers/github/connect"`, `name="return_url" value="https://app.example.com/"`},
+		"github":       {`action="/mcp/servers/github/connect"`},
 		"google-drive": {`name="connection_id" value="con_2"`, `href="/mcp/connections/con_1"`, "Connect another account", "14 tools"},
 		"brave":        {`action="/mcp/servers/brave/key"`, `name="env.BRAVE_API_KEY" type="password"`, `name="env.BRAVE_REGION" type="text"`},
 		"shopify":      {`name="param.shop" value="acme"`, `pattern="[a-z0-9-]`},

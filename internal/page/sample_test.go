@@ -67,6 +67,7 @@ func sampleViews(text func(string) string) map[string]View {
 			Reconnect: text("ada@example.com"), CancelURL: text("/mcp/servers")},
 		"leaving":      LeavingView{Chrome: chrome, URL: text("https://accounts.google.com/o/oauth2/v2/auth?client_id=1&state=2"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com")},
 		"link":         LinkView{Chrome: remote, URL: text("/l/lnk_1.secret"), Servers: []string{text("Google Drive"), text("Slack"), text("Linear")}},
+		"link-other":   LinkView{Chrome: chrome, URL: text("/l/lnk_1.secret"), Replaces: text("me")},
 		"link-any":     LinkView{Chrome: remote, URL: text("/l/lnk_1.secret")},
 		"done":         DoneView{Chrome: chrome, Connected: true, ServerDisplayName: text("Google Drive"), Account: text("ada@example.com"), Missing: scopes[:1], ContinueURL: text("/mcp/connections/con_1"), FlowID: text("flw_1")},
 		"done-popup":   DoneView{Chrome: remote, Connected: true, ServerDisplayName: text("Google Drive"), Account: text("ada@example.com"), Popup: true, FlowID: text("flw_1"), OpenerOrigin: text("https://app.example.com"), ReturnURL: text("https://app.example.com/back")},

@@ -51,8 +51,7 @@ type ServersView struct {
 	Servers []ServerCard
 	// Query narrows the list; the view does the narrowing.
 	Query string
-	// ReturnURL is where the person came from: linked, and sent with every
-	// form as return_url.
+	// ReturnURL leads back to where the person came from.
 	ReturnURL string
 	// Starting names the server that a link or an MCP client wants connected:
 	// its card comes first and is ready to connect.
@@ -94,7 +93,7 @@ type EnvValue struct {
 // listed is a card with what its forms need from the view.
 type listed struct {
 	ServerCard
-	CSRF, ReturnURL string
+	CSRF string
 	// Open shows the form at once.
 	Open bool
 }
@@ -124,7 +123,7 @@ func (v ServersView) pick(want func(ServerCard) bool) []listed {
 	var cards []listed
 	for _, c := range v.Servers {
 		if want(c) {
-			cards = append(cards, listed{c, v.CSRF, v.ReturnURL, v.wanted(c)})
+			cards = append(cards, listed{c, v.CSRF, v.wanted(c)})
 		}
 	}
 	return cards
@@ -191,6 +190,8 @@ type Tool struct {
 	// Fields build the form; without them it is one text area named arguments
 	// that takes JSON.
 	Fields []Field
+	// NoArguments leaves out the text area too: there is nothing to be said.
+	NoArguments bool
 	// Schema is the input schema, JSON.
 	Schema   string
 	ReadOnly bool

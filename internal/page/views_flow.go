@@ -35,6 +35,9 @@ type LinkView struct {
 	Chrome
 	// URL is the path of the link; the form posts there.
 	URL string
+	// Replaces is whose session the link would replace: then the form waits
+	// for the person.
+	Replaces string
 	// Servers are the display names of what the link offers; none: all.
 	Servers []string
 }

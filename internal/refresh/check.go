@@ -27,8 +27,11 @@ func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.K
 		}
 		return a, c, nil
 	}
-	if !c.Set.Renewable() {
-		return a, c, s.dead(ctx, k, c.Set.AccessVersion)
+	if !s.renewable(c) {
+		if err := s.dead(ctx, k, c.Set.AccessVersion); err != nil {
+			return a, c, err
+		}
+		return s.Token(ctx, caller, k, 0, purpose) // it was reconnected meanwhile
 	}
 	return s.Renew(ctx, caller, k, c.Set.AccessVersion, purpose)
 }
@@ -37,6 +40,10 @@ func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.K
 func (s *Service) dead(ctx context.Context, k connection.Key, version string) error {
 	c, claim, err := s.lease(ctx, k, func(c connection.Connection) bool { return c.Set.AccessVersion == version })
 	if err != nil || claim == nil {
+		return err
+	}
+	if c.Set.AccessVersion != version {
+		_, err = s.release(ctx, c, *claim)
 		return err
 	}
 	_, err = s.failed(ctx, c, *claim, provider.ErrNotRenewable)

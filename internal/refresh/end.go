@@ -168,7 +168,7 @@ func (s *Service) attend(ctx context.Context, k connection.Key) error {
 	for _, r := range c.Retired {
 		// A set of the account that is still connected was replaced: its
 		// successor may be of the same grant.
-		if r.Granted.Account != c.Account || r.Granted.ClientID != c.ClientID {
+		if !sameGrant(r.Granted, c.Granted) && (c.Proposal == nil || !sameGrant(r.Granted, c.Proposal.Granted)) {
 			_ = s.revoke(ctx, c, r.Set, r.Granted)
 		}
 		if c, err = s.Connections.Update(ctx, k, func(c *connection.Connection) error { return c.Forget(r.Set) }); err != nil {
@@ -180,6 +180,13 @@ func (s *Service) attend(ctx context.Context, k connection.Key) error {
 	}
 	_, err = s.release(ctx, c, claim)
 	return err
+}
+
+// sameGrant reports whether two sets may be of one grant. An account that the
+// provider did not name may be the other one.
+func sameGrant(a, b connection.Granted) bool {
+	x, y := a.Account.Subject, b.Account.Subject
+	return a.ClientID == b.ClientID && (x == y || x == "" || y == "")
 }
 
 // Run sweeps until ctx ends, on one machine; on AWS a schedule does it.

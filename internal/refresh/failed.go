@@ -37,7 +37,7 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 	if errors.Is(err, connection.ErrFenced) {
 		// invalid_grant means reconnect only if nobody else has rotated or
 		// reconnected: somebody did, so their set decides.
-		return s.Connections.Get(ctx, c.Key)
+		return s.overtaken(ctx, c.Key)
 	}
 	if err != nil {
 		return c, errors.Join(cause, err)

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -78,19 +79,29 @@ type Service struct {
 	Logger      *slog.Logger
 
 	inFlight singleflight.Group
+	work     sync.WaitGroup
 }
+
+// Wait returns when nothing that was begun is under way any more: an exchange
+// whose result is not stored yet would be lost with the process.
+func (s *Service) Wait() { s.work.Wait() }
 
 // Token returns the connection's access tokens, renewed first if they would
 // live shorter than minTTL. Tokens whose whole life is shorter than that are
 // renewed at half of it. Of any number of callers at once, one exchange.
 func (s *Service) Token(ctx context.Context, caller vault.Caller, k connection.Key, minTTL time.Duration, purpose string) (token.Access, connection.Connection, error) {
-	due := func(c connection.Connection) bool { return s.expiresWithin(c.Set, minTTL) }
+	due := func(c connection.Connection) bool {
+		if !s.renewable(c) {
+			return s.expiresWithin(c.Set, 0) // it is used as long as it lives
+		}
+		return s.expiresWithin(c.Set, minTTL)
+	}
 	return s.token(ctx, caller, k, due, purpose)
 }
 
 // Renew is Token for a caller that was refused with the token of that version.
 func (s *Service) Renew(ctx context.Context, caller vault.Caller, k connection.Key, version, purpose string) (token.Access, connection.Connection, error) {
-	due := func(c connection.Connection) bool { return c.Set.AccessVersion == version && c.Set.Renewable() }
+	due := func(c connection.Connection) bool { return c.Set.AccessVersion == version && s.renewable(c) }
 	return s.token(ctx, caller, k, due, purpose)
 }
 
@@ -99,8 +110,13 @@ func (s *Service) token(ctx context.Context, caller vault.Caller, k connection.K
 	if err != nil {
 		return token.Access{}, c, err
 	}
-	if due(c) {
-		if c, err = s.renewShared(ctx, k, due); err != nil {
+	// Twice: the renewal that was under way may have been somebody else's, who
+	// needed less.
+	for tries := 0; due(c) && tries < 2; tries++ {
+		if c, err = s.renewShared(ctx, k, due); err == nil {
+			err = standing(c) // whoever was faster may have ended it
+		}
+		if err != nil {
 			return token.Access{}, c, err
 		}
 	}
@@ -119,15 +135,23 @@ func (s *Service) usable(ctx context.Context, caller vault.Caller, k connection.
 	if err != nil {
 		return c, err
 	}
-	switch {
-	case !caller.May(c), c.Status == connection.Deleting:
+	if !caller.May(c) {
 		return c, connection.ErrNotFound
-	case c.Status == connection.Pending:
-		return c, ErrPending
-	case c.Status == connection.ReconnectNeeded:
-		return c, reconnectError(c)
 	}
-	return c, nil
+	return c, standing(c)
+}
+
+// standing says why a connection that is not connected has no tokens to give.
+func standing(c connection.Connection) error {
+	switch c.Status {
+	case connection.Deleting:
+		return connection.ErrNotFound
+	case connection.Pending:
+		return ErrPending
+	case connection.ReconnectNeeded:
+		return reconnectError(c)
+	}
+	return nil
 }
 
 func reconnectError(c connection.Connection) error {
@@ -142,8 +166,8 @@ func (s *Service) expiresWithin(set connection.Set, minTTL time.Duration) bool {
 	if set.AccessExpiresAt.IsZero() {
 		return false
 	}
-	if half := set.AccessExpiresAt.Sub(set.IssuedAt) / 2; minTTL > half {
-		minTTL = max(half, 0)
+	if life := set.AccessExpiresAt.Sub(set.IssuedAt); minTTL >= life {
+		minTTL = max(life/2, 0)
 	}
 	return !s.Now().Add(minTTL).Before(set.AccessExpiresAt)
 }
@@ -152,6 +176,8 @@ func (s *Service) expiresWithin(set connection.Set, minTTL time.Duration) bool {
 // time. It goes on when the first of them leaves.
 func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, error) {
 	ch := s.inFlight.DoChan(k.Tenant+"/"+k.ID, func() (any, error) {
+		s.work.Add(1)
+		defer s.work.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+exchangeTimeout)
 		defer cancel()
 		return s.renew(ctx, k, due)

@@ -14,27 +14,34 @@ import (
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // renew brings the connection's tokens up to date, or returns them as they are
 // if somebody else just did.
 func (s *Service) renew(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, error) {
 	c, claim, err := s.lease(ctx, k, due) // lease, and the row as it is under it
+	if errors.Is(err, ErrBusy) {
+		return s.overtaken(ctx, k)
+	}
 	if err != nil || claim == nil {
 		return c, err
 	}
-	if !due(c) { // still due?
+	if !due(c) || c.Status == connection.ReconnectNeeded { // still due?
 		return s.release(ctx, c, *claim)
 	}
 	if wait := c.RetryAt.Sub(s.Now()); wait > 0 && c.Failure != nil {
 		c, err := s.release(ctx, c, *claim)
 		return s.stale(c, err, wait)
 	}
-	grant, c, err := s.intend(ctx, c, *claim) // intent
+	t, held, c, err := s.prepare(ctx, c, *claim)
+	if err == nil {
+		c, err = s.intend(ctx, c, *claim, held.Grant) // intent
+	}
 	if err != nil {
 		return s.failed(ctx, c, *claim, err)
 	}
-	result, err := s.exchange(ctx, c, grant)
+	result, err := s.exchange(ctx, t, held)
 	if err != nil && len(result.Renewed) == 0 {
 		return s.failed(ctx, c, *claim, err)
 	}
@@ -95,8 +102,8 @@ func (s *Service) stale(c connection.Connection, err error, wait time.Duration) 
 	switch {
 	case err != nil:
 		return c, err
-	case c.Status == connection.ReconnectNeeded:
-		return c, reconnectError(c)
+	case c.Status != connection.Connected:
+		return c, standing(c)
 	case c.Set.AccessExpiresAt.IsZero() || s.Now().Before(c.Set.AccessExpiresAt):
 		return c, nil
 	case c.Failure == nil:
@@ -105,19 +112,34 @@ func (s *Service) stale(c connection.Connection, err error, wait time.Duration) 
 	return c, &Unavailable{Failure: *c.Failure, RetryAfter: wait}
 }
 
-// intend opens the grant and records that it is about to be spent.
-func (s *Service) intend(ctx context.Context, c connection.Connection, claim connection.Claim) (token.Grant, connection.Connection, error) {
-	if !c.Set.Renewable() {
-		return token.Grant{}, c, provider.ErrNotRenewable
+// overtaken answers for a renewal that somebody else has the lease of: the row
+// as it is decides.
+func (s *Service) overtaken(ctx context.Context, k connection.Key) (connection.Connection, error) {
+	c, err := s.Connections.Get(ctx, k)
+	return s.stale(c, err, pollInterval)
+}
+
+// prepare gathers all that the exchange needs, so that nothing of ours can fail
+// any more once the intent says that the grant may be spent.
+func (s *Service) prepare(ctx context.Context, c connection.Connection, claim connection.Claim) (t provider.Target, held token.Set, _ connection.Connection, err error) {
+	if !s.renewable(c) {
+		return t, held, c, provider.ErrNotRenewable
 	}
-	c, err := s.recover(ctx, c, claim)
-	if err != nil {
-		return token.Grant{}, c, err
+	if c, err = s.recover(ctx, c, claim); err != nil {
+		return t, held, c, err
 	}
-	grant, err := s.Vault.Grant(ctx, s.caller(c), c, c.Set, "refresh")
-	if err != nil {
-		return grant, c, err
+	if t, err = s.target(ctx, c, c.Granted); err != nil {
+		return t, held, c, err
 	}
+	if held.Grant, err = s.Vault.Grant(ctx, s.caller(c), c, c.Set, "refresh"); err != nil {
+		return t, held, c, err
+	}
+	held.Access, err = s.Vault.Access(ctx, s.caller(c), c, c.Set, "refresh")
+	return t, held, c, err
+}
+
+// intend records that the grant is about to be spent.
+func (s *Service) intend(ctx context.Context, c connection.Connection, claim connection.Claim, grant token.Grant) (connection.Connection, error) {
 	now := s.Now().UTC()
 	intent := connection.Intent{ID: token.NewID("set"), TokenHash: hashOf(grant), At: now, Attempt: 1}
 	if c.Intent != nil && c.Intent.TokenHash == intent.TokenHash {
@@ -125,16 +147,16 @@ func (s *Service) intend(ctx context.Context, c connection.Connection, claim con
 		// so that whatever it may yet store is found under it.
 		intent.ID, intent.Attempt = c.Intent.ID, c.Intent.Attempt+1
 		if s.reuseEndsOthers(c) {
-			return grant, c, errAnswerLost
+			return c, errAnswerLost
 		}
 	}
 	out, err := s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
 		return c.Record(claim, intent, now.Add(leaseTTL))
 	})
 	if err != nil {
-		return grant, c, err
+		return c, err
 	}
-	return grant, out, nil
+	return out, nil
 }
 
 // recover adopts what an interrupted renewal had stored and not yet published.
@@ -164,12 +186,26 @@ func (s *Service) recover(ctx context.Context, c connection.Connection, claim co
 // grants beyond this connection: then an attempt whose answer was lost is not
 // repeated.
 func (s *Service) reuseEndsOthers(c connection.Connection) bool {
+	return s.habits(c).OnReuse.Family == "all"
+}
+
+// renewable reports whether there is anything to renew the connection's tokens
+// with: a refresh token, or the access token itself.
+func (s *Service) renewable(c connection.Connection) bool {
+	return c.Set.Renewable() || c.Provider != "" && s.habits(c).Grant == presets.GrantExchange
+}
+
+// habits are how the connection's provider renews.
+func (s *Service) habits(c connection.Connection) presets.Refresh {
 	p, ok := s.Catalogue.Provider(c.Provider)
 	if !ok {
-		return false
+		return presets.Refresh{}
 	}
 	p, err := p.Resolve(c.Variant, s.Catalogue.Provider)
-	return err == nil && p.Refresh.OnReuse.Family == "all"
+	if err != nil {
+		return presets.Refresh{}
+	}
+	return p.Refresh
 }
 
 func (s *Service) caller(c connection.Connection) vault.Caller {
@@ -185,18 +221,10 @@ func hashOf(g token.Grant) string {
 }
 
 // exchange spends the grant, once.
-func (s *Service) exchange(ctx context.Context, c connection.Connection, g token.Grant) (provider.Result, error) {
-	t, err := s.target(ctx, c, c.Granted)
-	if err != nil {
-		return provider.Result{}, err
-	}
-	before, err := s.Vault.Access(ctx, s.caller(c), c, c.Set, "refresh")
-	if err != nil {
-		return provider.Result{}, err
-	}
+func (s *Service) exchange(ctx context.Context, t provider.Target, held token.Set) (provider.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
-	return s.Engine.Refresh(ctx, t, g, before, soonest(before)...)
+	return s.Engine.Refresh(ctx, t, held.Grant, held.Access, soonest(held.Access)...)
 }
 
 // soonest names the tokens of a set that expire first or hardly later; none
@@ -252,8 +280,7 @@ func (s *Service) swap(ctx context.Context, c connection.Connection, claim conne
 	})
 	switch {
 	case errors.Is(err, connection.ErrFenced):
-		// Somebody reconnected meanwhile: theirs is the set in force.
-		return s.Connections.Get(ctx, c.Key)
+		return s.overtaken(ctx, c.Key) // somebody reconnected meanwhile
 	case err != nil:
 		s.Logger.ErrorContext(ctx, "a renewed token could not be stored", "connection", c.ID, "err", err)
 		return c, fmt.Errorf("store the renewed token: %w", err)
@@ -270,17 +297,45 @@ func (s *Service) swap(ctx context.Context, c connection.Connection, claim conne
 
 // seal writes the access part, and the grant only if it rotated.
 func (s *Service) seal(ctx context.Context, c connection.Connection, r provider.Result) (connection.Set, error) {
+	old := c.Set
 	if r.Rotated {
-		return s.Vault.Seal(ctx, s.caller(c), c, c.Intent.ID, "refresh", r.Set)
+		set, err := s.Vault.Seal(ctx, s.caller(c), c, c.Intent.ID, "refresh", r.Set)
+		if err == nil || !s.stored(ctx, c, r.Set.Grant) {
+			return set, err
+		}
+		// The store kept the grant although it answered with an error. Sealed
+		// again it would be other bytes, which the store refuses.
+		old = connection.Set{GrantVersion: c.Intent.ID, GrantStore: s.Vault.Grants.Name(), RefreshExpiresAt: firstEnd(r.Set.Grant)}
 	}
 	set, err := s.Vault.SealAccess(ctx, s.caller(c), c, c.Intent.ID, "refresh", r.Set.Access)
-	set.GrantVersion, set.GrantStore, set.RefreshExpiresAt = c.Set.GrantVersion, c.Set.GrantStore, c.Set.RefreshExpiresAt
+	set.GrantVersion, set.GrantStore, set.RefreshExpiresAt = old.GrantVersion, old.GrantStore, old.RefreshExpiresAt
 	return set, err
 }
 
-// keptVersions are the grants that the row still names.
+// stored reports whether the grant lies in the store under the intent's version.
+func (s *Service) stored(ctx context.Context, c connection.Connection, g token.Grant) bool {
+	found, err := s.Vault.Grant(ctx, s.caller(c), c, connection.Set{GrantVersion: c.Intent.ID}, "refresh")
+	return err == nil && hashOf(found) == hashOf(g)
+}
+
+// firstEnd is when the first refresh token of the grant expires; zero: never.
+func firstEnd(g token.Grant) time.Time {
+	var first time.Time
+	for _, r := range g.Renewables {
+		if !r.ExpiresAt.IsZero() && (first.IsZero() || r.ExpiresAt.Before(first)) {
+			first = r.ExpiresAt
+		}
+	}
+	return first
+}
+
+// keptVersions are the grants that the row still names, and the one that an
+// interrupted renewal may have stored: nobody else has that.
 func keptVersions(c connection.Connection) []string {
 	keep := []string{c.Set.GrantVersion}
+	if c.Intent != nil {
+		keep = append(keep, c.Intent.ID)
+	}
 	if c.Proposal != nil {
 		keep = append(keep, c.Proposal.Set.GrantVersion)
 	}

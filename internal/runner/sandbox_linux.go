@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"syscall"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -40,6 +41,8 @@ func SandboxMain(args []string) error {
 	if len(command) == 0 {
 		return errors.New("sandbox: there is no program to become")
 	}
+	// The promise is a thread's own, and the one that execs must have made it.
+	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("sandbox: give up new privileges: %w", err)
 	}

@@ -16,7 +16,9 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a string that redacts itself when printed, logged or formatted.
+// Secret is a string that redacts itself when printed, logged or formatted,
+// by itself or in an exported field; package fmt does not ask unexported ones,
+// so a struct with a secret in one is not to be printed.
 // It is marshalled to JSON in clear, because sealing and answering need that;
 // nothing that holds one may be marshalled anywhere else.
 type Secret string

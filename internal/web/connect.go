@@ -88,13 +88,17 @@ func (h *Connect) createLink(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		user, err = p.For(in.UserID)
 	}
+	var ttl time.Duration
+	if err == nil {
+		ttl, err = seconds("ttl", in.TTL)
+	}
 	if err != nil {
 		h.problem(w, r, err)
 		return
 	}
 	l, path, err := h.Flows.CreateLink(r.Context(), flow.LinkRequest{
 		Tenant: p.Tenant, UserID: user, Servers: in.Servers, ReturnURL: in.ReturnURL, Parameters: in.Params,
-		TTL: time.Duration(in.TTL) * time.Second, Seed: p.seed(r, "link"),
+		TTL: ttl, Seed: p.seed(r, "link"),
 	})
 	if err != nil {
 		h.problem(w, r, err)

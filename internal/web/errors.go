@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/vault"
@@ -39,14 +41,18 @@ var ErrUnauthorized = &Problem{Status: 401, Code: "unauthorized", Heading: "Not 
 
 var (
 	errForbidden = &Problem{Status: 403, Code: "forbidden", Heading: "Not yours",
-		Message: "this session may act for its own user only"}
+		Message: "this session may act for its own user only", Next: "Leave user_id out, or sign in as that user."}
 	errCrossSite = &Problem{Status: 403, Code: "cross_site", Heading: "That did not come from this page",
 		Message: "the request was not sent by one of our own pages",
 		Next:    "Go back, reload the page and try again. Cookies must be allowed."}
-	errNotFound = &Problem{Status: 404, Code: "not_found", Heading: "Nothing here", Message: "there is nothing at this address"}
+	errNotFound = &Problem{Status: 404, Code: "not_found", Heading: "Nothing here", Message: "there is nothing at this address",
+		Next: "Check the address, or start from your servers."}
 )
 
 func badRequest(message, next string) *Problem {
+	if next == "" {
+		next = "Correct it and try again."
+	}
 	return &Problem{Status: 400, Code: "invalid_request", Heading: "That cannot be done", Message: message, Next: next}
 }
 
@@ -80,6 +86,7 @@ var known = []struct {
 	{flow.ErrClient, 502, "The provider does not accept this installation", "This is for whoever runs Lanyard: check the client id, the secret and the redirect URI at the provider."},
 	{flow.ErrNoClient, 409, "One step is missing", "Whoever runs Lanyard has to register it at the provider first."},
 	{flow.ErrOtherAccount, 409, "That was another account", "Nothing was changed. Reconnect and choose the same account, or connect the other one beside it."},
+	{flow.ErrAccount, 502, "Whose account was that?", "The provider did not tell, so it could not be compared with the account to reconnect. Nothing was changed. Try again in a moment."},
 	{flow.ErrProviderDown, 502, "The provider is out of order", "Nothing was changed. Try again in a few minutes."},
 	{flow.ErrProvider, 502, "The provider answered with an error", "Start connecting again. If it happens again, the detail below tells whoever runs this what to look at."},
 	{flow.ErrStore, 503, "The connection could not be saved", "What was granted was given back. Try again in a moment."},
@@ -91,6 +98,7 @@ var known = []struct {
 	{flow.ErrReturnURL, 400, "This address is not allowed", "Add it to the tenant's list of return URLs."},
 	{flow.ErrChanged, 409, "Somebody else was faster", "Reload and try again."},
 	{flow.ErrExists, 409, "This was done before", "Use another Idempotency-Key for another request."},
+	{provider.ErrTarget, 409, "This provider cannot be used like this", "This is for whoever runs Lanyard: the detail says what has to change."},
 	{connection.ErrNotFound, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
 	{connection.ErrCursor, 400, "This list cannot be continued", "Start from its beginning: the cursor is not one that the list returned."},
 	{connection.ErrGone, 409, "This is being disconnected", "Connect again in a moment."},
@@ -99,14 +107,15 @@ var known = []struct {
 	{refresh.ErrPending, 409, "This is not confirmed yet", "The application that you came from has to confirm it."},
 	{refresh.ErrBusy, 503, "One moment", "Somebody else is changing this connection. Try again in a few seconds."},
 	{host.ErrStarting, 503, "The server is starting", "The first start can take a minute, because its program is installed. Try again in a moment."},
+	{host.ErrLost, 502, "The server went away", "Nobody knows whether it did what it was asked. Look, then try again: it is started anew if need be."},
 	{host.ErrServerFailed, 502, "The server did not start", "Its own words are below. Try again; if it fails again, reconnecting gives it a fresh token."},
 	{host.ErrNotHosted, 409, "This server does not run here", "Use its token instead."},
 	{host.ErrNotConnected, 409, "This is not connected", "Connect it again."},
 	{host.ErrNoToken, 401, "This MCP token is not valid", "Make a new one on the connection's page."},
-	{vault.ErrForbidden, 403, "Not yours", ""},
+	{vault.ErrForbidden, 403, "Not yours", "Use a connection of your own."},
 	{vault.ErrAudit, 503, "Try again in a moment", "The audit could not be written, so nothing was handed out."},
 	{vault.ErrSealed, 409, "The stored access cannot be opened", "Its key or its row was changed. Reconnect it."},
-	{task.ErrRefused, 403, "Refused", ""},
+	{task.ErrRefused, 403, "Refused", "This is for the tasks that Lanyard starts: a task is bound to one connection, until it stops."},
 	{context.DeadlineExceeded, 504, "That took too long", "Try again in a moment."},
 }
 
@@ -115,6 +124,7 @@ var codes = []struct {
 	err  error
 	code string
 }{
+	{provider.ErrTarget, "provider_unusable"},
 	{connection.ErrNotFound, "connection_unknown"},
 	{connection.ErrCursor, "cursor_invalid"},
 	{connection.ErrGone, "connection_deleting"},
@@ -123,6 +133,7 @@ var codes = []struct {
 	{refresh.ErrPending, "connection_pending"},
 	{refresh.ErrBusy, "connection_busy"},
 	{host.ErrStarting, "server_starting"},
+	{host.ErrLost, "server_lost"},
 	{host.ErrServerFailed, "server_failed"},
 	{host.ErrNotHosted, "server_not_hosted"},
 	{host.ErrNotConnected, "not_connected"},
@@ -146,6 +157,11 @@ func problemOf(err error) *Problem {
 		return &Problem{Status: 503, Code: "token_unavailable", Heading: "The access could not be renewed for now",
 			Message: "the access token has expired and the provider does not renew it right now", Detail: down.Failure.Detail,
 			Next: "It is tried again by itself. Try again in a moment.", RetryAfter: down.RetryAfter}
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Heading: "That is too large",
+			Message: fmt.Sprintf("the body is larger than %d bytes", tooLarge.Limit), Next: "Send less at once."}
 	}
 	for _, k := range known {
 		if !errors.Is(err, k.err) {
@@ -174,7 +190,7 @@ func problemOf(err error) *Problem {
 
 // problem answers a request that failed: JSON for programs, a page for people.
 func (s *Site) problem(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, context.Canceled) {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return // nobody is there to be answered
 	}
 	p := s.describe(r, err)
@@ -222,6 +238,9 @@ func (s *Site) errorPage(w http.ResponseWriter, r *http.Request, p *Problem, v p
 	s.retryAfter(w, p)
 	v.Chrome = s.chrome(w, r, p.Heading)
 	v.Code, v.Heading, v.Message, v.Next, v.Detail = p.Code, p.Heading, sentence(p.Message), p.Next, p.Detail
+	if v.Message == sentence(v.Heading) {
+		v.Message = "" // the heading says it all
+	}
 	if len(v.Actions) == 0 {
 		v.Actions = []page.Action{{Label: "Your servers", URL: "/mcp/servers"}}
 	}

@@ -44,7 +44,7 @@ func (s *Site) NotFound(mux *http.ServeMux) http.Handler {
 			if probe.code == http.StatusMethodNotAllowed {
 				w.Header().Set("Allow", probe.header.Get("Allow"))
 				s.problem(w, r, &Problem{Status: 405, Code: "method_not_allowed", Heading: "That cannot be done here",
-					Message: "this address does not take that method"})
+					Message: "this address does not take that method", Next: "The header Allow names those that it takes."})
 				return
 			}
 			s.problem(w, r, errNotFound)

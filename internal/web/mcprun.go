@@ -79,7 +79,7 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 // mcpProblem answers an MCP client in JSON-RPC, so that what went wrong
 // reaches the person who asked.
 func (h *MCPRun) mcpProblem(w http.ResponseWriter, r *http.Request, err error, path string) {
-	if errors.Is(err, context.Canceled) {
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return
 	}
 	p := h.describe(r, err)
@@ -123,9 +123,13 @@ func (h *MCPRun) mint(w http.ResponseWriter, r *http.Request) {
 	if err == nil && r.ContentLength != 0 {
 		err = readJSON(w, r, &in)
 	}
+	var ttl time.Duration
+	if err == nil {
+		ttl, err = seconds("ttl", in.TTL)
+	}
 	var m host.Minted
 	if err == nil {
-		m, err = h.Host.Mint(r.Context(), host.MintRequest{Caller: caller(p), Connection: c.Key, TTL: time.Duration(in.TTL) * time.Second, Seed: p.seed(r, "mcp-token "+c.ID)})
+		m, err = h.Host.Mint(r.Context(), host.MintRequest{Caller: caller(p), Connection: c.Key, TTL: ttl, Seed: p.seed(r, "mcp-token "+c.ID)})
 	}
 	if err != nil {
 		h.problem(w, r, err)
@@ -205,6 +209,9 @@ func (h *MCPRun) call(w http.ResponseWriter, r *http.Request) {
 	var arguments json.RawMessage
 	if err == nil && r.ContentLength != 0 {
 		err = readJSON(w, r, &arguments)
+	}
+	if err == nil && len(arguments) > 0 && arguments[0] != '{' {
+		err = badRequest("a tool's arguments are a JSON object", "")
 	}
 	if err != nil {
 		h.problem(w, r, err)

@@ -207,7 +207,7 @@ func formArguments(form url.Values, tools []mcp.Tool, name string) (json.RawMess
 			}
 			value, err := typed(f.Type, raw)
 			if err != nil {
-				return nil, badRequest(fmt.Sprintf("%s must be a %s", f.Name, f.Type), "")
+				return nil, badRequest(fmt.Sprintf("%s must be of type %s", f.Name, f.Type), "")
 			}
 			out[f.Name] = value
 		}
@@ -255,7 +255,7 @@ func toolViews(tools []mcp.Tool) []page.Tool {
 		if t.Annotations.ReadOnlyHint != nil {
 			v.ReadOnly = *t.Annotations.ReadOnlyHint
 		}
-		v.Schema = schemaOf(t)
+		v.Schema, v.NoArguments = schemaOf(t), noArguments(t)
 		out = append(out, v)
 	}
 	return out
@@ -266,6 +266,20 @@ func schemaOf(t mcp.Tool) string {
 		return string(t.RawInputSchema)
 	}
 	return indented(t.InputSchema)
+}
+
+// noArguments reports whether the schema leaves nothing to be given.
+func noArguments(t mcp.Tool) bool {
+	var schema struct {
+		Properties        map[string]any `json:"properties"`
+		PatternProperties map[string]any `json:"patternProperties"`
+		AllOf             []any          `json:"allOf"`
+		AnyOf             []any          `json:"anyOf"`
+		OneOf             []any          `json:"oneOf"`
+		Ref               string         `json:"$ref"`
+	}
+	err := json.Unmarshal([]byte(schemaOf(t)), &schema)
+	return err == nil && len(schema.Properties)+len(schema.PatternProperties)+len(schema.AllOf)+len(schema.AnyOf)+len(schema.OneOf) == 0 && schema.Ref == ""
 }
 
 // fields makes a form of a flat schema; nil if the schema is not flat.

@@ -58,7 +58,7 @@ func (h *Refresh) token(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("name")
 	t, ok := a.Tokens[name]
 	if !ok {
-		h.problem(w, r, &Problem{Status: 404, Code: "token_unknown", Message: "this connection has no token of that name",
+		h.problem(w, r, &Problem{Status: 404, Code: "token_unknown", Heading: "There is no such token", Message: "this connection has no token of that name",
 			Next: "Leave name out for the main token. A server that takes pasted keys has none."})
 		return
 	}

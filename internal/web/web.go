@@ -17,12 +17,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/page"
@@ -31,6 +33,9 @@ import (
 
 // maxBody bounds the bodies of our own calls, in bytes.
 const maxBody = 256 << 10
+
+// maxSeconds bounds the times that a call may name: ten years.
+const maxSeconds = 10 * 365 * 24 * 60 * 60
 
 // APIKeys knows whose API key a request carries.
 type APIKeys interface {
@@ -126,12 +131,18 @@ func (s *Site) setCookie(w http.ResponseWriter, name string, value token.Secret,
 	})
 }
 
-func (s *Site) cookie(r *http.Request, name string) token.Secret {
-	c, err := r.Cookie(s.cookieName(name))
-	if err != nil || len(c.Value) > 128 {
-		return ""
+// cookieLength is that of a [token.NewSecret].
+const cookieLength = 43
+
+// cookie returns the last cookie of that name that can be one of ours; "" if
+// there is none.
+func (s *Site) cookie(r *http.Request, name string) (value token.Secret) {
+	for _, c := range r.CookiesNamed(s.cookieName(name)) {
+		if len(c.Value) == cookieLength {
+			value = token.Secret(c.Value)
+		}
 	}
-	return token.Secret(c.Value)
+	return value
 }
 
 // browserAge is how long a browser is remembered, in seconds.
@@ -141,7 +152,7 @@ const browserAge = 400 * 24 * 60 * 60
 // it has none.
 func (s *Site) browser(w http.ResponseWriter, r *http.Request) (hash string, secret token.Secret) {
 	secret = s.cookie(r, "browser")
-	if len(secret) < 43 {
+	if secret == "" {
 		secret = token.NewSecret()
 		s.setCookie(w, "browser", secret, browserAge)
 		// For the rest of this request the browser has it already.
@@ -152,7 +163,7 @@ func (s *Site) browser(w http.ResponseWriter, r *http.Request) (hash string, sec
 
 // known is browser for requests that must not make one.
 func (s *Site) known(r *http.Request) string {
-	if secret := s.cookie(r, "browser"); len(secret) >= 43 {
+	if secret := s.cookie(r, "browser"); secret != "" {
 		return token.Hash(secret)
 	}
 	return ""
@@ -227,7 +238,7 @@ func originOf(raw string) string {
 func (s *Site) form(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
-		return badRequest("the form could not be read", "Go back and try again.")
+		return orTooLarge(err, badRequest("the form could not be read", "Go back and try again."))
 	}
 	secret := s.cookie(r, "browser")
 	if secret == "" || !s.sameOrigin(r) || !hmac.Equal([]byte(r.PostForm.Get("csrf")), []byte(csrf(secret))) {
@@ -240,19 +251,45 @@ func (s *Site) form(w http.ResponseWriter, r *http.Request) error {
 // its sender wants to hear of.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	if ct, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); ct != "application/json" {
-		return &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "the body must be application/json"}
+		return &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Heading: "That cannot be read",
+			Message: "the body must be application/json", Next: "Send JSON, with the header Content-Type: application/json."}
 	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
-		return badRequest("the body is not the JSON that this call takes: "+strings.TrimPrefix(err.Error(), "json: "), "")
+	err := d.Decode(into)
+	if errors.Is(err, io.EOF) {
+		return nil // an empty body
+	}
+	if err != nil {
+		return orTooLarge(err, badRequest("the body is not the JSON that this call takes: "+strings.TrimPrefix(err.Error(), "json: "), ""))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return orTooLarge(err, badRequest("the body goes on after its JSON", ""))
 	}
 	return nil
+}
+
+// orTooLarge is why a body could not be read: its size, or the other reason.
+func orTooLarge(err, otherwise error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return tooLarge
+	}
+	return otherwise
+}
+
+// seconds is a duration that a call names in seconds; 0 leaves it to us.
+func seconds(name string, n int) (time.Duration, error) {
+	if n < 0 || n > maxSeconds {
+		return 0, badRequest(fmt.Sprintf("%s is a number of seconds from 1 to %d", name, maxSeconds), "Leave it out for the usual time.")
+	}
+	return time.Duration(n) * time.Second, nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the client has gone if this fails
 }

@@ -1,0 +1,168 @@
+// The shipped presets with the real MCP servers: installed, started with what
+// the person granted, called, renewed while they run. The tokens are those of
+// the real authorization server; the upstream plays Google and Slack, and
+// accepts only the newest token of each grant.
+
+import assert from 'node:assert/strict';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { after, before, test } from 'node:test';
+import { startAuthServer } from './fixtures/authserver.mjs';
+import { launchBrowser, newPerson, signIn } from './fixtures/browser.mjs';
+import { assertNothingLeaked } from './fixtures/canary.mjs';
+import { connectionId, mcpClient, mint, textOf, tools, toProvider } from './fixtures/journey.mjs';
+import { prepareLanyard } from './fixtures/lanyard.mjs';
+import { providerOverlay, scopesOf, slackProviderOverlay, slackTeam } from './fixtures/overlay.mjs';
+import { keepPackages, npmEnv, seedPackages } from './fixtures/packages.mjs';
+import { processTree, scan } from './fixtures/procscan.mjs';
+import { startUpstream } from './fixtures/upstream.mjs';
+import { until } from './fixtures/wait.mjs';
+import { Witness } from './fixtures/witness.mjs';
+import { calls } from './servers/servers.mjs';
+
+const names = { 'google-drive': 'Google Drive', 'google-calendar': 'Google Calendar', slack: 'Slack' };
+const fixtures = fileURLToPath(new URL('./fixtures', import.meta.url));
+const accessTTL = 24; // seconds; renewed at half of it
+
+let app, auth, upstream, browser, witness;
+// hosted: by server, {id, client}.
+const hosted = {};
+
+before(async () => {
+  app = await prepareLanyard();
+  const scopes = (await Promise.all(Object.keys(names).map(scopesOf))).flat();
+  auth = await startAuthServer({ redirectUris: [app.redirectUri], scopes, accessTTL, tokenExtras: () => slackTeam });
+  upstream = await startUpstream((token) => auth.isCurrent(token));
+  await app.writePreset('providers/google.yaml', providerOverlay('google', auth));
+  await app.writePreset('providers/slack.yaml', slackProviderOverlay(auth));
+  await seedPackages(app, ['google-drive', 'google-calendar']); // slack is small, and installed each time
+  await app.start(await environment());
+  witness = new Witness(app);
+  browser = await launchBrowser();
+});
+
+after(async () => {
+  await Promise.all(Object.values(hosted).map(({ client }) => client?.close()));
+  await browser?.close();
+  if (app) await keepPackages(app);
+  await app?.remove();
+  await upstream?.close();
+  await auth?.close();
+});
+
+// environment sends the servers to the upstream, and npm to its registry.
+async function environment() {
+  const npm = await npmEnv();
+  const caFile = join(dirname(upstream.caFile), 'bundle.pem');
+  const own = process.env.NODE_EXTRA_CA_CERTS;
+  await writeFile(caFile, (await readFile(upstream.caFile, 'utf8')) + (own ? await readFile(own, 'utf8') : ''), { mode: 0o644 });
+  const servers = { ...upstream.googleEnv, ...upstream.slackEnv, NODE_EXTRA_CA_CERTS: caFile, NO_PROXY: `127.0.0.1,localhost,${npm.host}` };
+  return {
+    ...npm.env, ...servers,
+    LANYARD_SERVER_ENV: Object.keys(servers).join(','),
+    LANYARD_SERVER_READ: [dirname(upstream.caFile), fixtures].join(':'),
+    GOOGLE_CLIENT_ID: auth.clientId, GOOGLE_CLIENT_SECRET: auth.clientSecret,
+    SLACK_CLIENT_ID: auth.clientId, SLACK_CLIENT_SECRET: auth.clientSecret,
+  };
+}
+
+// call makes the one call that shows which token a server presents.
+async function call(name) {
+  const { tool, args, good } = calls[name];
+  const text = textOf(await hosted[name].client.callTool({ name: tool, arguments: args }));
+  return { good: text.includes(good), text };
+}
+
+// presented are the upstream's last calls for one server's API.
+const paths = { 'google-drive': '/drive/v3/files', 'google-calendar': '/calendar/v3/users/me/calendarList', slack: '/api/conversations.list' };
+const presented = (name) => upstream.calls.filter((c) => c.path === paths[name]);
+
+test('connected with a click, installed while the page says so, and listing tools', async () => {
+  const { page, context } = await newPerson(browser);
+  witness.watch(context);
+  for (const [name, displayName] of Object.entries(names)) {
+    await toProvider(page, app, displayName);
+    await signIn(page);
+    hosted[name] = { id: await connectionId(page, app) };
+    assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'ada@example.test');
+  }
+  // The page that is open now is Slack's, and asks for its tools by itself.
+  await page.getByText(/installing @zencoderai\/slack-mcp-server/).waitFor({ timeout: 60_000 });
+  await Promise.all(Object.keys(names).map(async (name) => {
+    const found = await tools(app, hosted[name].id);
+    assert.ok(found.names.includes(calls[name].tool), `${name} lists ${found.names}`);
+  }));
+  await page.locator('details.tool', { hasText: calls.slack.tool }).waitFor({ timeout: 60_000 });
+  await context.close();
+  await keepPackages(app);
+});
+
+test('an MCP client’s call reaches the provider with the person’s token', async () => {
+  for (const name of Object.keys(names)) {
+    const { url, token } = await mint(app, hosted[name].id);
+    hosted[name].client = await mcpClient(url, token);
+    await until(`${name} answers`, async () => (await call(name)).good, { timeout: 60_000, every: 500 });
+    hosted[name].first = presented(name).at(-1).token;
+    assert.equal(auth.accountOf(hosted[name].first), 'ada');
+  }
+});
+
+test('the task’s processes hold access tokens where they belong, and no other secret', async () => {
+  const runners = (await app.processes()).filter((p) => p.command[1] === 'runner');
+  assert.equal(runners.length, 3);
+  const trees = await Promise.all(runners.map((r) => processTree(r.pid)));
+  const pids = trees.flat().map((p) => p.pid);
+  assert.ok(trees.every((tree) => tree.length > 1), 'a server has no process of its own');
+  const during = Promise.all(Object.keys(names).map(call));
+
+  const users = trees.map((tree) => new Set(tree.slice(1).map((p) => p.uid)));
+  if (process.getuid() === 0) assert.equal(new Set(users.flatMap((u) => [...u])).size, 3, 'each task’s server has a user of its own');
+
+  const issued = Object.entries(auth.secrets());
+  const forbidden = Object.fromEntries(issued.filter(([label]) => !label.startsWith('AccessToken')));
+  const dirs = [join(app.data, 'tasks')];
+  const control = await scan({ secrets: forbidden, pids: [app.child.pid] });
+  assert.ok(control.findings.some((f) => f.secret === 'client_secret'), 'the search does not find what is there');
+  const never = await scan({ secrets: forbidden, pids, dirs, memory: true });
+  assert.deepEqual([never.findings, never.unreadable], [[], []]);
+  assert.ok(never.looked.processes >= 6 && never.looked.memory > 1 << 20, JSON.stringify(never.looked));
+
+  const access = Object.fromEntries(issued.filter(([label]) => label.startsWith('AccessToken')));
+  const { findings } = await scan({ secrets: access, pids, dirs });
+  const servers = new Set(trees.flatMap((tree) => tree.slice(1)).map((p) => p.pid));
+  for (const { where } of findings) {
+    const environ = /^process (\d+) environ$/.exec(where);
+    if (environ) {
+      assert.ok(servers.has(Number(environ[1])), `${where} is not a server's`);
+      continue;
+    }
+    const path = where.replace(/^process \d+ open file /, '');
+    assert.ok(path.startsWith(dirs[0]), where);
+    assert.equal((await stat(path)).mode & 0o077, 0, `${path} is open to others`);
+  }
+  assert.ok(findings.some((f) => f.where.endsWith(' environ')), 'Slack has its token in its environment');
+  assert.ok(findings.some((f) => f.where.startsWith(dirs[0])), 'Calendar has its token in a file');
+  await during;
+});
+
+test('renewed while it runs: the next call has the new token, and the old one is refused', async () => {
+  await Promise.all(Object.keys(names).map(async (name) => {
+    const old = hosted[name].first;
+    const fresh = await until(`${name} presents a renewed token`, async () => {
+      const { good } = await call(name);
+      const last = presented(name).at(-1);
+      return good && last.token !== old && last.accepted && last.token;
+    }, { timeout: 90_000, every: 1000 });
+    assert.equal(auth.accountOf(fresh), 'ada');
+    assert.equal(await auth.isCurrent(old), false);
+    const before = upstream.calls.length;
+    await fetch(`${upstream.url}/host/slack.com/api/auth.test`, { headers: { authorization: `Bearer ${old}` } });
+    assert.equal(upstream.calls.slice(before).find((c) => c.token === old)?.accepted, false);
+  }));
+  assert.ok(auth.count('refresh_token') >= 3);
+  assert.ok(auth.requests.every((r) => r.grantType !== 'refresh_token' || r.status === 200), 'a refresh token was spent twice');
+  assert.deepEqual(upstream.refusedHosts, []);
+});
+
+test('nothing of all this leaked', () => assertNothingLeaked({ app, auth, witness }));

@@ -1,0 +1,135 @@
+package config_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/config"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/provider"
+)
+
+// environment is a getenv over pairs of name and value.
+func environment(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+// TestDefaults: with nothing set, a machine of one's own.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(environment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Addr != "127.0.0.1:8080" || c.BaseURL != "http://127.0.0.1:8080" || c.APIKey != "" || c.Confirm || c.IdleStop != 10*time.Minute ||
+		!filepath.IsAbs(c.DataDir) || filepath.Base(c.DataDir) != ".lanyard" || !c.Personal() {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(environment("LANYARD_ADDR", " 0.0.0.0:9000 ", "LANYARD_BASE_URL", "https://connect.example.com/", "LANYARD_DATA", "/var/lib/lanyard",
+		"LANYARD_API_KEY", "canary", "LANYARD_PRESETS", "a: b ::c", "LANYARD_RETURN_URLS", "https://app.example.com/in/  http://localhost:3000/done",
+		"LANYARD_CONFIRM", "on", "LANYARD_SERVER_ENV", "HTTPS_PROXY, EMPTY,,NODE_EXTRA_CA_CERTS", "HTTPS_PROXY", "http://proxy:3128", "NODE_EXTRA_CA_CERTS", "/ca.pem",
+		"SECRET", "not asked for", "LANYARD_SERVER_READ", "/etc/ssl:/opt/x", "LANYARD_IDLE_STOP", "90s", "LANYARD_DEMO_ADDR", "off"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Addr != "0.0.0.0:9000" || c.BaseURL != "https://connect.example.com" || c.DataDir != "/var/lib/lanyard" || c.APIKey.Reveal() != "canary" ||
+		!slices.Equal(c.Presets, []string{"a", "b", "c"}) || !slices.Equal(c.ReturnURLs, []string{"https://app.example.com/in/", "http://localhost:3000/done"}) ||
+		!c.Confirm || c.IdleStop != 90*time.Second || c.DemoAddr != "off" || !slices.Equal(c.ServerRead, []string{"/etc/ssl", "/opt/x"}) {
+		t.Errorf("%+v", c)
+	}
+	if len(c.ServerEnv) != 2 || c.ServerEnv["HTTPS_PROXY"] != "http://proxy:3128" || c.ServerEnv["NODE_EXTRA_CA_CERTS"] != "/ca.pem" {
+		t.Errorf("servers get %v", c.ServerEnv)
+	}
+	if strings.Contains(fmt.Sprintf("%+v %#v", c, c), "canary") {
+		t.Error("the API key is printed with the settings")
+	}
+}
+
+// TestBadSettings: each is refused at the start, by its name.
+func TestBadSettings(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, value string }{
+		{"LANYARD_ADDR", "8080"}, {"LANYARD_ADDR", ":8080"}, {"LANYARD_ADDR", "127.0.0.1"}, {"LANYARD_ADDR", "http://127.0.0.1:8080"},
+		{"LANYARD_ADDR", "127.0.0.1:"}, {"LANYARD_ADDR", "127.0.0.1:http-alt"}, {"LANYARD_ADDR", "127.0.0.1:65536"},
+		{"LANYARD_BASE_URL", "connect.example.com"}, {"LANYARD_BASE_URL", "http://connect.example.com"}, {"LANYARD_BASE_URL", "ftp://127.0.0.1"},
+		{"LANYARD_BASE_URL", "https://connect.example.com/path"}, {"LANYARD_BASE_URL", "https://user:canary@connect.example.com"},
+		{"LANYARD_BASE_URL", "https://connect.example.com?x=canary"}, {"LANYARD_BASE_URL", "https://connect.example.com#x"}, {"LANYARD_BASE_URL", "https://"},
+		{"LANYARD_BASE_URL", "http://localhost.example.com"}, {"LANYARD_BASE_URL", "https://%zz"},
+		{"LANYARD_CONFIRM", "yes"}, {"LANYARD_CONFIRM", "ON"},
+		{"LANYARD_RETURN_URLS", "app.example.com"}, {"LANYARD_RETURN_URLS", "https://ok.example.com javascript:alert(1)"}, {"LANYARD_RETURN_URLS", "https:///x"},
+		{"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_IDLE_STOP", "-1m"}, {"LANYARD_IDLE_STOP", "soon"},
+	} {
+		_, err := config.Load(environment(test.name, test.value))
+		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(fmt.Sprint(err), test.name) {
+			t.Errorf("%s=%s: %v", test.name, test.value, err)
+		}
+		if strings.Contains(fmt.Sprint(err), "canary") {
+			t.Errorf("%s: the error repeats a secret: %v", test.name, err)
+		}
+	}
+}
+
+// TestPersonal: only whoever sits at the machine is signed in without a link.
+func TestPersonal(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		addr, base string
+		personal   bool
+	}{
+		{"127.0.0.1:8080", "", true}, {"localhost:8080", "", true}, {"[::1]:8080", "", true}, {"127.0.0.2:8080", "http://localhost:8080", true},
+		{"127.0.0.1:8080", "https://tunnel.example.com", false}, {"0.0.0.0:8080", "http://127.0.0.1:8080", false}, {"192.168.1.2:8080", "https://127.0.0.1:8080", false},
+		{"127.0.0.1:8080", "https://localhost.example.com", false}, {"127.0.0.1:8080", "https://127.0.0.1.example.com", false},
+	} {
+		c, err := config.Load(environment("LANYARD_ADDR", test.addr, "LANYARD_BASE_URL", test.base))
+		if err != nil || c.Personal() != test.personal {
+			t.Errorf("%s %s: personal %v, %v", test.addr, test.base, c.Personal(), err)
+		}
+	}
+}
+
+func TestClients(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(environment("GOOGLE_CLIENT_ID", "g", "GOOGLE_CLIENT_SECRET", "canary-g", "MICROSOFT_ENTRA_CLIENT_ID", "m", "MICROSOFT_ENTRA_CLIENT_VARIANT", "public",
+		"HALF_CLIENT_SECRET", "canary-half", "DEMO_CLIENT_ID", "from the environment"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := c.Clients(map[string]provider.Client{"demo": {ID: "own", Secret: "canary-own"}})
+	ctx := context.Background()
+	for _, test := range []struct{ provider, wanted, id, secret, variant, missing string }{
+		{"google", "", "g", "canary-g", "", ""}, {"google", "g", "g", "canary-g", "", ""},
+		{"microsoft-entra", "", "m", "", "public", ""},
+		{"demo", "", "own", "canary-own", "", ""},
+		{"half", "", "", "", "", "HALF_CLIENT_ID"}, {"none-at-all", "", "", "", "", "NONE_AT_ALL_CLIENT_ID"},
+		{"google", "the one before", "", "", "", "GOOGLE_CLIENT_ID"}, {"demo", "the one before", "", "", "", "DEMO_CLIENT_ID"},
+	} {
+		got, err := clients.Client(ctx, flow.DefaultTenant, test.provider, test.wanted)
+		if got.ID != test.id || got.Secret.Reveal() != test.secret || got.Variant != test.variant {
+			t.Errorf("%s %s: %s %s", test.provider, test.wanted, got.ID, got.Variant)
+		}
+		if failed := test.missing != ""; failed != errors.Is(err, flow.ErrNoClient) || failed && !strings.Contains(err.Error(), test.missing) || strings.Contains(fmt.Sprint(err), "canary") {
+			t.Errorf("%s %s: %v", test.provider, test.wanted, err)
+		}
+	}
+	id, variant, err := clients.ClientID(ctx, flow.DefaultTenant, "microsoft-entra")
+	if id != "m" || variant != "public" || err != nil {
+		t.Errorf("%s %s %v", id, variant, err)
+	}
+}
