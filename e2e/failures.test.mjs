@@ -37,7 +37,9 @@ test('a server that dies is shown with its own words, without its token', async 
   const id = await connect(page, 'Broken engine');
   const notice = page.locator('#tools .notice');
   await notice.waitFor({ timeout: 60_000 });
-  assert.match(await notice.innerText(), /cannot use the token .*giving up/);
+  const said = await notice.innerText();
+  assert.match(said, /cannot use the token .*giving up/);
+  assert.ok(!said.includes(auth.currentAccessToken('ada')), 'the token is on the page');
   await page.getByRole('link', { name: 'Try again' }).waitFor();
 
   const { status, body } = await failure(id);

@@ -14,7 +14,7 @@ import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { connectionId, mcpClient, mint, textOf, tools, toProvider } from './fixtures/journey.mjs';
 import { prepareLanyard } from './fixtures/lanyard.mjs';
 import { providerOverlay, scopesOf, slackProviderOverlay, slackTeam } from './fixtures/overlay.mjs';
-import { keepPackages, npmEnv, seedPackages } from './fixtures/packages.mjs';
+import { keepPackages, npmEnv, seedPackages, slowNpm } from './fixtures/packages.mjs';
 import { processTree, scan } from './fixtures/procscan.mjs';
 import { startUpstream } from './fixtures/upstream.mjs';
 import { until } from './fixtures/wait.mjs';
@@ -25,7 +25,7 @@ const names = { 'google-drive': 'Google Drive', 'google-calendar': 'Google Calen
 const fixtures = fileURLToPath(new URL('./fixtures', import.meta.url));
 const accessTTL = 24; // seconds; renewed at half of it
 
-let app, auth, upstream, browser, witness;
+let app, auth, upstream, browser, witness, npm;
 // hosted: by server, {id, client}.
 const hosted = {};
 
@@ -37,7 +37,8 @@ before(async () => {
   await app.writePreset('providers/google.yaml', providerOverlay('google', auth));
   await app.writePreset('providers/slack.yaml', slackProviderOverlay(auth));
   await seedPackages(app, ['google-drive', 'google-calendar']); // slack is small, and installed each time
-  await app.start(await environment());
+  npm = await slowNpm(app.root);
+  await app.start({ ...await environment(), PATH: npm.path });
   witness = new Witness(app);
   browser = await launchBrowser();
 });
@@ -53,13 +54,13 @@ after(async () => {
 
 // environment sends the servers to the upstream, and npm to its registry.
 async function environment() {
-  const npm = await npmEnv();
+  const registry = await npmEnv();
   const caFile = join(dirname(upstream.caFile), 'bundle.pem');
   const own = process.env.NODE_EXTRA_CA_CERTS;
   await writeFile(caFile, (await readFile(upstream.caFile, 'utf8')) + (own ? await readFile(own, 'utf8') : ''), { mode: 0o644 });
-  const servers = { ...upstream.googleEnv, ...upstream.slackEnv, NODE_EXTRA_CA_CERTS: caFile, NO_PROXY: `127.0.0.1,localhost,${npm.host}` };
+  const servers = { ...upstream.googleEnv, ...upstream.slackEnv, NODE_EXTRA_CA_CERTS: caFile, NO_PROXY: `127.0.0.1,localhost,${registry.host}` };
   return {
-    ...npm.env, ...servers,
+    ...registry.env, ...servers,
     LANYARD_SERVER_ENV: Object.keys(servers).join(','),
     LANYARD_SERVER_READ: [dirname(upstream.caFile), fixtures].join(':'),
     GOOGLE_CLIENT_ID: auth.clientId, GOOGLE_CLIENT_SECRET: auth.clientSecret,
@@ -89,6 +90,7 @@ test('connected with a click, installed while the page says so, and listing tool
   }
   // The page that is open now is Slack's, and asks for its tools by itself.
   await page.getByText(/installing @zencoderai\/slack-mcp-server/).waitFor({ timeout: 60_000 });
+  await npm.release();
   await Promise.all(Object.keys(names).map(async (name) => {
     const found = await tools(app, hosted[name].id);
     assert.ok(found.names.includes(calls[name].tool), `${name} lists ${found.names}`);

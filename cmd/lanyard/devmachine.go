@@ -26,6 +26,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/runner"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/internal/web"
@@ -68,6 +69,9 @@ type machine struct {
 
 func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m *machine, err error) {
 	m = &machine{cfg: cfg, logger: logger, now: time.Now, apiKeyFile: filepath.Join(cfg.DataDir, "api-key")}
+	if err := keyIsThere(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	if m.db, err = local.Open(ctx, cfg.DataDir, m.now); err != nil {
 		return nil, err
 	}
@@ -107,30 +111,71 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
-	m.launcher = m.newLauncher(self)
+	if m.launcher, err = m.newLauncher(self); err != nil {
+		return nil, err
+	}
 	m.host = &host.Service{Store: m.db, Connections: m.db, Tokens: m.refresh, Catalogue: catalogue,
 		Installer: &install.Installer{Dir: filepath.Join(cfg.DataDir, "packages"), Logger: logger, Progress: m.progress.say},
 		Launcher:  m.launcher, BearerKey: keys.Derive("task bearers"), BaseURL: cfg.BaseURL, ControlURL: "http://" + cfg.Addr,
 		Deployment: deployment, IdleStop: cfg.IdleStop, Now: m.now, Logger: logger}
 	m.mount(pages, apiKey, catalogue)
-	return m, nil
+	return m, m.host.Reap(ctx, m.launcher.Alive)
+}
+
+// keyIsThere refuses to make a new key beside old data, which it could not open.
+func keyIsThere(dir string) error {
+	_, data := os.Stat(filepath.Join(dir, "lanyard.db"))
+	_, key := os.Stat(filepath.Join(dir, "vault-key"))
+	if data == nil && errors.Is(key, os.ErrNotExist) {
+		return fmt.Errorf("%s holds connections but no vault-key, without which they cannot be opened: restore that file from a backup, or move the directory away to start afresh", dir)
+	}
+	return nil
 }
 
 // newLauncher gives each task a user of its own where that is possible: with
-// root, and a data directory that other users can get through to.
-func (m *machine) newLauncher(self string) *local.Launcher {
+// root, and a data directory that other users can get through to. It removes
+// what the tasks of a machine that was killed left behind.
+func (m *machine) newLauncher(self string) (*local.Launcher, error) {
 	l := &local.Launcher{Command: []string{self, "runner"}, Dir: filepath.Join(m.cfg.DataDir, "tasks"),
 		Read: append([]string{filepath.Join(m.cfg.DataDir, "packages")}, m.cfg.ServerRead...), ExtraEnv: m.cfg.ServerEnv, Logger: m.logger}
-	if os.Geteuid() != 0 {
-		return l
+	if os.Geteuid() == 0 {
+		// Others may pass through; each file in it is 0600.
+		if err := os.Chmod(m.cfg.DataDir, 0o711); err == nil && local.OpenTo(m.cfg.DataDir) && local.OpenTo(self) {
+			l.FirstUID = firstTaskUID
+		} else {
+			m.logger.Warn("servers run as this very user, because others cannot reach the data directory", "data", m.cfg.DataDir)
+		}
 	}
-	// Others may pass through; each file in it is 0600.
-	if err := os.Chmod(m.cfg.DataDir, 0o711); err == nil && local.OpenTo(m.cfg.DataDir) && local.OpenTo(self) {
-		l.FirstUID = firstTaskUID
-	} else {
-		m.logger.Warn("servers run as this very user, because others cannot reach the data directory", "data", m.cfg.DataDir)
+	if err := keptFrom(l, m.cfg.DataDir, "set LANYARD_DATA to a directory elsewhere, such as one in your home"); err != nil {
+		return nil, err
 	}
-	return l
+	if err := keptFrom(l, ".env", "start lanyard in another directory and keep the file there"); err != nil {
+		return nil, err
+	}
+	l.Sweep()
+	return l, nil
+}
+
+// keptFrom refuses a place of secrets that servers could read: the sandbox
+// leaves them the system's directories and what they were given. What is closed
+// to other users is safe from a server that is one.
+func keptFrom(l *local.Launcher, path, remedy string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	by, ok := runner.Readable(path, l.Read)
+	if !ok || l.FirstUID != 0 && info.Mode().Perm()&0o004 == 0 {
+		return nil
+	}
+	if full, err := filepath.Abs(path); err == nil {
+		path = full
+	}
+	return fmt.Errorf("%w: MCP servers could read the secrets in %s, because they may read %s: %s, or, if LANYARD_SERVER_READ names that, take it out",
+		config.ErrInvalid, path, by, remedy)
 }
 
 func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *presets.Catalogue) {
@@ -140,23 +185,32 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 		tools, ok := m.host.KnownTools(k)
 		return len(tools), ok
 	}
-	connect := &web.Connect{Site: site, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: count}
+	connect := &web.Connect{Site: site, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: count, Reconnected: m.host.Restart}
 	if m.cfg.Personal() {
-		connect.Owner = owner
+		connect.Owner, connect.Foreign = owner, m.foreign
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	connect.Mount(mux)
 	(&web.Callback{Site: site, Flows: m.finisher, Catalogue: catalogue, Tenants: tenant{m.cfg}, ToolsCount: count,
-		Reconnected: func(r *http.Request, k connection.Key) { m.host.Restart(r.Context(), k) }}).Mount(mux)
-	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db,
-		Disconnected: func(r *http.Request, k connection.Key) { m.host.Disconnected(r.Context(), k) }}).Mount(mux)
+		Reconnected: m.host.Restart}).Mount(mux)
+	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db, Flows: m.db, Disconnected: m.host.Disconnected}).Mount(mux)
 	(&web.MCPRun{Site: site, Host: m.host, Connections: m.db, Catalogue: catalogue, Progress: m.progress.of}).Mount(mux)
 	hosts := []string{m.cfg.Addr, web.HostOf(m.cfg.BaseURL)}
 	if _, port, err := net.SplitHostPort(m.cfg.Addr); err == nil && m.cfg.Personal() {
 		hosts = append(hosts, "localhost:"+port)
 	}
 	m.handler = web.GuardHost(site.NotFound(mux), hosts...)
+}
+
+// foreign reports whether a request comes from a server that we run.
+func (m *machine) foreign(r *http.Request) bool {
+	addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	uid, ok := local.PeerUID(r.RemoteAddr, addr.String())
+	return ok && m.launcher.Serves(uid)
 }
 
 // startDemo makes the demo provider and its client. Its port follows ours, so

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,8 +74,16 @@ var mutants = map[string]broken{
 		tasks(func(s *fake.Store) host.Store { return endsTheOther{s} })},
 	"put overwrites a grant": {"PutTwice",
 		grants(func(s vault.GrantStore) vault.GrantStore { return overwrites{s} })},
-	"prune keeps nothing": {"PruneKeeps",
-		grants(func(s vault.GrantStore) vault.GrantStore { return prunesAll{s} })},
+	"remove clears": {"RemoveExactly",
+		grants(func(s vault.GrantStore) vault.GrantStore { return removesAll{s} })},
+	"delete forgets the link": {"DeletedLinkIsNotPutAgain",
+		flows(func(s *fake.Store) flow.Store { return forgetsLinks{s} })},
+	"delete forgets the token": {"DeletedMCPTokenIsNotPut",
+		tasks(func(s *fake.Store) host.Store { return forgetsTokens{s} })},
+	"a session of a link that is gone": {"DeleteLinkEndsItsSessions",
+		flows(func(s *fake.Store) flow.Store { return putsAnySession{s} })},
+	"list knows no proposals": {"ListFiltersSubjects",
+		connections(func(s *fake.Store) connection.Store { return listsTheCurrent{s} })},
 	"keys for all tenants": {"UnwrapIsBoundToTheTenant", func(t *testing.T) {
 		conformance.Keys(t, func(*testing.T) vault.Keys { return oneTenant{fake.NewKeys()} })
 	}},
@@ -162,15 +171,14 @@ func (s burnsState) TakeState(ctx context.Context, hash, browser string, now tim
 
 type claimsAnew struct{ *fake.Store }
 
-func (s claimsAnew) ClaimLink(ctx context.Context, tenant, id, browser string, _ time.Time) (flow.Link, error) {
+func (s claimsAnew) ClaimLink(ctx context.Context, tenant, id, browser string, now time.Time) (flow.Link, error) {
 	l, err := s.GetLink(ctx, tenant, id)
 	if err != nil || l.Browser != "" {
 		return l, err
 	}
 	meanwhile()
-	_ = s.DeleteLink(ctx, tenant, id)
+	_, _ = s.Store.ClaimLink(ctx, tenant, id, browser, now)
 	l.Browser = browser
-	_ = s.PutLink(ctx, l)
 	return l, nil
 }
 
@@ -273,14 +281,49 @@ func (s endsTheOther) BeginTask(ctx context.Context, t host.Task) (host.Task, er
 type overwrites struct{ vault.GrantStore }
 
 func (s overwrites) Put(ctx context.Context, k connection.Key, version string, sealed []byte) error {
-	_ = s.GrantStore.Prune(ctx, k)
+	_ = s.GrantStore.Clear(ctx, k)
 	return s.GrantStore.Put(ctx, k, version, sealed)
 }
 
-type prunesAll struct{ vault.GrantStore }
+type removesAll struct{ vault.GrantStore }
 
-func (s prunesAll) Prune(ctx context.Context, k connection.Key, _ ...string) error {
-	return s.GrantStore.Prune(ctx, k)
+func (s removesAll) Remove(ctx context.Context, k connection.Key, _ ...string) error {
+	return s.GrantStore.Clear(ctx, k)
+}
+
+// forgetsLinks: a link that was deleted leaves no trace, so that its id is free.
+type forgetsLinks struct{ *fake.Store }
+
+func (s forgetsLinks) PutLink(ctx context.Context, l flow.Link) error {
+	err := s.Store.PutLink(ctx, l)
+	if _, gone := s.GetLink(ctx, l.Tenant, l.ID); gone != nil {
+		return nil
+	}
+	return err
+}
+
+type forgetsTokens struct{ *fake.Store }
+
+func (s forgetsTokens) PutMCPToken(ctx context.Context, v host.MCPToken) error {
+	err := s.Store.PutMCPToken(ctx, v)
+	if _, gone := s.MCPTokenByHash(ctx, v.Hash); gone != nil {
+		return nil
+	}
+	return err
+}
+
+type putsAnySession struct{ *fake.Store }
+
+func (s putsAnySession) PutSession(ctx context.Context, v flow.Session) error {
+	v.LinkID = ""
+	return s.Store.PutSession(ctx, v)
+}
+
+type listsTheCurrent struct{ *fake.Store }
+
+func (s listsTheCurrent) List(ctx context.Context, tenant string, f connection.Filter, p connection.Page) ([]connection.Connection, string, error) {
+	all, next, err := s.Store.List(ctx, tenant, f, p)
+	return slices.DeleteFunc(all, func(c connection.Connection) bool { return len(f.Subjects) > 0 && !c.InUse() }), next, err
 }
 
 type oneTenant struct{ vault.Keys }

@@ -29,6 +29,7 @@ func Connections(t *testing.T, newStore func(*testing.T) connection.Store) {
 		"DeleteIsNotUndoneByUpdate":    deleteIsNotUndoneByUpdate,
 		"ListInOrderOfCreation":        listInOrderOfCreation,
 		"ListFilters":                  listFilters,
+		"ListFiltersSubjects":          listFiltersSubjects,
 		"ListPages":                    listPages,
 		"ListIsStableUnderInserts":     listIsStableUnderInserts,
 		"ListRefusesAForeignCursor":    listRefusesAForeignCursor,

@@ -54,7 +54,7 @@ func listInOrderOfCreation(t *testing.T, s connection.Store) {
 
 func listFilters(t *testing.T, s connection.Store) {
 	a, b, c, d := simple(1), simple(2), simple(3), simple(4)
-	b.UserID, c.Server, d.Provider, d.Account.Subject = "bob", "gmail", "slack", "108"
+	b.UserID, c.Server, d.Provider = "bob", "gmail", "slack"
 	create(t, s, a, b, c, d)
 	for _, test := range []struct {
 		filter connection.Filter
@@ -63,7 +63,6 @@ func listFilters(t *testing.T, s connection.Store) {
 		{connection.Filter{UserID: "bob"}, ids(2)},
 		{connection.Filter{Server: "gmail"}, ids(3)},
 		{connection.Filter{Provider: "slack"}, ids(4)},
-		{connection.Filter{Subject: "108"}, ids(4)},
 		{connection.Filter{UserID: "ann", Server: "drive"}, ids(1, 4)},
 		{connection.Filter{UserID: "bob", Server: "gmail"}, nil},
 		{connection.Filter{UserID: "an"}, nil},
@@ -72,11 +71,65 @@ func listFilters(t *testing.T, s connection.Store) {
 	}
 	// A filter follows what an update changed.
 	_, err := s.Update(t.Context(), a.Key, func(c *connection.Connection) error {
-		c.UserID, c.Account.Subject = "bob", "109"
+		c.UserID, c.Server = "bob", "gmail"
 		return nil
 	})
 	ok(t, err)
-	same(t, listAll(t, s, connection.Filter{UserID: "bob", Subject: "109"}, 1, func() {}), ids(1))
+	same(t, listAll(t, s, connection.Filter{UserID: "bob", Server: "gmail"}, 1, func() {}), ids(1))
+}
+
+// held has a set in force of the one account, and proposed one of the other;
+// "-" is none.
+func held(n int, current, proposed string) connection.Connection {
+	c := simple(n)
+	if current != "-" {
+		c.Set, c.Account.Subject = full().Set, current
+	}
+	if proposed != "-" {
+		c.Proposal = &connection.Proposal{FlowID: "flo_1", ConfirmBy: expiry, Set: full().Set}
+		c.Proposal.Granted.Account.Subject = proposed
+	}
+	return c
+}
+
+func listFiltersSubjects(t *testing.T, s connection.Store) {
+	stale, slack, elsewhere := held(7, "-", "-"), held(8, "108", "-"), held(9, "108", "108")
+	stale.Account.Subject = "108" // of a set that is not there
+	slack.Provider, elsewhere.Tenant = "slack", "other"
+	create(t, s, held(1, "108", "-"), held(2, "109", "108"), held(3, "-", "108"), held(4, "", "-"), held(5, "110", ""), held(6, "-", "-"),
+		stale, slack, elsewhere)
+	for _, test := range []struct {
+		filter connection.Filter
+		want   []string
+	}{
+		{connection.Filter{Subjects: []string{"108"}}, ids(1, 2, 3, 8)},
+		{connection.Filter{Provider: "google", Subjects: []string{"108"}}, ids(1, 2, 3)},
+		{connection.Filter{Provider: "google", Subjects: []string{"108", ""}}, ids(1, 2, 3, 4, 5)},
+		{connection.Filter{Subjects: []string{""}}, ids(4, 5)},
+		{connection.Filter{Subjects: []string{"109", "110"}}, ids(2, 5)},
+		{connection.Filter{Subjects: []string{"108"}, UserID: "bob"}, nil},
+		{connection.Filter{Subjects: []string{"1"}}, nil},
+		{connection.Filter{Subjects: []string{"10%"}}, nil},
+	} {
+		for _, limit := range []int{1, 10} {
+			same(t, listAll(t, s, test.filter, limit, func() {}), test.want)
+		}
+	}
+	// A filter follows what an update changed.
+	for _, test := range []struct {
+		change  func(*connection.Connection) error
+		subject string
+		want    []string
+	}{
+		{func(c *connection.Connection) error { return c.Promote("flo_1", epoch) }, "109", nil},
+		{func(c *connection.Connection) error { return c.Propose(*held(2, "-", "111").Proposal) }, "111", ids(2)},
+		{func(c *connection.Connection) error { return c.Expire(expiry.Add(1)) }, "111", nil},
+		{func(c *connection.Connection) error { return nil }, "108", ids(1, 2, 3)},
+	} {
+		_, err := s.Update(t.Context(), key("con_002"), test.change)
+		ok(t, err)
+		same(t, listAll(t, s, connection.Filter{Provider: "google", Subjects: []string{test.subject}}, 1, func() {}), test.want)
+	}
 }
 
 func listPages(t *testing.T, s connection.Store) {

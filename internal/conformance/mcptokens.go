@@ -75,6 +75,22 @@ func deleteMCPToken(t *testing.T, s host.Store) {
 	wantTokens(t, s, key("con_1"), mcpToken(2))
 }
 
+func deletedMCPTokenIsNotPutAgain(t *testing.T, s host.Store) {
+	putTokens(t, s, mcpToken(1), mcpToken(2))
+	ok(t, s.DeleteMCPToken(t.Context(), key("con_1"), "mcp_1"))
+	sameID, sameHash := mcpToken(3), mcpToken(4)
+	sameID.ID, sameHash.Hash = mcpToken(1).ID, mcpToken(1).Hash
+	for _, again := range []host.MCPToken{mcpToken(1), sameID, sameHash} {
+		wantErr(t, s.PutMCPToken(t.Context(), again), host.ErrExists)
+		_, err := s.MCPTokenByHash(t.Context(), again.Hash)
+		wantErr(t, err, host.ErrNoToken)
+	}
+	wantErr(t, s.DeleteMCPToken(t.Context(), key("con_1"), "mcp_1"), host.ErrNoToken)
+	wantTokens(t, s, key("con_1"), mcpToken(2))
+	ok(t, s.DeleteMCPTokens(t.Context(), key("con_1"))) // a deleted one is not in its way
+	wantTokens(t, s, key("con_1"))
+}
+
 func deleteMCPTokens(t *testing.T, s host.Store) {
 	other := mcpToken(3)
 	other.Connection = key("con_2")

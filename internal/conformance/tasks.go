@@ -31,6 +31,7 @@ func Tasks(t *testing.T, newStore func(*testing.T) host.Store) {
 		"MCPTokenTaken":            mcpTokenTaken,
 		"MCPTokensOldestFirst":     mcpTokensOldestFirst,
 		"DeleteMCPToken":           deleteMCPToken,
+		"DeletedMCPTokenIsNotPut":  deletedMCPTokenIsNotPutAgain,
 		"DeleteMCPTokens":          deleteMCPTokens,
 	} {
 		t.Run(name, func(t *testing.T) {

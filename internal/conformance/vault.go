@@ -14,15 +14,16 @@ import (
 // Grants is the suite of vault.GrantStore.
 func Grants(t *testing.T, newStore func(*testing.T) vault.GrantStore) {
 	for name, check := range map[string]func(*testing.T, vault.GrantStore){
-		"NameIsConstant":         nameIsConstant,
-		"PutAndGet":              putAndGetGrant,
-		"PutTwice":               putGrantTwice,
-		"PutRaced":               putGrantRaced,
-		"GetUnknown":             getUnknownGrant,
-		"BytesAreCopied":         grantBytesAreCopied,
-		"PruneKeeps":             pruneKeeps,
-		"PruneAll":               pruneAll,
-		"PruneStaysInConnection": pruneStaysInConnection,
+		"NameIsConstant":           nameIsConstant,
+		"PutAndGet":                putAndGetGrant,
+		"PutTwice":                 putGrantTwice,
+		"PutRaced":                 putGrantRaced,
+		"GetUnknown":               getUnknownGrant,
+		"BytesAreCopied":           grantBytesAreCopied,
+		"RemoveExactly":            removeExactly,
+		"RemoveSparesWhatIsPut":    removeSparesWhatIsPut,
+		"Clear":                    clearGrants,
+		"RemovalStaysInConnection": removalStaysInConnection,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,16 +107,17 @@ func grantBytesAreCopied(t *testing.T, s vault.GrantStore) {
 	wantGrant(t, s, key("con_1"), "set_1", "one")
 }
 
-func pruneKeeps(t *testing.T, s vault.GrantStore) {
+func removeExactly(t *testing.T, s vault.GrantStore) {
 	versions := []string{"set_1", "set_2", "set_3", "set_%", "it's"}
 	for _, v := range versions {
 		ok(t, s.Put(t.Context(), key("con_1"), v, []byte(v)))
 	}
-	keep := []string{"set_2", "it's", "never stored"}
+	remove := []string{"set_2", "it's", "set_%", "never stored"}
 	for range 2 { // again: nothing is left to do, and nothing else goes
-		ok(t, s.Prune(t.Context(), key("con_1"), keep...))
+		ok(t, s.Remove(t.Context(), key("con_1"), remove...))
+		ok(t, s.Remove(t.Context(), key("con_1"))) // nothing
 		for _, v := range versions {
-			if slices.Contains(keep, v) {
+			if !slices.Contains(remove, v) {
 				wantGrant(t, s, key("con_1"), v, v)
 				continue
 			}
@@ -125,20 +127,47 @@ func pruneKeeps(t *testing.T, s vault.GrantStore) {
 	}
 }
 
-func pruneAll(t *testing.T, s vault.GrantStore) {
-	ok(t, s.Prune(t.Context(), key("con_1"))) // of nothing
-	ok(t, s.Put(t.Context(), key("con_1"), "set_1", []byte("one")))
-	ok(t, s.Prune(t.Context(), key("con_1")))
-	_, err := s.Get(t.Context(), key("con_1"), "set_1")
+// Of a connection whose first grant is removed while others are put, those stay.
+func removeSparesWhatIsPut(t *testing.T, s vault.GrantStore) {
+	ok(t, s.Put(t.Context(), key("con_1"), "set_0", []byte("old")))
+	race(16, func(i int) {
+		var err error
+		if i%2 == 0 {
+			err = s.Remove(t.Context(), key("con_1"), "set_0")
+		} else {
+			err = s.Put(t.Context(), key("con_1"), fmt.Sprint("set_", i), []byte("new"))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	for i := 1; i < 16; i += 2 {
+		wantGrant(t, s, key("con_1"), fmt.Sprint("set_", i), "new")
+	}
+	_, err := s.Get(t.Context(), key("con_1"), "set_0")
 	wantErr(t, err, vault.ErrNoGrant)
 }
 
-func pruneStaysInConnection(t *testing.T, s vault.GrantStore) {
+func clearGrants(t *testing.T, s vault.GrantStore) {
+	ok(t, s.Clear(t.Context(), key("con_1"))) // of nothing
+	versions := []string{"set_1", "set_2"}
+	for _, v := range versions {
+		ok(t, s.Put(t.Context(), key("con_1"), v, []byte(v)))
+	}
+	ok(t, s.Clear(t.Context(), key("con_1")))
+	for _, v := range versions {
+		_, err := s.Get(t.Context(), key("con_1"), v)
+		wantErr(t, err, vault.ErrNoGrant)
+	}
+}
+
+func removalStaysInConnection(t *testing.T, s vault.GrantStore) {
 	others := []connection.Key{key("con_2"), key("con_10"), {Tenant: "other", ID: "con_1"}}
 	for _, k := range append(others, key("con_1")) {
 		ok(t, s.Put(t.Context(), k, "set_1", []byte("one")))
 	}
-	ok(t, s.Prune(t.Context(), key("con_1")))
+	ok(t, s.Remove(t.Context(), key("con_1"), "set_1"))
+	ok(t, s.Clear(t.Context(), key("con_1")))
 	for _, k := range others {
 		wantGrant(t, s, k, "set_1", "one")
 	}

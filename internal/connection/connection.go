@@ -19,6 +19,7 @@
 package connection
 
 import (
+	"slices"
 	"time"
 )
 
@@ -157,6 +158,19 @@ func (c Connection) DisplayLabel() string {
 		return c.Proposal.Granted.Account.Label
 	}
 	return c.Account.Subject
+}
+
+// InUse reports whether the connection has a set in force: not before its first
+// proposal was promoted.
+func (c Connection) InUse() bool { return c.Set.GrantVersion != "" || len(c.Set.Access) > 0 }
+
+// Names reports whether the row says of a grant version that it is, was or may
+// become one of the connection's: such a grant must stay stored.
+func (c Connection) Names(version string) bool {
+	return c.Set.GrantVersion == version ||
+		c.Intent != nil && c.Intent.ID == version ||
+		c.Proposal != nil && c.Proposal.Set.GrantVersion == version ||
+		slices.ContainsFunc(c.Retired, func(r Retired) bool { return r.Set.GrantVersion == version })
 }
 
 // AttentionAt is when somebody has to look at the row even if nobody uses it:

@@ -114,13 +114,13 @@ func TestBeginDelete(t *testing.T) {
 	t.Parallel()
 	c := connected()
 	must(t, c.Propose(proposal("flo_1", "new")))
-	acquire(t, c, "worker", now)
+	must(t, c.Record(acquire(t, c, "worker", now), Intent{ID: "next"}, now.Add(ttl)))
 	if _, err := c.BeginDelete("deleter", now, ttl); !errors.Is(err, ErrLeased) || c.Status != Connected || c.Proposal == nil {
 		t.Errorf("somebody is renewing: error %v, %+v", err, c)
 	}
 	claim, err := c.BeginDelete("deleter", now.Add(ttl), ttl)
 	must(t, err)
-	if c.Status != Deleting || c.Proposal != nil || len(c.Retired) != 1 || c.Intent != nil || claim.Fence != c.Fence {
+	if c.Status != Deleting || c.Proposal != nil || len(c.Retired) != 1 || c.Intent == nil || claim.Fence != c.Fence {
 		t.Errorf("claim %+v, %+v", claim, c)
 	}
 	if at := c.AttentionAt(); !at.Equal(now.Add(2 * ttl)) {

@@ -2,19 +2,34 @@ package connection
 
 import "context"
 
+// LivesFrom reports whether a set of the connection, in force or proposed, may
+// be of the same grant at the provider as g.
+func (c Connection) LivesFrom(g Granted) bool {
+	return c.InUse() && sameGrant(c.Granted, g) || c.Proposal != nil && sameGrant(c.Proposal.Granted, g)
+}
+
+// sameGrant: a grant is of one client and one account. An account that the
+// provider did not name may be any.
+func sameGrant(a, b Granted) bool {
+	x, y := a.Account.Subject, b.Account.Subject
+	return a.ClientID == b.ClientID && (x == y || x == "" || y == "")
+}
+
 // Shared reports whether another connection than except lives from the grant
-// of the same account and client: then a provider that revokes whole grants
-// would end that one too. An account that the provider does not name may be
-// anybody's, so every connection of the provider counts.
+// that g is of: then a provider that revokes whole grants would end that one
+// too.
 func Shared(ctx context.Context, s Store, tenant, provider string, g Granted, except string) (bool, error) {
-	page := Page{Limit: 100}
+	f, page := Filter{Provider: provider}, Page{Limit: 100}
+	if subject := g.Account.Subject; subject != "" {
+		f.Subjects = []string{subject, ""}
+	}
 	for {
-		found, next, err := s.List(ctx, tenant, Filter{Provider: provider, Subject: g.Account.Subject}, page)
+		found, next, err := s.List(ctx, tenant, f, page)
 		if err != nil {
 			return false, err
 		}
 		for _, c := range found {
-			if c.ID != except && c.ClientID == g.ClientID && c.Status != Deleting {
+			if c.ID != except && c.Status != Deleting && c.LivesFrom(g) {
 				return true, nil
 			}
 		}

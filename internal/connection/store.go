@@ -2,14 +2,16 @@ package connection
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
 // Filter selects connections of one tenant; an empty field selects all.
 type Filter struct {
 	UserID, Server, Provider string
-	// Subject selects by the account's subject at the provider.
-	Subject string
+	// Subjects selects the connections with a grant, in force or proposed, of
+	// one of these accounts; "" is an account that the provider did not name.
+	Subjects []string
 }
 
 // Matches reports whether the filter selects c.
@@ -17,7 +19,9 @@ func (f Filter) Matches(c Connection) bool {
 	return (f.UserID == "" || f.UserID == c.UserID) &&
 		(f.Server == "" || f.Server == c.Server) &&
 		(f.Provider == "" || f.Provider == c.Provider) &&
-		(f.Subject == "" || f.Subject == c.Account.Subject)
+		(len(f.Subjects) == 0 ||
+			c.InUse() && slices.Contains(f.Subjects, c.Account.Subject) ||
+			c.Proposal != nil && slices.Contains(f.Subjects, c.Proposal.Granted.Account.Subject))
 }
 
 // Page is a slice of a list: at most Limit rows after Cursor, which is opaque.

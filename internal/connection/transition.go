@@ -35,8 +35,9 @@ type Intent struct {
 	// TokenHash is the SHA-256 of the refresh tokens about to be spent.
 	TokenHash string    `json:"token_hash"`
 	At        time.Time `json:"at"`
-	// Attempt counts the exchanges that were begun with this token: an intent
-	// without a result is retried exactly once.
+	// Attempt counts the exchanges that were begun with this token. One whose
+	// answer was lost is followed by another, after a growing pause, until the
+	// provider answers; by none where reusing a spent token ends other grants.
 	Attempt int `json:"attempt"`
 }
 
@@ -158,7 +159,7 @@ func (c *Connection) Promote(flowID string, now time.Time) error {
 	case p == nil || p.FlowID != flowID || now.After(p.ConfirmBy):
 		return ErrNoProposal
 	}
-	if c.Set.GrantVersion != "" || len(c.Set.Access) > 0 {
+	if c.InUse() {
 		c.Retired = append(c.Retired, Retired{Set: c.Set, Granted: c.Granted})
 	}
 	c.Set, c.Granted, c.Proposal = p.Set, p.Granted, nil
@@ -190,14 +191,15 @@ func (c *Connection) dropProposal() {
 }
 
 // BeginDelete marks the connection so that nobody uses or renews it any more,
-// and returns the lease under which it is taken down.
+// and returns the lease under which it is taken down. The intent stays: what an
+// interrupted renewal has stored under its id is what there is to revoke.
 func (c *Connection) BeginDelete(holder string, now time.Time, ttl time.Duration) (Claim, error) {
 	l, err := c.Acquire(holder, now, ttl)
 	if err != nil {
 		return Claim{}, err
 	}
 	c.dropProposal()
-	c.Status, c.Intent = Deleting, nil
+	c.Status = Deleting
 	return l, nil
 }
 

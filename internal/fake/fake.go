@@ -27,6 +27,7 @@ type Store struct {
 
 	links, sessions, flows, states map[string][]byte
 	spent                          map[string]bool // states that were taken
+	deletedLinks                   map[string]bool
 
 	grants map[connection.Key]map[string][]byte
 	lines  []vault.Line
@@ -35,6 +36,8 @@ type Store struct {
 	taskOf      map[connection.Key]string
 	generations map[connection.Key]int64
 	tokens      map[string]host.MCPToken
+	// deletedTokens holds the ids and the hashes of those that were deleted.
+	deletedTokens map[string]bool
 }
 
 // New returns an empty store.
@@ -51,6 +54,9 @@ func New() *Store {
 		taskOf:      map[connection.Key]string{},
 		generations: map[connection.Key]int64{},
 		tokens:      map[string]host.MCPToken{},
+
+		deletedLinks:  map[string]bool{},
+		deletedTokens: map[string]bool{},
 	}
 }
 

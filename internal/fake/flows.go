@@ -25,6 +25,9 @@ func linkKey(tenant, id string) string { return tenant + "\x00" + id }
 func (s *Store) PutLink(_ context.Context, l flow.Link) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.deletedLinks[linkKey(l.Tenant, l.ID)] {
+		return flow.ErrExists
+	}
 	return put(s.links, linkKey(l.Tenant, l.ID), l)
 }
 
@@ -63,17 +66,56 @@ func (s *Store) ClaimLink(_ context.Context, tenant, id, browser string, now tim
 func (s *Store) DeleteLink(_ context.Context, tenant, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.links[linkKey(tenant, id)] == nil {
-		return flow.ErrLinkUnknown
+	if _, err := s.link(tenant, id); err != nil {
+		return err
 	}
+	s.deleteLink(tenant, id)
+	return s.deleteSessions(func(v flow.Session) bool { return v.Tenant == tenant && v.LinkID == id })
+}
+
+func (s *Store) deleteLink(tenant, id string) {
 	delete(s.links, linkKey(tenant, id))
+	s.deletedLinks[linkKey(tenant, id)] = true
+}
+
+func (s *Store) deleteSessions(which func(flow.Session) bool) error {
+	for hash := range s.sessions {
+		v, err := s.session(hash)
+		if err != nil {
+			return err
+		}
+		if which(v) {
+			delete(s.sessions, hash)
+		}
+	}
 	return nil
+}
+
+// DeleteUser implements [flow.Store].
+func (s *Store) DeleteUser(_ context.Context, tenant, user string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, doc := range s.links {
+		var l flow.Link
+		if err := decode(doc, &l, flow.ErrLinkUnknown); err != nil {
+			return err
+		}
+		if l.Tenant == tenant && l.UserID == user {
+			s.deleteLink(tenant, l.ID)
+		}
+	}
+	return s.deleteSessions(func(v flow.Session) bool { return v.Tenant == tenant && v.UserID == user })
 }
 
 // PutSession implements [flow.Store].
 func (s *Store) PutSession(_ context.Context, v flow.Session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if v.LinkID != "" {
+		if _, err := s.link(v.Tenant, v.LinkID); err != nil {
+			return err
+		}
+	}
 	return put(s.sessions, v.Hash, v)
 }
 
@@ -81,6 +123,10 @@ func (s *Store) PutSession(_ context.Context, v flow.Session) error {
 func (s *Store) GetSession(_ context.Context, hash string) (flow.Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.session(hash)
+}
+
+func (s *Store) session(hash string) (flow.Session, error) {
 	var v flow.Session
 	err := decode(s.sessions[hash], &v, flow.ErrNoSession)
 	return v, err

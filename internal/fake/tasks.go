@@ -98,6 +98,9 @@ func (s *Store) Tasks(_ context.Context) ([]host.Task, error) {
 func (s *Store) PutMCPToken(_ context.Context, t host.MCPToken) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.deletedTokens[t.ID] || s.deletedTokens[t.Hash] {
+		return host.ErrExists
+	}
 	for _, old := range s.tokens {
 		if old.ID == t.ID || old.Hash == t.Hash {
 			return host.ErrExists
@@ -139,10 +142,12 @@ func (s *Store) MCPTokens(_ context.Context, k connection.Key) ([]host.MCPToken,
 func (s *Store) DeleteMCPToken(_ context.Context, k connection.Key, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t, ok := s.tokens[id]; !ok || t.Connection != k {
+	t, ok := s.tokens[id]
+	if !ok || t.Connection != k {
 		return host.ErrNoToken
 	}
 	delete(s.tokens, id)
+	s.deletedTokens[id], s.deletedTokens[t.Hash] = true, true
 	return nil
 }
 

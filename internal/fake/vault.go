@@ -47,15 +47,21 @@ func (g grants) Get(_ context.Context, k connection.Key, version string) ([]byte
 	return bytes.Clone(sealed), nil
 }
 
-// Prune implements [vault.GrantStore].
-func (g grants) Prune(_ context.Context, k connection.Key, keep ...string) error {
+// Remove implements [vault.GrantStore].
+func (g grants) Remove(_ context.Context, k connection.Key, versions ...string) error {
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
-	for version := range g.s.grants[k] {
-		if !slices.Contains(keep, version) {
-			delete(g.s.grants[k], version)
-		}
+	for _, version := range versions {
+		delete(g.s.grants[k], version)
 	}
+	return nil
+}
+
+// Clear implements [vault.GrantStore].
+func (g grants) Clear(_ context.Context, k connection.Key) error {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	delete(g.s.grants, k)
 	return nil
 }
 

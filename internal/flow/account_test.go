@@ -25,7 +25,13 @@ func TestReconnectKeepsTheID(t *testing.T) {
 	if !slices.Contains(f.Scopes[""], "extra") || !slices.Contains(f.Scopes[""], "write") {
 		t.Errorf("asked for %v: what was granted before is lost", f.Scopes)
 	}
-	c, err := w.start.Consent(t.Context(), f.ID, anna)
+	// Whose account it is, is told to the browser that has the flow alone.
+	if c, err := w.start.Consent(t.Context(), f.ID, anna); err != nil || c.Reconnect != "" {
+		t.Errorf("whoever has the address is told %q: %v", c.Reconnect, err)
+	}
+	claimed := again
+	claimed.Browser = anna
+	c, err := w.start.Consent(t.Context(), w.begin(claimed).ID, anna)
 	if err != nil || c.Reconnect != "ada1@acme.example" {
 		t.Errorf("consent says %q: %v", c.Reconnect, err)
 	}
@@ -95,7 +101,7 @@ func TestReconnectWithoutIdentity(t *testing.T) {
 	r := w.request()
 	r.ConnectionID = old.ID
 	_, err := w.connect(r, "ada1")
-	wantError(t, err, flow.ErrOtherAccount)
+	wantError(t, err, flow.ErrAccount)
 	if got := w.acme.ended(); len(got) != 0 {
 		t.Errorf("revoked %v, which may be the grant in force", got)
 	}

@@ -112,11 +112,9 @@ func (s *Finisher) end(ctx context.Context, f Flow, c connection.Connection, mis
 	default:
 		f.Status = Connected
 	}
-	f.Result = Result{ConnectionID: c.ID, Missing: missing}
+	f.Result = Result{ConnectionID: c.ID, Missing: missing, Account: c.Account.Label, SetID: c.Set.AccessVersion}
 	if c.Proposal != nil {
-		f.Result.SetID = c.Proposal.Set.AccessVersion
-	} else {
-		f.Result.SetID = c.Set.AccessVersion
+		f.Result.Account, f.Result.SetID = c.Proposal.Granted.Account.Label, c.Proposal.Set.AccessVersion
 	}
 	if errors.As(err, &known) {
 		f.Result.Code, f.Result.Detail = known.Code, err.Error()
@@ -201,18 +199,19 @@ func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set 
 		return c, err
 	}
 	caller := vault.Caller{Tenant: f.Tenant, User: f.UserID, Connection: c.ID, Actor: "callback"}
-	placed, err := s.seal(storing, f, caller, c, exists, g, set)
-	if err != nil && !exists {
+	version := token.NewID("set")
+	placed, err := s.seal(storing, f, caller, c, version, exists, g, set)
+	if err != nil && (!exists || errors.Is(err, ErrConnection)) {
 		// No row will ever name what may have been stored.
-		if perr := s.Vault.Prune(ctx, caller, c, "connect"); perr != nil {
-			s.Logger.WarnContext(ctx, "a useless grant was not removed", "connection", c.ID, "err", perr)
+		if rerr := s.Vault.Remove(ctx, caller, c, "connect", version); rerr != nil {
+			s.Logger.WarnContext(ctx, "a useless grant was not removed", "connection", c.ID, "err", rerr)
 		}
 	}
 	return placed, err
 }
 
-func (s *Finisher) seal(ctx context.Context, f Flow, caller vault.Caller, c connection.Connection, exists bool, g connection.Granted, set token.Set) (connection.Connection, error) {
-	sealed, err := s.Vault.Seal(ctx, caller, c, token.NewID("set"), "connect", set)
+func (s *Finisher) seal(ctx context.Context, f Flow, caller vault.Caller, c connection.Connection, version string, exists bool, g connection.Granted, set token.Set) (connection.Connection, error) {
+	sealed, err := s.Vault.Seal(ctx, caller, c, version, "connect", set)
 	if err != nil {
 		return c, s.unstored(ctx, f, err)
 	}

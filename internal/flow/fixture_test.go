@@ -205,7 +205,7 @@ type brokenGrants struct {
 	broken error
 
 	mu   sync.Mutex
-	kept map[string]int // versions by connection
+	kept map[string]bool // by connection and version
 }
 
 func (b *brokenGrants) Put(ctx context.Context, k connection.Key, version string, sealed []byte) error {
@@ -215,29 +215,25 @@ func (b *brokenGrants) Put(ctx context.Context, k connection.Key, version string
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.kept == nil {
-		b.kept = map[string]int{}
+		b.kept = map[string]bool{}
 	}
-	b.kept[k.ID]++
+	b.kept[k.ID+"/"+version] = true
 	return b.GrantStore.Put(ctx, k, version, sealed)
 }
 
-func (b *brokenGrants) Prune(ctx context.Context, k connection.Key, keep ...string) error {
+func (b *brokenGrants) Remove(ctx context.Context, k connection.Key, versions ...string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.kept[k.ID] > 0 {
-		b.kept[k.ID] = len(keep)
+	for _, version := range versions {
+		delete(b.kept, k.ID+"/"+version)
 	}
-	return b.GrantStore.Prune(ctx, k, keep...)
+	return b.GrantStore.Remove(ctx, k, versions...)
 }
 
 func (b *brokenGrants) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := 0
-	for _, versions := range b.kept {
-		n += versions
-	}
-	return n
+	return len(b.kept)
 }
 
 type lockedBuffer struct {

@@ -90,6 +90,8 @@ type Flow struct {
 // Result is how a flow ended.
 type Result struct {
 	ConnectionID string `json:"connection_id,omitempty"`
+	// Account is the label of the account that was connected. Hostile text.
+	Account string `json:"account,omitempty"`
 	// SetID is the id of the sealed set.
 	SetID string `json:"set_id,omitempty"`
 	// Code and Detail say what went wrong, for a program and for a person.
@@ -121,7 +123,9 @@ type State struct {
 // they are purged: callers compare ExpiresAt themselves, except in TakeState.
 type Store interface {
 	// PutLink, PutSession, PutFlow and PutState add a record, or return
-	// ErrExists and leave the one that has its key.
+	// ErrExists and leave the one that has its key. The id of a deleted link
+	// stays taken until the link would have expired or longer, so that a
+	// repeated request cannot bring it back.
 	PutLink(ctx context.Context, l Link) error
 	// GetLink returns ErrLinkUnknown.
 	GetLink(ctx context.Context, tenant, id string) (Link, error)
@@ -130,9 +134,15 @@ type Store interface {
 	// ErrLinkClaimed. Expired (not before ExpiresAt) it is ErrLinkExpired to
 	// every browser; else ErrLinkUnknown.
 	ClaimLink(ctx context.Context, tenant, id, browser string, now time.Time) (Link, error)
-	// DeleteLink returns ErrLinkUnknown if there is none.
+	// DeleteLink removes the link and the sessions that it opened, in one
+	// atomic step; ErrLinkUnknown if there is none.
 	DeleteLink(ctx context.Context, tenant, id string) error
+	// DeleteUser removes the sessions of the tenant's user, and the user's
+	// links as DeleteLink does. Having nothing to remove is success.
+	DeleteUser(ctx context.Context, tenant, user string) error
 
+	// PutSession of a session that a link opened returns ErrLinkUnknown once
+	// the link is gone: who claimed it just before gets no session either.
 	PutSession(ctx context.Context, s Session) error
 	// GetSession returns ErrNoSession.
 	GetSession(ctx context.Context, hash string) (Session, error)

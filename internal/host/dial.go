@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -30,7 +31,7 @@ type links struct {
 
 type link struct {
 	transport *http.Transport
-	active    int
+	active    atomic.Int32
 }
 
 func (l *links) of(t Task) *link {
@@ -57,20 +58,12 @@ func (l *links) drop(id string) {
 	}
 }
 
-func (l *links) add(id string, n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if k := l.open[id]; k != nil {
-		k.active += n
-	}
-}
-
 // busy reports whether an answer of the task is still being passed on.
 func (l *links) busy(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.open[id]
-	return k != nil && k.active > 0
+	return k != nil && k.active.Load() > 0
 }
 
 // pinned dials TLS and accepts exactly one public key, whatever its names.
@@ -135,16 +128,16 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if body != nil {
 			out.Body = io.NopCloser(body) // a failed dial must not close it
 		}
-		tr.service.links.add(t.ID, 1)
+		k.active.Add(1)
 		resp, err := k.transport.RoundTrip(out)
 		if err == nil && resp.StatusCode != http.StatusUnauthorized {
 			resp.Body = &counted{ReadCloser: resp.Body, done: func() {
-				tr.service.links.add(t.ID, -1)
+				k.active.Add(-1)
 				closeBody()
 			}}
 			return resp, nil
 		}
-		tr.service.links.add(t.ID, -1)
+		k.active.Add(-1)
 		if err == nil {
 			resp.Body.Close()
 			err = errPin

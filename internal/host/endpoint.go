@@ -48,7 +48,7 @@ func (s *Service) Proxy(w http.ResponseWriter, r *http.Request, c connection.Con
 	p := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			// What the browser or client proved itself to us with is ours.
-			for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer", "Forwarded", "X-Forwarded-For"} {
+			for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer"} {
 				pr.Out.Header.Del(name)
 			}
 		},

@@ -93,7 +93,9 @@ type Store interface {
 	// Tasks lists all tasks there are.
 	Tasks(ctx context.Context) ([]Task, error)
 
-	// PutMCPToken returns ErrExists if the id or the hash is taken.
+	// PutMCPToken returns ErrExists if the id or the hash is taken. Those of a
+	// deleted token stay taken until it would have expired or longer, so that a
+	// repeated request cannot bring it back.
 	PutMCPToken(ctx context.Context, t MCPToken) error
 	// MCPTokenByHash returns ErrNoToken. It may return an expired one.
 	MCPTokenByHash(ctx context.Context, hash string) (MCPToken, error)

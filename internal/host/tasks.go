@@ -19,9 +19,20 @@ func (s *Service) Ready(ctx context.Context, caller vault.Caller, k connection.K
 	if err != nil {
 		return err
 	}
+	return s.await(ctx, c, wait)
+}
+
+// Await is Ready for a connection that was looked up for the caller, with the
+// time that an MCP client waits.
+func (s *Service) Await(ctx context.Context, c connection.Connection) error {
+	return s.await(ctx, c, waitForTask)
+}
+
+func (s *Service) await(ctx context.Context, c connection.Connection, wait time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if _, err = s.task(waiting, c); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	_, err := s.task(waiting, c)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return ErrStarting
 	}
 	return err
@@ -120,15 +131,34 @@ func (s *Service) fail(ctx context.Context, id, detail string) {
 	s.Logger.WarnContext(ctx, "server failed to start", "task", id, "server", t.Server, "connection", t.Connection.ID)
 }
 
-// end stops a task and forgets it.
+// end forgets a task and stops it. Its server may take its time to stop, and
+// whoever asked may leave: neither waits for the other.
 func (s *Service) end(ctx context.Context, t Task) {
+	ctx = context.WithoutCancel(ctx)
 	s.links.drop(t.ID)
-	if err := s.Launcher.Stop(ctx, t.ID); err != nil {
-		s.Logger.WarnContext(ctx, "a task did not stop", "task", t.ID, "err", err)
-	}
 	if err := s.Store.EndTask(ctx, t.ID); err != nil {
 		s.Logger.WarnContext(ctx, "a task's record was not removed", "task", t.ID, "err", err)
 	}
+	go func() {
+		if err := s.Launcher.Stop(ctx, t.ID); err != nil {
+			s.Logger.WarnContext(ctx, "a task did not stop", "task", t.ID, "err", err)
+		}
+	}()
+}
+
+// Reap forgets tasks whose process is gone with the machine's or the program's
+// last run, so that nobody waits for them.
+func (s *Service) Reap(ctx context.Context, alive func(taskID string) bool) error {
+	tasks, err := s.Store.Tasks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		if !alive(t.ID) {
+			err = errors.Join(err, s.Store.EndTask(ctx, t.ID))
+		}
+	}
+	return err
 }
 
 // touch notes that the task is used, seldom enough to cost little.
@@ -147,7 +177,7 @@ func (s *Service) touch(ctx context.Context, t Task) {
 }
 
 // Run ends tasks that nobody uses, that never came up, or whose connection is
-// gone, until ctx ends. Then it stops every task of this process.
+// gone, until ctx ends.
 func (s *Service) Run(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

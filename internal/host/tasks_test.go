@@ -251,9 +251,7 @@ func TestDisconnected(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.service.Disconnected(t.Context(), c.Key)
-	if _, alive := l.launched(); alive != 1 {
-		t.Errorf("%d tasks are left, want the other one", alive)
-	}
+	eventually(t, "only the other task is left", func() bool { _, alive := l.launched(); return alive == 1 })
 	if _, ok := w.service.KnownTools(c.Key); ok {
 		t.Error("its tools are still known")
 	}
@@ -294,9 +292,7 @@ func TestRestart(t *testing.T) {
 	m := w.mint(c)
 	w.call(m, "x")
 	w.service.Restart(t.Context(), c.Key)
-	if _, alive := l.launched(); alive != 0 {
-		t.Error("the task with the old tokens is still there")
-	}
+	eventually(t, "the task with the old tokens ends", func() bool { _, alive := l.launched(); return alive == 0 })
 	if answer := w.call(m, "again"); !strings.Contains(answer, "again") {
 		t.Error(answer)
 	}

@@ -22,6 +22,9 @@ const toolTimeout = 2 * time.Minute
 // maxToolPages bounds how often a server may say that its list goes on.
 const maxToolPages = 50
 
+// maxTools bounds what is kept of a list in memory.
+const maxTools = 5000
+
 // toolCache keeps what each connection's server last listed.
 type toolCache struct {
 	mu     sync.Mutex
@@ -65,6 +68,9 @@ func (s *Service) Tools(ctx context.Context, caller vault.Caller, k connection.K
 				return err
 			}
 			all = append(all, page.Tools...)
+			if len(all) > maxTools {
+				return fmt.Errorf("the server lists more than %d tools", maxTools)
+			}
 			if page.NextCursor == "" {
 				return nil
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -182,14 +183,19 @@ func TestEnsureInterrupted(t *testing.T) {
 // TestEnsureCancelled: a caller that gives up ends npm, and leaves nothing.
 func TestEnsureCancelled(t *testing.T) {
 	t.Parallel()
-	in, log := fake(t, goodNode, `echo run >> "$LOG"; exec sleep 600`)
+	in, log := fake(t, goodNode, `sleep 600 & echo $! > "$LOG"; echo $$ >> "$LOG"; wait`)
 	ctx, cancel := context.WithCancel(context60(t))
 	result := make(chan error, 1)
 	go func() {
 		_, err := in.Ensure(ctx, acme("acme"))
 		result <- err
 	}()
-	waitFor(t, func() bool { _, err := os.Stat(log); return err == nil })
+	var pids []string
+	waitFor(t, func() bool {
+		data, _ := os.ReadFile(log)
+		pids = strings.Fields(string(data))
+		return len(pids) == 2
+	})
 	waiting := make(chan error, 1)
 	told := make(chan string, 2)
 	second := &Installer{Dir: in.Dir, Node: in.Node, NPM: in.NPM, Progress: func(_, line string) { told <- line }}
@@ -209,8 +215,38 @@ func TestEnsureCancelled(t *testing.T) {
 	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("the one that installs: %v", err)
 	}
+	for _, pid := range pids {
+		waitFor(t, func() bool { return dead(pid) }) // npm, and what it has started
+	}
 	if left := unfinished(t, in.Dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// dead reports whether no process with this id runs; a zombie is dead.
+func dead(pid string) bool {
+	out, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
+	return err != nil || strings.HasPrefix(string(out), "Z")
+}
+
+// TestEnsureBoundsOutput: a talkative npm costs no memory, and its error is
+// still understood.
+func TestEnsureBoundsOutput(t *testing.T) {
+	t.Parallel()
+	in, _ := fake(t, goodNode, "yes 'npm warn and so on' | head -c 3000000; echo; echo 'npm error code EINTEGRITY'; echo 'npm error the end'; exit 1")
+	_, err := in.Ensure(context60(t), acme("acme"))
+	if !errors.Is(err, ErrNotInstallable) || !strings.Contains(err.Error(), "its lock names") || !strings.HasSuffix(err.Error(), "the end") {
+		t.Errorf("got %v", err)
+	}
+	kept := &ending{}
+	for range 50 {
+		if n, err := kept.Write([]byte(strings.Repeat("x", maxOutput/3) + "y")); n != maxOutput/3+1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	_, _ = kept.Write([]byte(strings.Repeat("z", 2*maxOutput) + "!"))
+	if s := kept.String(); len(s) != maxOutput || s != strings.Repeat("z", maxOutput-1)+"!" {
+		t.Errorf("kept %d bytes that end in %q", len(s), s[len(s)-3:])
 	}
 }
 

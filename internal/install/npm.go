@@ -1,16 +1,18 @@
 package install
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/lanyardhq/lanyard/presets"
@@ -23,6 +25,9 @@ const (
 	stopGrace = 5 * time.Second
 	// maxTail bounds what an error repeats of npm's output, in bytes.
 	maxTail = 1500
+	// maxOutput bounds what is kept of npm's output, in bytes. It is more than
+	// an error of npm's, which names its code at its beginning.
+	maxOutput = 64 << 10
 )
 
 // npmCI installs the lock in dir. npm refuses an archive whose hash is another
@@ -44,8 +49,13 @@ func (in *Installer) npmCI(ctx context.Context, s presets.Server, dir string) er
 	cmd.Dir = dir
 	cmd.Env = npmEnvironment(in.environ())
 	cmd.WaitDelay = stopGrace
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = ownGroup()
+	cmd.Cancel = func() error { return endGroup(cmd.Process.Pid) }
+	output := &ending{}
+	cmd.Stdout, cmd.Stderr = output, output
+	// Linux ends npm with the thread that started it, not with this process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return fmt.Errorf("install %s: %w", s.Name, ctx.Err())
@@ -55,6 +65,29 @@ func (in *Installer) npmCI(ctx context.Context, s presets.Server, dir string) er
 	}
 	return nil
 }
+
+// endGroup ends npm and what it has started. Nothing of what they were writing
+// is used, so they need no time.
+func endGroup(pid int) error {
+	err := syscall.Kill(-pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+// ending keeps the last maxOutput bytes that are written to it.
+type ending struct{ data []byte }
+
+func (e *ending) Write(p []byte) (int, error) {
+	e.data = append(e.data, p[max(0, len(p)-maxOutput):]...)
+	if over := len(e.data) - maxOutput; over > 0 {
+		e.data = append(e.data[:0], e.data[over:]...)
+	}
+	return len(p), nil
+}
+
+func (e *ending) String() string { return string(e.data) }
 
 // checkNode tells a person to install Node.js before npm says it in its words.
 func (in *Installer) checkNode(ctx context.Context, server string) error {

@@ -19,11 +19,28 @@ func (d *DB) Create(ctx context.Context, c connection.Connection) error {
 	}
 	return d.transact(ctx, func(tx *sql.Tx) error {
 		return insert(ctx, tx, connection.ErrExists, `
-			INSERT INTO connections (tenant, id, created_at, user_id, server, provider, subject, attention_at, doc)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			c.Tenant, c.ID, stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, c.Account.Subject,
+			INSERT INTO connections
+				(tenant, id, created_at, user_id, server, provider, subject, proposed_subject, attention_at, doc)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			c.Tenant, c.ID, stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, subject(c), proposedSubject(c),
 			orNull(c.AttentionAt()), doc)
 	})
+}
+
+// subject is whose grant is in force; NULL when none is.
+func subject(c connection.Connection) any {
+	if !c.InUse() {
+		return nil
+	}
+	return c.Account.Subject
+}
+
+// proposedSubject is whose grant is proposed; NULL when none is.
+func proposedSubject(c connection.Connection) any {
+	if c.Proposal == nil {
+		return nil
+	}
+	return c.Proposal.Granted.Account.Subject
 }
 
 // Get implements [connection.Store].
@@ -59,9 +76,9 @@ func (d *DB) Update(ctx context.Context, k connection.Key, change func(*connecti
 		}
 		_, err = tx.ExecContext(ctx, `
 			UPDATE connections SET created_at = ?, user_id = ?, server = ?, provider = ?, subject = ?,
-				attention_at = ?, doc = ?
+				proposed_subject = ?, attention_at = ?, doc = ?
 			WHERE tenant = ? AND id = ?`,
-			stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, c.Account.Subject,
+			stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, subject(c), proposedSubject(c),
 			orNull(c.AttentionAt()), doc, k.Tenant, k.ID)
 		return err
 	})
@@ -90,11 +107,17 @@ func (d *DB) Delete(ctx context.Context, k connection.Key, check func(connection
 // List implements [connection.Store].
 func (d *DB) List(ctx context.Context, tenant string, f connection.Filter, p connection.Page) ([]connection.Connection, string, error) {
 	s := selection{table: "connections", time: "created_at"}
+	if len(f.Subjects) > 0 {
+		subjects, err := encode(f.Subjects)
+		if err != nil {
+			return nil, "", err
+		}
+		s.table, s.args = heldBy, []any{tenant, subjects, f.Provider, tenant, subjects, f.Provider}
+	}
 	s.where("tenant = ?", tenant)
 	s.whereSet("user_id = ?", f.UserID)
 	s.whereSet("server = ?", f.Server)
 	s.whereSet("provider = ?", f.Provider)
-	s.whereSet("subject = ?", f.Subject)
 	var out []connection.Connection
 	next, err := s.page(ctx, d.read, p.Cursor, p.Limit, func(doc []byte) (string, error) {
 		var c connection.Connection
@@ -107,6 +130,16 @@ func (d *DB) List(ctx context.Context, tenant string, f connection.Filter, p con
 	}
 	return out, next, nil
 }
+
+// heldBy are the connections with a grant of one of some accounts. What forces
+// the plan keeps SQLite from reading all the tenant's rows in the order of time.
+const heldBy = `(
+		SELECT rowid AS held FROM connections INDEXED BY connections_subject
+		WHERE tenant = ? AND subject IN (SELECT value FROM json_each(?)) AND ? IN ('', provider)
+		UNION
+		SELECT rowid FROM connections INDEXED BY connections_proposed
+		WHERE tenant = ? AND proposed_subject IN (SELECT value FROM json_each(?)) AND ? IN ('', provider)
+	) CROSS JOIN connections ON connections.rowid = held`
 
 // Due implements [connection.Store].
 func (d *DB) Due(ctx context.Context, now time.Time, limit int) ([]connection.Key, error) {

@@ -107,23 +107,30 @@ func (d *DB) Close() error { return errors.Join(d.read.Close(), d.write.Close())
 // "expired" or "used before" and not "unknown".
 const keepExpired = 24 * time.Hour
 
-// Purge removes the links, sessions, flows and states that expired, and the
-// marks of the states that were taken, a day or more before now.
+// Purge removes what expired a day or more before now, with the marks of what
+// was taken or deleted, and the counts of connections that are gone.
 func (d *DB) Purge(ctx context.Context, now time.Time) error {
 	before := stamp(now.Add(-keepExpired))
 	return d.transact(ctx, func(tx *sql.Tx) error {
 		for _, q := range []string{
 			`DELETE FROM links WHERE expires_at <= ?`,
+			`DELETE FROM deleted_links WHERE expires_at <= ?`,
 			`DELETE FROM sessions WHERE expires_at <= ?`,
 			`DELETE FROM flows WHERE expires_at <= ?`,
 			`DELETE FROM states WHERE expires_at <= ?`,
 			`DELETE FROM spent_states WHERE spent_at <= ?`,
+			`DELETE FROM mcp_tokens WHERE expires_at <= ?`,
+			`DELETE FROM deleted_mcp_tokens WHERE expires_at <= ?`,
 		} {
 			if _, err := tx.ExecContext(ctx, q, before); err != nil {
 				return err
 			}
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, `
+			DELETE FROM generations AS g
+			WHERE NOT EXISTS (SELECT 1 FROM connections AS c WHERE c.tenant = g.tenant AND c.id = g.connection)
+			AND NOT EXISTS (SELECT 1 FROM tasks AS t WHERE t.tenant = g.tenant AND t.connection = g.connection)`)
+		return err
 	})
 }
 

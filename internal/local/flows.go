@@ -13,14 +13,30 @@ var _ flow.Store = (*DB)(nil)
 
 // PutLink implements [flow.Store].
 func (d *DB) PutLink(ctx context.Context, l flow.Link) error {
-	return d.put(ctx, l, `INSERT INTO links (tenant, id, expires_at, doc) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		l.Tenant, l.ID, stamp(l.ExpiresAt))
+	return d.put(ctx, l, `
+		INSERT INTO links (tenant, id, user_id, expires_at, doc)
+		SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM deleted_links WHERE tenant = ?1 AND id = ?2)
+		ON CONFLICT DO NOTHING`,
+		l.Tenant, l.ID, l.UserID, stamp(l.ExpiresAt))
 }
 
 // PutSession implements [flow.Store].
 func (d *DB) PutSession(ctx context.Context, s flow.Session) error {
-	return d.put(ctx, s, `INSERT INTO sessions (hash, expires_at, doc) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-		s.Hash, stamp(s.ExpiresAt))
+	doc, err := encode(s)
+	if err != nil {
+		return err
+	}
+	return d.transact(ctx, func(tx *sql.Tx) error {
+		if s.LinkID != "" {
+			if _, err := getLink(ctx, tx, s.Tenant, s.LinkID); err != nil {
+				return err
+			}
+		}
+		return insert(ctx, tx, flow.ErrExists, `
+			INSERT INTO sessions (hash, tenant, user_id, link_id, expires_at, doc) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`,
+			s.Hash, s.Tenant, s.UserID, s.LinkID, stamp(s.ExpiresAt), doc)
+	})
 }
 
 // PutFlow implements [flow.Store].
@@ -82,12 +98,38 @@ func (d *DB) ClaimLink(ctx context.Context, tenant, id, browser string, now time
 // DeleteLink implements [flow.Store].
 func (d *DB) DeleteLink(ctx context.Context, tenant, id string) error {
 	return d.transact(ctx, func(tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx, `DELETE FROM links WHERE tenant = ? AND id = ?`, tenant, id))
+		n, err := deleteLinks(ctx, tx, `tenant = ? AND id = ?`, tenant, id)
 		if err == nil && n == 0 {
 			return flow.ErrLinkUnknown
 		}
 		return err
 	})
+}
+
+// DeleteUser implements [flow.Store].
+func (d *DB) DeleteUser(ctx context.Context, tenant, user string) error {
+	return d.transact(ctx, func(tx *sql.Tx) error {
+		if _, err := deleteLinks(ctx, tx, `tenant = ? AND user_id = ?`, tenant, user); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE tenant = ? AND user_id = ?`, tenant, user)
+		return err
+	})
+}
+
+// deleteLinks removes the links that the condition selects and the sessions
+// that they opened, leaves marks in place of the links, and counts them.
+func deleteLinks(ctx context.Context, tx *sql.Tx, condition string, args ...any) (n int64, err error) {
+	for _, query := range []string{
+		`INSERT INTO deleted_links (tenant, id, expires_at) SELECT tenant, id, expires_at FROM links WHERE ` + condition,
+		`DELETE FROM sessions WHERE (tenant, link_id) IN (SELECT tenant, id FROM links WHERE ` + condition + `)`,
+		`DELETE FROM links WHERE ` + condition,
+	} {
+		if n, err = affected(tx.ExecContext(ctx, query, args...)); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
 }
 
 // GetSession implements [flow.Store].

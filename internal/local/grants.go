@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -51,17 +50,25 @@ func getGrant(ctx context.Context, q queryer, k connection.Key, version string) 
 	return sealed, explain(err)
 }
 
-// Prune implements [vault.GrantStore].
-func (g grants) Prune(ctx context.Context, k connection.Key, keep ...string) error {
-	// An array even when nothing is kept: JSON's null would be a row of its own.
-	list, err := json.Marshal(append([]string{}, keep...))
+// Remove implements [vault.GrantStore].
+func (g grants) Remove(ctx context.Context, k connection.Key, versions ...string) error {
+	// An array even of nothing: JSON's null would be a row of its own.
+	list, err := encode(append([]string{}, versions...))
 	if err != nil {
 		return err
 	}
 	return g.db.transact(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			DELETE FROM grants WHERE tenant = ? AND connection = ?
-			AND version NOT IN (SELECT value FROM json_each(?))`, k.Tenant, k.ID, string(list))
+			AND version IN (SELECT value FROM json_each(?))`, k.Tenant, k.ID, list)
+		return err
+	})
+}
+
+// Clear implements [vault.GrantStore].
+func (g grants) Clear(ctx context.Context, k connection.Key) error {
+	return g.db.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM grants WHERE tenant = ? AND connection = ?`, k.Tenant, k.ID)
 		return err
 	})
 }

@@ -17,9 +17,11 @@ func (d *DB) PutMCPToken(ctx context.Context, t host.MCPToken) error {
 	}
 	return d.transact(ctx, func(tx *sql.Tx) error {
 		return insert(ctx, tx, host.ErrExists, `
-			INSERT INTO mcp_tokens (id, hash, tenant, connection, created_at, doc) VALUES (?, ?, ?, ?, ?, ?)
+			INSERT INTO mcp_tokens (id, hash, tenant, connection, created_at, expires_at, doc)
+			SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+			WHERE NOT EXISTS (SELECT 1 FROM deleted_mcp_tokens WHERE id = ?1 OR hash = ?2)
 			ON CONFLICT DO NOTHING`,
-			t.ID, t.Hash, t.Connection.Tenant, t.Connection.ID, stamp(t.CreatedAt), doc)
+			t.ID, t.Hash, t.Connection.Tenant, t.Connection.ID, stamp(t.CreatedAt), stamp(t.ExpiresAt), doc)
 	})
 }
 
@@ -42,13 +44,18 @@ func (d *DB) MCPTokens(ctx context.Context, k connection.Key) ([]host.MCPToken, 
 	return out, err
 }
 
-// DeleteMCPToken implements [host.Store].
+// DeleteMCPToken implements [host.Store]. It leaves a mark in place of the token.
 func (d *DB) DeleteMCPToken(ctx context.Context, k connection.Key, id string) error {
 	return d.transact(ctx, func(tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx,
-			`DELETE FROM mcp_tokens WHERE tenant = ? AND connection = ? AND id = ?`, k.Tenant, k.ID, id))
+		n, err := affected(tx.ExecContext(ctx, `
+			INSERT INTO deleted_mcp_tokens (id, hash, expires_at)
+			SELECT id, hash, expires_at FROM mcp_tokens WHERE tenant = ? AND connection = ? AND id = ?`,
+			k.Tenant, k.ID, id))
 		if err == nil && n == 0 {
 			return host.ErrNoToken
+		}
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `DELETE FROM mcp_tokens WHERE id = ?`, id)
 		}
 		return err
 	})

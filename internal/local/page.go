@@ -10,8 +10,8 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 )
 
-// selection is a list being asked for: the rows of one table in the order of
-// their time and id.
+// selection is a list being asked for: the rows of one table, or of a join with
+// arguments of its own, in the order of their time and id.
 type selection struct {
 	table, time string
 	newestFirst bool

@@ -61,6 +61,37 @@ var migrations = [...]string{
 		tenant TEXT NOT NULL, connection TEXT NOT NULL, created_at TEXT NOT NULL, doc TEXT NOT NULL
 	) STRICT;
 	CREATE INDEX mcp_tokens_connection ON mcp_tokens (tenant, connection, created_at, id);`,
+
+	// NULL: the connection has no set in force, or none proposed; '': it has,
+	// and the provider named no account.
+	`ALTER TABLE connections DROP COLUMN subject;
+	ALTER TABLE connections ADD COLUMN subject TEXT;
+	ALTER TABLE connections ADD COLUMN proposed_subject TEXT;
+	UPDATE connections SET
+		subject = iif(doc ->> '$.set.access' IS NOT NULL OR doc ->> '$.set.grant_version' <> '', ifnull(doc ->> '$.account.subject', ''), NULL),
+		proposed_subject = iif(doc ->> '$.proposal' IS NOT NULL, ifnull(doc ->> '$.proposal.granted.account.subject', ''), NULL);
+	CREATE INDEX connections_subject ON connections (tenant, subject, provider);
+	CREATE INDEX connections_proposed ON connections (tenant, proposed_subject, provider);
+
+	ALTER TABLE links ADD COLUMN user_id TEXT NOT NULL DEFAULT '';
+	UPDATE links SET user_id = doc ->> '$.user_id';
+	CREATE INDEX links_user ON links (tenant, user_id);
+	CREATE TABLE deleted_links (
+		tenant TEXT NOT NULL, id TEXT NOT NULL, expires_at TEXT NOT NULL, PRIMARY KEY (tenant, id)
+	) STRICT;
+
+	ALTER TABLE sessions ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+	ALTER TABLE sessions ADD COLUMN user_id TEXT NOT NULL DEFAULT '';
+	ALTER TABLE sessions ADD COLUMN link_id TEXT NOT NULL DEFAULT '';
+	UPDATE sessions SET tenant = doc ->> '$.tenant', user_id = doc ->> '$.user_id', link_id = ifnull(doc ->> '$.link_id', '');
+	CREATE INDEX sessions_user ON sessions (tenant, user_id);
+	CREATE INDEX sessions_link ON sessions (tenant, link_id);
+
+	ALTER TABLE mcp_tokens ADD COLUMN expires_at TEXT NOT NULL DEFAULT '';
+	UPDATE mcp_tokens SET expires_at = doc ->> '$.expires_at';
+	CREATE TABLE deleted_mcp_tokens (
+		id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, expires_at TEXT NOT NULL
+	) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

@@ -27,7 +27,7 @@ type dying struct {
 }
 
 func (d *dying) fail(op string, done bool) error {
-	writing := op == "update" || op == "put" || op == "prune" || op == "delete" || strings.HasPrefix(op, "audit")
+	writing := op == "update" || op == "put" || op == "remove" || op == "clear" || op == "delete" || strings.HasPrefix(op, "audit")
 	if writing && !d.dead && !done {
 		d.writes++
 	}
@@ -257,7 +257,7 @@ func TestStoringIsTriedAgain(t *testing.T) {
 func TestUnreadableGrant(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		k := w.connect("acme", "ada1")
-		if err := w.store.Grants().Prune(t.Context(), k); err != nil {
+		if err := w.store.Grants().Clear(t.Context(), k); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)

@@ -71,8 +71,8 @@ func (s *Service) remove(ctx context.Context, c connection.Connection) (Outcome,
 	for _, r := range c.Retired {
 		_ = s.revoke(ctx, c, r.Set, r.Granted) // logged there; the main set decides what is said
 	}
-	out := s.revoke(ctx, c, c.Set, c.Granted)
-	if err := s.Vault.Prune(ctx, s.caller(c), c, "disconnect"); err != nil {
+	out := s.revoke(ctx, c, s.living(ctx, c), c.Granted)
+	if err := s.Vault.Clear(ctx, s.caller(c), c, "disconnect"); err != nil {
 		return out, fmt.Errorf("remove the stored grant: %w", err)
 	}
 	err := s.Connections.Delete(ctx, c.Key, func(row connection.Connection) error {
@@ -86,6 +86,21 @@ func (s *Service) remove(ctx context.Context, c connection.Connection) (Outcome,
 	}
 	s.Logger.InfoContext(ctx, "disconnected", "connection", c.ID, "provider", c.Provider, "revoked", out.Revoked)
 	return out, nil
+}
+
+// living is the set to revoke: where a renewal was interrupted after it had
+// stored its result, the grant that the row names is spent, and revoking it may
+// end nothing.
+func (s *Service) living(ctx context.Context, c connection.Connection) connection.Set {
+	if c.Intent == nil {
+		return c.Set
+	}
+	next := c.Set
+	next.GrantVersion = c.Intent.ID
+	if _, err := s.Vault.Grant(ctx, s.caller(c), c, next, "disconnect"); errors.Is(err, vault.ErrNoGrant) {
+		return c.Set
+	}
+	return next
 }
 
 // revoke ends one set at the provider, if that ends nothing else.
@@ -168,25 +183,30 @@ func (s *Service) attend(ctx context.Context, k connection.Key) error {
 	for _, r := range c.Retired {
 		// A set of the account that is still connected was replaced: its
 		// successor may be of the same grant.
-		if !sameGrant(r.Granted, c.Granted) && (c.Proposal == nil || !sameGrant(r.Granted, c.Proposal.Granted)) {
+		if !c.LivesFrom(r.Granted) {
 			_ = s.revoke(ctx, c, r.Set, r.Granted)
+		}
+		rest := c
+		if err := errors.Join(rest.Forget(r.Set), s.drop(ctx, rest, "retired", r.Set.GrantVersion)); err != nil {
+			return err // the row still names it, so that the next sweep removes it
 		}
 		if c, err = s.Connections.Update(ctx, k, func(c *connection.Connection) error { return c.Forget(r.Set) }); err != nil {
 			return err
 		}
 	}
-	if err := s.Vault.Prune(ctx, s.caller(c), c, "retired", keptVersions(c)...); err != nil {
-		return err
-	}
 	_, err = s.release(ctx, c, claim)
 	return err
 }
 
-// sameGrant reports whether two sets may be of one grant. An account that the
-// provider did not name may be the other one.
-func sameGrant(a, b connection.Granted) bool {
-	x, y := a.Account.Subject, b.Account.Subject
-	return a.ClientID == b.ClientID && (x == y || x == "" || y == "")
+// drop removes the grant of a version that c names no more. A version that a
+// row has given up never comes back, so that an older reading of the row is as
+// good as the last. Others are left alone: one that a callback has just stored
+// is named by no row yet.
+func (s *Service) drop(ctx context.Context, c connection.Connection, purpose, version string) error {
+	if version == "" || c.Names(version) {
+		return nil
+	}
+	return s.Vault.Remove(ctx, s.caller(c), c, purpose, version)
 }
 
 // Run sweeps until ctx ends, on one machine; on AWS a schedule does it.

@@ -236,11 +236,18 @@ func (s *grants) Put(ctx context.Context, k connection.Key, version string, seal
 	return errors.Join(s.GrantStore.Put(ctx, k, version, sealed), s.fail("put", true))
 }
 
-func (s *grants) Prune(ctx context.Context, k connection.Key, keep ...string) error {
-	if err := s.fail("prune", false); err != nil {
+func (s *grants) Remove(ctx context.Context, k connection.Key, versions ...string) error {
+	if err := s.fail("remove", false); err != nil {
 		return err
 	}
-	return errors.Join(s.GrantStore.Prune(ctx, k, keep...), s.fail("prune", true))
+	return errors.Join(s.GrantStore.Remove(ctx, k, versions...), s.fail("remove", true))
+}
+
+func (s *grants) Clear(ctx context.Context, k connection.Key) error {
+	if err := s.fail("clear", false); err != nil {
+		return err
+	}
+	return errors.Join(s.GrantStore.Clear(ctx, k), s.fail("clear", true))
 }
 
 type audit struct {

@@ -110,10 +110,10 @@ func (s *Service) token(ctx context.Context, caller vault.Caller, k connection.K
 	if err != nil {
 		return token.Access{}, c, err
 	}
-	// Twice: the renewal that was under way may have been somebody else's, who
+	// Again if the renewal that was under way was somebody else's, who may have
 	// needed less.
-	for tries := 0; due(c) && tries < 2; tries++ {
-		if c, err = s.renewShared(ctx, k, due); err == nil {
+	for tries, own := 0, false; due(c) && !own && tries < 2; tries++ {
+		if c, own, err = s.renewShared(ctx, k, due); err == nil {
 			err = standing(c) // whoever was faster may have ended it
 		}
 		if err != nil {
@@ -173,9 +173,12 @@ func (s *Service) expiresWithin(set connection.Set, minTTL time.Duration) bool {
 }
 
 // renewShared lets one renewal of this process serve all who ask at the same
-// time. It goes on when the first of them leaves.
-func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, error) {
+// time. It goes on when the first of them leaves. own says that it was begun by
+// this call.
+func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (_ connection.Connection, own bool, _ error) {
+	begun := false
 	ch := s.inFlight.DoChan(k.Tenant+"/"+k.ID, func() (any, error) {
+		begun = true
 		s.work.Add(1)
 		defer s.work.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+exchangeTimeout)
@@ -184,9 +187,9 @@ func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(co
 	})
 	select {
 	case r := <-ch:
-		return r.Val.(connection.Connection), r.Err
+		return r.Val.(connection.Connection), begun, r.Err
 	case <-ctx.Done():
-		return connection.Connection{}, ctx.Err()
+		return connection.Connection{}, false, ctx.Err()
 	}
 }
 

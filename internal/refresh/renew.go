@@ -179,6 +179,7 @@ func (s *Service) recover(ctx context.Context, c connection.Connection, claim co
 	if err != nil {
 		return c, err
 	}
+	s.dropSpent(ctx, out, c.Set.GrantVersion)
 	return out, nil
 }
 
@@ -279,20 +280,38 @@ func (s *Service) swap(ctx context.Context, c connection.Connection, claim conne
 		return err
 	})
 	switch {
-	case errors.Is(err, connection.ErrFenced):
-		return s.overtaken(ctx, c.Key) // somebody reconnected meanwhile
+	case errors.Is(err, connection.ErrFenced), errors.Is(err, connection.ErrNotFound):
+		s.withdraw(ctx, c, set.GrantVersion)
+		return s.overtaken(ctx, c.Key) // somebody reconnected or disconnected meanwhile
 	case err != nil:
 		s.Logger.ErrorContext(ctx, "a renewed token could not be stored", "connection", c.ID, "err", err)
 		return c, fmt.Errorf("store the renewed token: %w", err)
 	}
-	if out.Set.GrantVersion != c.Set.GrantVersion {
-		keep := keptVersions(out)
-		if err := s.Vault.Prune(ctx, s.caller(c), out, "rotated", keep...); err != nil {
-			s.Logger.WarnContext(ctx, "a spent grant was not removed", "connection", c.ID, "err", err)
-		}
-	}
+	s.dropSpent(ctx, out, c.Set.GrantVersion)
 	s.Logger.InfoContext(ctx, "token renewed", "connection", c.ID, "provider", c.Provider, "rotated", out.Set.GrantVersion != c.Set.GrantVersion)
 	return out, nil
+}
+
+// dropSpent removes a grant that was spent, once the row names its successor.
+func (s *Service) dropSpent(ctx context.Context, c connection.Connection, version string) {
+	if err := s.drop(ctx, c, "rotated", version); err != nil {
+		s.Logger.WarnContext(ctx, "a spent grant was not removed", "connection", c.ID, "err", err)
+	}
+}
+
+// withdraw removes what a renewal has stored that lost its lease, unless the
+// row says that whoever has it now may adopt it.
+func (s *Service) withdraw(ctx context.Context, c connection.Connection, version string) {
+	row, err := s.Connections.Get(ctx, c.Key)
+	if errors.Is(err, connection.ErrNotFound) {
+		row, err = connection.Connection{Key: c.Key, UserID: c.UserID, Server: c.Server}, nil
+	}
+	if err == nil {
+		err = s.drop(ctx, row, "overtaken", version)
+	}
+	if err != nil {
+		s.Logger.WarnContext(ctx, "a useless grant was not removed", "connection", c.ID, "err", err)
+	}
 }
 
 // seal writes the access part, and the grant only if it rotated.
@@ -327,22 +346,6 @@ func firstEnd(g token.Grant) time.Time {
 		}
 	}
 	return first
-}
-
-// keptVersions are the grants that the row still names, and the one that an
-// interrupted renewal may have stored: nobody else has that.
-func keptVersions(c connection.Connection) []string {
-	keep := []string{c.Set.GrantVersion}
-	if c.Intent != nil {
-		keep = append(keep, c.Intent.ID)
-	}
-	if c.Proposal != nil {
-		keep = append(keep, c.Proposal.Set.GrantVersion)
-	}
-	for _, r := range c.Retired {
-		keep = append(keep, r.Set.GrantVersion)
-	}
-	return keep
 }
 
 // persist tries again for a while: what is to be stored exists nowhere else.

@@ -251,7 +251,7 @@ func TestNoRotationWritesNoGrant(t *testing.T) {
 		before := w.row(k)
 		time.Sleep(time.Hour)
 		w.living(w.process(func(op string, _ bool) error {
-			if op == "put" || op == "prune" {
+			if op == "put" || op == "remove" {
 				t.Errorf("%s: the grant was touched", op)
 			}
 			return nil

@@ -129,9 +129,14 @@ func (b *broker) introspect(w http.ResponseWriter, r *http.Request) {
 	if !b.admit(w, r) {
 		return
 	}
+	asked := r.PostForm.Get("token")
+	if asked == "" { // which a connection without this token would match
+		refuse(w, http.StatusBadRequest, "invalid_request", "the parameter token is missing")
+		return
+	}
 	t := b.cred.current().Tokens[""]
 	out := map[string]any{"active": false}
-	if alive := t.ExpiresAt.IsZero() || time.Now().Before(t.ExpiresAt); alive && same(r.PostForm.Get("token"), t.AccessToken.Reveal()) {
+	if alive := t.ExpiresAt.IsZero() || time.Now().Before(t.ExpiresAt); alive && same(asked, t.AccessToken.Reveal()) {
 		out = map[string]any{"active": true, "client_id": brokerClient, "token_type": "Bearer"}
 		if !t.ExpiresAt.IsZero() {
 			out["exp"] = t.ExpiresAt.Unix()

@@ -86,6 +86,15 @@ func TestBroker(t *testing.T) {
 	if _, out := ask("/introspect", brokerClient, b.secret, "", url.Values{"token": {"other"}}); out["active"] != false {
 		t.Errorf("introspection: %v", out)
 	}
+	if status, out := ask("/introspect", brokerClient, b.secret, "", nil); status != 400 || out["error"] != "invalid_request" {
+		t.Errorf("introspection of nothing: %d %v", status, out)
+	}
+	b.cred.access = token.Access{} // a connection whose tokens all have names
+	for _, asked := range []url.Values{nil, {"token": {""}}, {"token": {"x"}}} {
+		if _, out := ask("/introspect", brokerClient, b.secret, "", asked); out["active"] == true {
+			t.Errorf("introspection of %v without a token: %v", asked, out)
+		}
+	}
 
 	for _, tc := range []struct {
 		name   string

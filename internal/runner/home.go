@@ -2,9 +2,12 @@ package runner
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // home is the private directory of a task, the only place where its server may
@@ -52,7 +55,10 @@ func newHome(parent string, uid, gid uint32) (_ *home, err error) {
 	if h.root, err = os.OpenRoot(h.dir); err != nil {
 		return nil, err
 	}
-	dirs := []string{".", "tmp", "work"}
+	if err := h.giveDir("."); err != nil {
+		return nil, err
+	}
+	dirs := []string{"tmp", "work"}
 	for _, d := range xdg {
 		dirs = append(dirs, d)
 	}
@@ -64,25 +70,42 @@ func newHome(parent string, uid, gid uint32) (_ *home, err error) {
 	return h, nil
 }
 
-// mkdir makes a directory below HOME and those above it, the server's own.
+// mkdir makes a directory below HOME and those above it, the server's own. What
+// is there already stays whose it is.
 func (h *home) mkdir(rel string) error {
 	if parent := filepath.Dir(rel); parent != rel && parent != "." {
 		if err := h.mkdir(parent); err != nil {
 			return err
 		}
 	}
-	if err := h.root.Mkdir(rel, 0o700); err != nil && !os.IsExist(err) {
+	err := h.root.Mkdir(rel, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	return h.give(rel)
+	return h.giveDir(rel)
 }
 
-// give makes the server the owner, where it runs as another user.
-func (h *home) give(rel string) error {
+// giveDir makes the server the owner of a directory. By the time that it is
+// opened the name may mean something else: another directory of the server, at
+// worst.
+func (h *home) giveDir(rel string) error {
+	d, err := h.root.OpenFile(rel, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.give(d), d.Close())
+}
+
+// give makes the server the owner, where it runs as another user. It takes an
+// open file, because in a directory of the server's a name proves nothing.
+func (h *home) give(f *os.File) error {
 	if h.uid < 0 {
 		return nil
 	}
-	return h.root.Lchown(rel, h.uid, h.gid)
+	return f.Chown(h.uid, h.gid)
 }
 
 // write replaces a file below HOME so that the server sees the old content or
@@ -106,13 +129,13 @@ func (h *home) write(rel string, data []byte) (err error) {
 	}()
 	_, err = f.Write(data)
 	if err == nil {
+		err = h.give(f)
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	if closed := f.Close(); err == nil {
 		err = closed
-	}
-	if err == nil {
-		err = h.give(temp)
 	}
 	if err == nil {
 		err = h.root.Rename(temp, rel)

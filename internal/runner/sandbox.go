@@ -6,21 +6,46 @@ import (
 	"strings"
 )
 
-// sandbox is the command that stands before the server's own. A server that
-// runs as another user only loses the way to new privileges; one that shares
-// our user is kept to its own files besides.
+// sandbox is the command that stands before the server's own. It keeps the
+// server to its own files. One that runs as another user needs that less, but
+// what is open to all users is not all meant for it.
 func (r *run) sandbox() []string {
 	if len(r.cfg.Sandbox) == 0 {
 		return nil
 	}
-	shim := append([]string{}, r.cfg.Sandbox...)
-	if r.cfg.UID == 0 {
-		shim = append(shim, "-write", r.home.dir)
-		for _, d := range append(packagePaths(r.claim.Recipe.Command, r.cfg.Path), r.cfg.Read...) {
-			shim = append(shim, "-read", d)
-		}
+	shim := append(append([]string{}, r.cfg.Sandbox...), "-write", r.home.dir)
+	for _, d := range append(packagePaths(r.claim.Recipe.Command, r.cfg.Path), r.cfg.Read...) {
+		shim = append(shim, "-read", d)
 	}
 	return append(shim, "--")
+}
+
+// Readable reports whether a sandboxed server that shares our user can read the
+// path, and by what it can: one of the system's directories, or one of read,
+// which is that of [Config]. Symbolic links count as what they lead to.
+func Readable(path string, read []string) (by string, ok bool) {
+	path = resolved(path)
+	for _, dir := range append(append([]string{}, systemDirs...), read...) {
+		rel, err := filepath.Rel(resolved(dir), path)
+		if err == nil && filepath.IsLocal(rel) {
+			return dir, true
+		}
+	}
+	return "", false
+}
+
+// resolved follows the links of a path, or of the part of it that exists.
+func resolved(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if path == filepath.Dir(path) {
+		return path
+	}
+	return filepath.Join(resolved(filepath.Dir(path)), filepath.Base(path))
 }
 
 // packagePaths guesses from a command what belongs to its program: for each file

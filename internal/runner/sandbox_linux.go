@@ -66,12 +66,16 @@ func SandboxMain(args []string) error {
 	return fmt.Errorf("sandbox: start %s: %w", command[0], err)
 }
 
-// split tells files from directories, for which there are other rights.
+// split tells files from directories, for which there are other rights. What
+// this user cannot reach, or is not there, needs none.
 func split(paths []string) (files, directories []string) {
 	for _, p := range paths {
-		if info, err := os.Stat(p); err == nil && info.IsDir() {
+		info, err := os.Stat(p)
+		switch {
+		case err != nil:
+		case info.IsDir():
 			directories = append(directories, p)
-		} else {
+		default:
 			files = append(files, p)
 		}
 	}

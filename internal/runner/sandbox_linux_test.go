@@ -1,10 +1,12 @@
 package runner
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,20 +79,97 @@ func TestOtherUser(t *testing.T) {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
+	// What any user may read or write is not the server's either.
+	outside, open := filepath.Join(dir, "outside"), filepath.Join(dir, "open")
+	if err := errors.Join(os.WriteFile(outside, []byte("x"), 0o644), os.WriteFile(open, nil, 0o666), os.Chmod(open, 0o666)); err != nil {
+		t.Fatal(err)
+	}
 	u := start(t, c, func(cfg *Config) { cfg.UID, cfg.GID, cfg.Sandbox, cfg.Dir = 65534, 65534, self, dir })
 	u.connect()
+	if got := u.tool("read", "$FILE"); got != "tok" {
+		t.Errorf("the credential file: %s", got)
+	}
 	if got := u.tool("whoami", ""); !strings.HasPrefix(got, "uid 65534 gid 65534 groups [] nnp 1") {
 		t.Errorf("it runs as %s", got)
 	}
 	for _, tc := range []struct{ tool, arg, want string }{
-		{"read", "$FILE", "tok"},
+		{"read", outside, "permission denied"},
+		{"write", open, "permission denied"},
+		{"mode", "$HOME/.config/a", "drwx------"},
+		{"write", "$HOME/.config/a/b.json", "written"},
+		{"read", "$FILE", "x"},
 		{"mode", "$FILE", "-rw-------"},
+		{"read", "/etc/passwd", "root:"},
 		{"write", "$HOME/x", "written"},
 		{"read", fmt.Sprintf("/proc/%d/environ", os.Getpid()), "permission denied"},
 		{"signal", "", "operation not permitted"},
 	} {
 		if got := u.tool(tc.tool, tc.arg); got != tc.want && !strings.Contains(got, tc.want) {
 			t.Errorf("%s %s: %.200s", tc.tool, tc.arg, got)
+		}
+	}
+}
+
+func TestReadable(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "read"), 0o700), os.Symlink("/opt", link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ path, read, by string }{
+		{"/opt/lanyard/data", "", "/opt"},
+		{"/usr", "", "/usr"},
+		{"/etc/../srv/x", "", ""},
+		{"/optional/data", "", ""},
+		{link + "/data", "", "/opt"},
+		{dir + "/data", "", ""},
+		{dir + "/data", dir, dir},
+		{dir + "/data", dir + "/read", ""},
+		{dir + "/read", dir + "/read", dir + "/read"},
+		{dir + "/read/deep/er", dir + "/read/", dir + "/read/"},
+		{"/srv/data", "/", "/"},
+	} {
+		var read []string
+		if tc.read != "" {
+			read = []string{tc.read}
+		}
+		if by, ok := Readable(tc.path, read); by != tc.by || ok != (tc.by != "") {
+			t.Errorf("%s beside %q: by %q", tc.path, tc.read, by)
+		}
+	}
+}
+
+// What was there before stays whose it is, and what is made is the server's,
+// with nothing taken for it that a link leads to.
+func TestHomeOwners(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	h, err := newHome(t.TempDir(), 65534, 65534)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.remove)
+	outside := t.TempDir()
+	if err := errors.Join(os.Mkdir(h.path("roots"), 0o700), os.Symlink(outside, h.path("leads-out"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.write("roots/new/file", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.write("leads-out/file", []byte("x")); err == nil {
+		t.Error("written through a link that leads out")
+	}
+	for path, want := range map[string]uint32{h.dir: 65534, h.path(".config"): 65534, h.path("roots"): 0,
+		h.path("roots/new"): 65534, h.path("roots/new/file"): 65534, outside: 0} {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Sys().(*syscall.Stat_t).Uid; got != want {
+			t.Errorf("%s belongs to %d, want %d", path, got, want)
 		}
 	}
 }

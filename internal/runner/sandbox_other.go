@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// systemDirs is empty: nothing is confined to them.
+var systemDirs []string
+
 // SandboxMain becomes the program after "--". Only Linux has something to
 // confine it with.
 func SandboxMain(args []string) error {

@@ -79,9 +79,13 @@ type GrantStore interface {
 	Put(ctx context.Context, k connection.Key, version string, sealed []byte) error
 	// Get returns ErrNoGrant if there is none.
 	Get(ctx context.Context, k connection.Key, version string) ([]byte, error)
-	// Prune removes every version of the connection but those to keep. What
-	// it leaves behind on failure, the next Prune removes.
-	Prune(ctx context.Context, k connection.Key, keep ...string) error
+	// Remove removes exactly these versions; one that is not there is fine.
+	// There is no "all but these": a version may have been put that no row
+	// names yet.
+	Remove(ctx context.Context, k connection.Key, versions ...string) error
+	// Clear removes every version of a connection that is being deleted. What
+	// it leaves behind on failure, the next Clear removes.
+	Clear(ctx context.Context, k connection.Key) error
 }
 
 // Vault seals and opens.
@@ -179,13 +183,21 @@ func (v *Vault) Grant(ctx context.Context, caller Caller, c connection.Connectio
 	return out, err
 }
 
-// Prune removes all stored grants of the connection but those of the versions
-// to keep.
-func (v *Vault) Prune(ctx context.Context, caller Caller, c connection.Connection, purpose string, keep ...string) error {
+// Remove removes the stored grants of these versions, which no row may name any
+// more or ever again.
+func (v *Vault) Remove(ctx context.Context, caller Caller, c connection.Connection, purpose string, versions ...string) error {
 	if err := v.admit(ctx, caller, c, "remove", purpose); err != nil {
 		return err
 	}
-	return v.Grants.Prune(ctx, c.Key, keep...)
+	return v.Grants.Remove(ctx, c.Key, versions...)
+}
+
+// Clear removes all stored grants of a connection that is being deleted.
+func (v *Vault) Clear(ctx context.Context, caller Caller, c connection.Connection, purpose string) error {
+	if err := v.admit(ctx, caller, c, "remove", purpose); err != nil {
+		return err
+	}
+	return v.Grants.Clear(ctx, c.Key)
 }
 
 // admit refuses a caller who may not, and writes the audit line before anything

@@ -61,9 +61,14 @@ func (e *events) Get(ctx context.Context, k connection.Key, version string) ([]b
 	return e.GrantStore.Get(ctx, k, version)
 }
 
-func (e *events) Prune(ctx context.Context, k connection.Key, keep ...string) error {
-	e.log = append(e.log, "prune")
-	return e.GrantStore.Prune(ctx, k, keep...)
+func (e *events) Remove(ctx context.Context, k connection.Key, versions ...string) error {
+	e.log = append(e.log, "remove")
+	return e.GrantStore.Remove(ctx, k, versions...)
+}
+
+func (e *events) Clear(ctx context.Context, k connection.Key) error {
+	e.log = append(e.log, "clear")
+	return e.GrantStore.Clear(ctx, k)
 }
 
 func (e *events) DataKey(ctx context.Context, tenant string) (key, wrapped []byte, err error) {
@@ -113,11 +118,26 @@ func TestSealAndOpen(t *testing.T) {
 	if err != nil || strings.Contains(string(stored)+string(s.Access), "leak") {
 		t.Errorf("a token is stored in clear (%v)", err)
 	}
-	if err := v.Prune(t.Context(), caller, conn, "disconnect"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Grant(t.Context(), caller, conn, s, "refresh"); !errors.Is(err, vault.ErrNoGrant) {
-		t.Errorf("error %v, want %v", err, vault.ErrNoGrant)
+}
+
+func TestRemoveAndClear(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		do   func(*vault.Vault) error
+		want error
+	}{
+		"Remove":            {func(v *vault.Vault) error { return v.Remove(t.Context(), caller, conn, "retired", "set_1") }, vault.ErrNoGrant},
+		"Remove of another": {func(v *vault.Vault) error { return v.Remove(t.Context(), caller, conn, "retired", "set_2") }, nil},
+		"Clear":             {func(v *vault.Vault) error { return v.Clear(t.Context(), caller, conn, "disconnect") }, vault.ErrNoGrant},
+	} {
+		v, _ := newVault()
+		s := sealSet(t, v)
+		if err := test.do(v); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := v.Grant(t.Context(), caller, conn, s, "refresh"); !errors.Is(err, test.want) {
+			t.Errorf("%s: error %v, want %v", name, err, test.want)
+		}
 	}
 }
 
@@ -150,8 +170,11 @@ func operations(v *vault.Vault, s connection.Set) map[string]func(context.Contex
 		"Grant": func(ctx context.Context, by vault.Caller, c connection.Connection) (any, error) {
 			return v.Grant(ctx, by, c, s, "p")
 		},
-		"Prune": func(ctx context.Context, by vault.Caller, c connection.Connection) (any, error) {
-			return nil, v.Prune(ctx, by, c, "p", "set_1")
+		"Remove": func(ctx context.Context, by vault.Caller, c connection.Connection) (any, error) {
+			return nil, v.Remove(ctx, by, c, "p", "set_2")
+		},
+		"Clear": func(ctx context.Context, by vault.Caller, c connection.Connection) (any, error) {
+			return nil, v.Clear(ctx, by, c, "p")
 		},
 	}
 }
@@ -171,10 +194,10 @@ func wantNothing(t *testing.T, got any) {
 // TestAuditPrecedes: the line comes first, and without it nothing happens.
 func TestAuditPrecedes(t *testing.T) {
 	t.Parallel()
-	v, e := newVault()
-	s := sealSet(t, v)
-	for name, do := range operations(v, s) {
-		e.log, e.fail = nil, nil
+	for name := range operations(nil, connection.Set{}) {
+		v, e := newVault() // what one removes, the next one needs
+		do := operations(v, sealSet(t, v))[name]
+		e.log = nil
 		if _, err := do(t.Context(), caller, conn); err != nil {
 			t.Fatal(name, err)
 		}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -20,15 +21,15 @@ type Callback struct {
 	// ToolsCount is how many tools a connection's server last listed.
 	ToolsCount func(k connection.Key) (int, bool)
 	// Reconnected is told that a connection has other tokens than before.
-	Reconnected func(r *http.Request, k connection.Key)
+	Reconnected func(ctx context.Context, k connection.Key)
 }
 
 // Mount adds the function's routes.
 func (h *Callback) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+flow.CallbackPath, h.page)
-	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, h.json)
-	mux.HandleFunc("POST /api/v1/mcp/servers/{name}/connect", h.connect)
-	mux.HandleFunc("POST /mcp/servers/{name}/key", h.keyForm)
+	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, h.route(h.json))
+	mux.HandleFunc("POST /api/v1/mcp/servers/{name}/connect", h.route(h.connect))
+	mux.HandleFunc("POST /mcp/servers/{name}/key", h.route(h.keyForm))
 }
 
 func (h *Callback) page(w http.ResponseWriter, r *http.Request) {
@@ -40,17 +41,16 @@ func (h *Callback) page(w http.ResponseWriter, r *http.Request) {
 
 func (h *Callback) tell(r *http.Request, f flow.Flow) {
 	if f.Status == flow.Connected {
-		h.Reconnected(r, connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID})
+		h.Reconnected(context.WithoutCancel(r.Context()), connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID})
 	}
 }
 
 // json is the same for front ends that keep the redirect to themselves. It
 // never waits for a server: the count is the catalogue's, or null.
-func (h *Callback) json(w http.ResponseWriter, r *http.Request) {
+func (h *Callback) json(w http.ResponseWriter, r *http.Request) error {
 	f, err := h.Flows.Finish(r.Context(), r.URL.Query(), h.known(r))
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	h.tell(r, f)
 	s, _ := h.Catalogue.Server(f.Server)
@@ -69,10 +69,11 @@ func (h *Callback) json(w http.ResponseWriter, r *http.Request) {
 		"success": true, "server": out, "connection_id": f.Result.ConnectionID, "token_id": f.Result.SetID,
 		"status": f.Status, "missing_scopes": append([]string{}, f.Result.Missing...),
 	})
+	return nil
 }
 
 // connect takes an API key from a program.
-func (h *Callback) connect(w http.ResponseWriter, r *http.Request) {
+func (h *Callback) connect(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		UserID       string                  `json:"user_id"`
 		EnvValues    map[string]token.Secret `json:"env_values"`
@@ -80,22 +81,22 @@ func (h *Callback) connect(w http.ResponseWriter, r *http.Request) {
 		ConnectionID string                  `json:"connection_id"`
 	}
 	p, err := h.principal(r)
-	if err == nil {
-		err = readJSON(w, r, &in)
-	}
-	user := ""
-	if err == nil {
-		user, err = p.For(in.UserID)
-	}
-	var c connection.Connection
-	if err == nil {
-		_, c, err = h.paste(r, p, flow.KeyRequest{UserID: user, Values: in.EnvValues, Parameters: in.Params, ConnectionID: in.ConnectionID})
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	if err := readJSON(w, r, &in); err != nil {
+		return err
+	}
+	user, err := p.For(in.UserID)
+	if err != nil {
+		return err
+	}
+	_, c, err := h.paste(r, p, flow.KeyRequest{UserID: user, Values: in.EnvValues, Parameters: in.Params, ConnectionID: in.ConnectionID})
+	if err != nil {
+		return err
 	}
 	writeJSON(w, http.StatusOK, connectionAnswer(c))
+	return nil
 }
 
 func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (flow.Flow, connection.Connection, error) {
@@ -115,15 +116,13 @@ func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (flow.
 }
 
 // keyForm takes an API key from our page.
-func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) {
+func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) error {
 	if err := h.form(w, r); err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	p, err := h.principal(r)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	k := flow.KeyRequest{UserID: p.User, Values: map[string]token.Secret{}, Parameters: map[string]string{}, ConnectionID: r.PostForm.Get("connection_id")}
 	for name := range r.PostForm {
@@ -137,4 +136,5 @@ func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) {
 	f, _, err := h.paste(r, p, k)
 	server, _ := h.Catalogue.Server(f.Server)
 	h.finished(w, r, server, f, err)
+	return nil
 }

@@ -13,14 +13,14 @@ import (
 )
 
 func (h *Connect) mountPages(mux *http.ServeMux) {
-	mux.HandleFunc("GET /mcp/servers", h.serversPage)
-	mux.HandleFunc("GET /mcp/servers/{name}/setup", h.setupPage)
-	mux.HandleFunc("POST /mcp/servers/{name}/connect", h.connectForm)
-	mux.HandleFunc("POST /mcp/connections/{id}/rename", h.renameForm)
-	mux.HandleFunc("GET /l/{link}", h.linkPage)
-	mux.HandleFunc("POST /l/{link}", h.claimLink)
-	mux.HandleFunc("GET /c/{flow}", h.consentPage)
-	mux.HandleFunc("POST /c/{flow}", h.consentForm)
+	mux.HandleFunc("GET /mcp/servers", h.route(h.serversPage))
+	mux.HandleFunc("GET /mcp/servers/{name}/setup", h.route(h.setupPage))
+	mux.HandleFunc("POST /mcp/servers/{name}/connect", h.route(h.connectForm))
+	mux.HandleFunc("POST /mcp/connections/{id}/rename", h.route(h.renameForm))
+	mux.HandleFunc("GET /l/{link}", h.route(h.linkPage))
+	mux.HandleFunc("POST /l/{link}", h.route(h.claimLink))
+	mux.HandleFunc("GET /c/{flow}", h.route(h.consentPage))
+	mux.HandleFunc("POST /c/{flow}", h.route(h.consentForm))
 }
 
 // maxSession is the cookie's life in seconds; the stored session decides.
@@ -50,10 +50,12 @@ func (h *Connect) person(w http.ResponseWriter, r *http.Request) (Principal, err
 	} else if !errors.Is(err, flow.ErrNoSession) {
 		return Principal{}, err
 	}
-	if h.Owner == "" {
+	// Only a navigation: a page that fetches or embeds ours gets no session.
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	if h.Owner == "" || dest != "" && dest != "document" || h.Foreign != nil && h.Foreign(r) {
 		return Principal{}, flow.ErrNoSession
 	}
-	ses, secret, err := h.Flows.OpenSession(r.Context(), flow.Session{Tenant: flow.DefaultTenant, UserID: h.Owner, Browser: browser})
+	ses, secret, err := h.Flows.OpenSession(r.Context(), flow.Session{Tenant: flow.DefaultTenant, UserID: h.Owner, Owner: true, Browser: browser})
 	if err != nil {
 		return Principal{}, err
 	}
@@ -61,23 +63,21 @@ func (h *Connect) person(w http.ResponseWriter, r *http.Request) (Principal, err
 	return Principal{Tenant: ses.Tenant, User: ses.UserID, Browser: browser, Session: ses}, nil
 }
 
-func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
-		return
+		return nil
 	}
 	p, err := h.person(w, r)
 	if errors.Is(err, flow.ErrNoSession) {
 		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-		return
+		return nil
 	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	own, err := h.connectionsOf(r.Context(), p.Tenant, p.User)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	v := page.ServersView{Chrome: h.chrome(w, r, "Your servers"), Query: r.URL.Query().Get("q"),
 		Starting: r.URL.Query().Get("server"), ReturnURL: p.Session.ReturnURL}
@@ -86,6 +86,7 @@ func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) {
 		v.Servers = append(v.Servers, h.card(r, p, s, own))
 	}
 	h.render(w, r, http.StatusOK, v)
+	return nil
 }
 
 func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []connection.Connection) page.ServerCard {
@@ -94,6 +95,9 @@ func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []con
 		Status: answer.Status, ToolsCount: -1, Scopes: scopesOf(s, nil)}
 	if answer.ToolsCount != nil {
 		c.ToolsCount = *answer.ToolsCount
+	}
+	if s.AuthType == presets.TypeNone && len(answer.Connections) == 0 {
+		c.Status = page.StatusNoneNeeded
 	}
 	if prov, ok := h.Catalogue.Provider(s.OAuthService); ok {
 		c.ProviderName = prov.DisplayName
@@ -170,14 +174,13 @@ func scopesOf(s presets.Server, only []string) []page.Scope {
 }
 
 // connectForm starts a flow from the page and leads to our consent page.
-func (h *Connect) connectForm(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) connectForm(w http.ResponseWriter, r *http.Request) error {
 	p, err := h.pagePerson(w, r)
 	if err == nil && !offers(p.Session, r.PathValue("name")) {
 		err = flow.ErrServer
 	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	params := map[string]string{}
 	for name, values := range r.PostForm {
@@ -192,13 +195,13 @@ func (h *Connect) connectForm(w http.ResponseWriter, r *http.Request) {
 	})
 	if errors.Is(err, flow.ErrNoClient) {
 		http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(r.PathValue("name"))+"/setup", http.StatusSeeOther)
-		return
+		return nil
 	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	http.Redirect(w, r, "/c/"+f.ID, http.StatusSeeOther)
+	return nil
 }
 
 // pagePerson is person for a form of one of our pages.
@@ -209,53 +212,54 @@ func (h *Connect) pagePerson(w http.ResponseWriter, r *http.Request) (Principal,
 	return h.person(w, r)
 }
 
-func (h *Connect) renameForm(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) renameForm(w http.ResponseWriter, r *http.Request) error {
 	p, err := h.pagePerson(w, r)
 	if err == nil {
 		_, err = h.rename(r.Context(), p, r.PathValue("id"), r.PostForm.Get("label"))
 	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	http.Redirect(w, r, connectionPath(r.PathValue("id")), http.StatusSeeOther)
+	return nil
 }
 
 func connectionPath(id string) string { return "/mcp/connections/" + url.PathEscape(id) }
 
 // linkPage asks for a click: a bot that previews links in a chat must not be
 // the first browser to open one.
-func (h *Connect) linkPage(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) linkPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
-		return
+		return nil
 	}
 	l, err := h.Flows.FindLink(r.Context(), flow.DefaultTenant, r.PathValue("link"))
 	if browser := h.known(r); err == nil && l.Browser != "" && l.Browser != browser {
 		err = flow.ErrLinkClaimed
 	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	v := page.LinkView{Chrome: h.chrome(w, r, "Connect"), URL: r.URL.Path}
+	if v.User != "" && v.User != l.UserID {
+		v.Replaces = v.User
+	}
 	for _, name := range l.Servers {
 		if s, ok := h.Catalogue.Server(name); ok {
 			v.Servers = append(v.Servers, s.DisplayName)
 		}
 	}
 	h.render(w, r, http.StatusOK, v)
+	return nil
 }
 
-func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 	if err := h.form(w, r); err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	browser, _ := h.browser(w, r)
 	ses, secret, err := h.Flows.ClaimLink(r.Context(), flow.DefaultTenant, r.PathValue("link"), browser)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	h.setCookie(w, "session", secret, maxSession)
 	target := "/mcp/servers"
@@ -263,17 +267,17 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) {
 		target += "?server=" + url.QueryEscape(ses.Servers[0])
 	}
 	http.Redirect(w, r, target, http.StatusSeeOther)
+	return nil
 }
 
-func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
-		return
+		return nil
 	}
 	browser, _ := h.browser(w, r)
 	c, err := h.Flows.Consent(r.Context(), r.PathValue("flow"), browser)
 	if err != nil {
-		h.flowProblem(w, r, err)
-		return
+		return h.flowProblem(w, r, err)
 	}
 	v := page.ConsentView{Chrome: h.chrome(w, r, "Connect "+c.Server.DisplayName), FlowID: c.Flow.ID,
 		ServerDisplayName: c.Server.DisplayName, ProviderName: c.Provider.DisplayName, ProviderHost: c.ProviderHost,
@@ -282,67 +286,63 @@ func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) {
 		v.UserID = c.Flow.UserID // not for somebody who merely has the address
 	}
 	h.render(w, r, http.StatusOK, v, c.ProviderOrigin)
+	return nil
 }
 
-func (h *Connect) flowProblem(w http.ResponseWriter, r *http.Request, err error) {
+// flowProblem leads the operator to the page that tells what to register.
+func (h *Connect) flowProblem(w http.ResponseWriter, r *http.Request, err error) error {
 	if errors.Is(err, flow.ErrNoClient) {
 		if f, lookErr := h.Flows.Look(r.Context(), r.PathValue("flow")); lookErr == nil {
 			http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(f.Server)+"/setup", http.StatusSeeOther)
-			return
+			return nil
 		}
 	}
-	h.problem(w, r, err)
+	return err
 }
 
-func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) error {
 	if err := h.form(w, r); err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	browser, _ := h.browser(w, r)
 	id := r.PathValue("flow")
 	if r.PostForm.Get("action") == "cancel" {
 		f, err := h.Flows.Cancel(r.Context(), id, browser)
 		if err != nil {
-			h.problem(w, r, err)
-			return
+			return err
 		}
 		server, _ := h.Catalogue.Server(f.Server)
 		h.finished(w, r, server, f, flow.ErrDenied)
-		return
+		return nil
 	}
 	consent, err := h.Flows.Consent(r.Context(), id, browser)
 	if err != nil {
-		h.flowProblem(w, r, err)
-		return
+		return h.flowProblem(w, r, err)
 	}
 	target, err := h.Flows.Authorize(r.Context(), id, browser)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	// Not a redirect: browsers hold every redirect that follows a form against
 	// form-action, and a provider's sign-in may cross hosts nobody can list.
 	h.render(w, r, http.StatusOK, page.LeavingView{Chrome: h.chrome(w, r, "Continue"), URL: target,
 		ProviderName: consent.Provider.DisplayName, ProviderHost: consent.ProviderHost})
+	return nil
 }
 
 // setupPage tells the operator how to register a client at a provider.
-func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) {
+func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	if _, err := h.person(w, r); err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	s, ok := h.Catalogue.Server(r.PathValue("name"))
 	prov, found := h.Catalogue.Provider(s.OAuthService)
 	if !ok || !found {
-		h.problem(w, r, flow.ErrServer)
-		return
+		return flow.ErrServer
 	}
 	prov, err := prov.Resolve("", h.Catalogue.Provider)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	redirect := h.BaseURL + flow.CallbackPath
 	env := flow.EnvPrefix(prov.ID)
@@ -356,4 +356,5 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) {
 		v.Scopes = append(v.Scopes, sc.Scope)
 	}
 	h.render(w, r, http.StatusOK, v)
+	return nil
 }

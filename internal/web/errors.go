@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -145,6 +146,13 @@ var codes = []struct {
 	{context.DeadlineExceeded, "timeout"},
 }
 
+// quiet are errors that say enough, or whose causes are the operator's
+// business: they may name files, addresses or a database's own words.
+var quiet = []error{
+	flow.ErrDenied, flow.ErrStore, vault.ErrAudit, vault.ErrForbidden, vault.ErrSealed, task.ErrRefused,
+	host.ErrLost, refresh.ErrBusy, context.DeadlineExceeded,
+}
+
 // problemOf is the one place where an error becomes a status, a code and safe
 // text. What it does not know is told to the log and not to the world.
 func problemOf(err error) *Problem {
@@ -168,7 +176,7 @@ func problemOf(err error) *Problem {
 			continue
 		}
 		out := &Problem{Status: k.status, Heading: k.heading, Message: k.err.Error(), Next: k.next}
-		if detail := err.Error(); detail != out.Message {
+		if detail := err.Error(); detail != out.Message && !slices.Contains(quiet, k.err) {
 			out.Detail = detail
 		}
 		var named *flow.Error
@@ -204,6 +212,9 @@ func (s *Site) problem(w http.ResponseWriter, r *http.Request, err error) {
 // describe finds the error's face, and logs what has none.
 func (s *Site) describe(r *http.Request, err error) *Problem {
 	if p := problemOf(err); p != nil {
+		if p.Detail == "" && err.Error() != p.Message {
+			s.Logger.InfoContext(r.Context(), "request refused", "route", r.Pattern, "code", p.Code, "err", err)
+		}
 		return p
 	}
 	s.Logger.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", r.Pattern, "err", err)

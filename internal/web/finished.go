@@ -29,7 +29,7 @@ func (s *Site) finished(w http.ResponseWriter, r *http.Request, server presets.S
 		return
 	}
 	v := page.DoneView{Chrome: s.chrome(w, r, "Connected"), Connected: f.Status == flow.Connected, Pending: f.Status == flow.Pending,
-		ServerDisplayName: server.DisplayName, Popup: f.Popup, FlowID: f.ID, OpenerOrigin: origin, ReturnURL: returnTo(f)}
+		ServerDisplayName: server.DisplayName, Account: f.Result.Account, Popup: f.Popup, FlowID: f.ID, OpenerOrigin: origin, ReturnURL: returnTo(f)}
 	// A flow that a backend began leads no further in a browser that has no
 	// session of that user.
 	if f.Result.ConnectionID != "" && f.Status == flow.Connected && v.User == f.UserID {

@@ -92,6 +92,7 @@ type site struct {
 	tasks    *launcher
 	log      *lockedBuffer
 	confirm  bool
+	foreign  func(*http.Request) bool
 }
 
 // Tenant implements [flow.Tenants].
@@ -164,11 +165,11 @@ func newSite(t testing.TB, base, owner string) *site {
 		return len(tools), ok
 	}
 	mux := http.NewServeMux()
-	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), Owner: owner, ToolsCount: count}).Mount(mux)
+	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), Owner: owner, ToolsCount: count,
+		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}).Mount(mux)
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s, ToolsCount: count,
-		Reconnected: func(r *http.Request, k connection.Key) { s.host.Restart(r.Context(), k) }}).Mount(mux)
-	(&Refresh{Site: common, Service: s.refresh, Connections: s.store,
-		Disconnected: func(r *http.Request, k connection.Key) { s.host.Disconnected(r.Context(), k) }}).Mount(mux)
+		Reconnected: s.host.Restart}).Mount(mux)
+	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected}).Mount(mux)
 	(&MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}).Mount(mux)
 	s.handler = GuardHost(common.NotFound(mux), HostOf(base), "localhost:8080")
 	t.Cleanup(func() {

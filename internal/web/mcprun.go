@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/mark3labs/mcp-go/mcp"
-
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/task"
@@ -33,11 +31,11 @@ type MCPRun struct {
 // Mount adds the function's routes.
 func (h *MCPRun) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("/mcp/{server}", h.endpoint)
-	mux.HandleFunc("POST /api/v1/connections/{id}/mcp-tokens", h.mint)
-	mux.HandleFunc("GET /api/v1/connections/{id}/mcp-tokens", h.listTokens)
-	mux.HandleFunc("DELETE /api/v1/connections/{id}/mcp-tokens/{token}", h.revoke)
-	mux.HandleFunc("GET /api/v1/connections/{id}/tools", h.tools)
-	mux.HandleFunc("POST /api/v1/connections/{id}/tools/{tool}", h.call)
+	mux.HandleFunc("POST /api/v1/connections/{id}/mcp-tokens", h.route(h.mint))
+	mux.HandleFunc("GET /api/v1/connections/{id}/mcp-tokens", h.route(h.listTokens))
+	mux.HandleFunc("DELETE /api/v1/connections/{id}/mcp-tokens/{token}", h.route(h.revoke))
+	mux.HandleFunc("GET /api/v1/connections/{id}/tools", h.route(h.tools))
+	mux.HandleFunc("POST /api/v1/connections/{id}/tools/{tool}", h.route(h.call))
 	mux.HandleFunc("POST "+task.ClaimPath, h.claim)
 	mux.HandleFunc("POST "+task.TokenPath, h.taskToken)
 	mux.HandleFunc("POST "+task.ReportPath, h.report)
@@ -73,11 +71,18 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxMCPBody)
+	// Waited for here, while the request is still whole: its answer can then
+	// carry its id.
+	if err := h.Host.Await(r.Context(), c); err != nil {
+		h.mcpProblem(w, r, err, connectionPath(c.ID))
+		return
+	}
 	h.Host.Proxy(w, r, c, func(w http.ResponseWriter, r *http.Request, err error) { h.mcpProblem(w, r, err, connectionPath(c.ID)) })
 }
 
 // mcpProblem answers an MCP client in JSON-RPC, so that what went wrong
-// reaches the person who asked.
+// reaches the person who asked: clients show the error of a request that they
+// sent, and hardly the body of a failed HTTP exchange.
 func (h *MCPRun) mcpProblem(w http.ResponseWriter, r *http.Request, err error, path string) {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return
@@ -92,8 +97,28 @@ func (h *MCPRun) mcpProblem(w http.ResponseWriter, r *http.Request, err error, p
 	if path != "" {
 		text += " " + h.BaseURL + path
 	}
-	writeJSON(w, p.Status, map[string]any{"jsonrpc": "2.0", "id": nil, "error": map[string]any{"code": -32000, "message": text,
+	status, id := p.Status, requestID(r)
+	if id != nil {
+		status = http.StatusOK
+	}
+	writeJSON(w, status, map[string]any{"jsonrpc": "2.0", "id": id, "error": map[string]any{"code": -32000, "message": text,
 		"data": map[string]string{"error": p.Code}}})
+}
+
+// requestID is the id of the JSON-RPC request in the body; nil if it is no
+// request, or was passed on already.
+func requestID(r *http.Request) any {
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	var m struct {
+		ID     any    `json:"id"`
+		Method string `json:"method"`
+	}
+	if json.NewDecoder(r.Body).Decode(&m) != nil || m.Method == "" {
+		return nil
+	}
+	return m.ID
 }
 
 // connection returns the one in the path, if the principal may use it.
@@ -115,83 +140,82 @@ type mcpTokenJSON struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-func (h *MCPRun) mint(w http.ResponseWriter, r *http.Request) {
+func (h *MCPRun) mint(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		TTL int `json:"ttl"`
 	}
 	p, c, err := h.connection(r)
-	if err == nil && r.ContentLength != 0 {
-		err = readJSON(w, r, &in)
-	}
-	var ttl time.Duration
-	if err == nil {
-		ttl, err = seconds("ttl", in.TTL)
-	}
-	var m host.Minted
-	if err == nil {
-		m, err = h.Host.Mint(r.Context(), host.MintRequest{Caller: caller(p), Connection: c.Key, TTL: ttl, Seed: p.seed(r, "mcp-token "+c.ID)})
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	if r.ContentLength != 0 {
+		if err := readJSON(w, r, &in); err != nil {
+			return err
+		}
+	}
+	ttl, err := seconds("ttl", in.TTL)
+	if err != nil {
+		return err
+	}
+	m, err := h.Host.Mint(r.Context(), host.MintRequest{Caller: caller(p), Connection: c.Key, TTL: ttl, Seed: p.seed(r, "mcp-token "+c.ID)})
+	if err != nil {
+		return err
 	}
 	writeJSON(w, http.StatusCreated, mcpTokenJSON{m.ID, m.Server, m.Token.Reveal(), m.URL, m.CreatedAt, m.ExpiresAt})
+	return nil
 }
 
-func (h *MCPRun) listTokens(w http.ResponseWriter, r *http.Request) {
+func (h *MCPRun) listTokens(w http.ResponseWriter, r *http.Request) error {
 	_, c, err := h.connection(r)
-	var found []host.MCPToken
-	if err == nil {
-		found, err = h.Host.Store.MCPTokens(r.Context(), c.Key)
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	found, err := h.Host.Store.MCPTokens(r.Context(), c.Key)
+	if err != nil {
+		return err
 	}
 	out := []mcpTokenJSON{}
 	for _, m := range found {
 		out = append(out, mcpTokenJSON{m.ID, m.Server, "", h.Host.EndpointURL(c), m.CreatedAt, m.ExpiresAt})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"mcp_tokens": out})
+	return nil
 }
 
-func (h *MCPRun) revoke(w http.ResponseWriter, r *http.Request) {
+func (h *MCPRun) revoke(w http.ResponseWriter, r *http.Request) error {
 	_, c, err := h.connection(r)
-	if err == nil {
-		err = h.Host.Store.DeleteMCPToken(r.Context(), c.Key, r.PathValue("token"))
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	if err := h.Host.Store.DeleteMCPToken(r.Context(), c.Key, r.PathValue("token")); err != nil {
+		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
-func (h *MCPRun) tools(w http.ResponseWriter, r *http.Request) {
+func (h *MCPRun) tools(w http.ResponseWriter, r *http.Request) error {
 	p, c, err := h.connection(r)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
 	// A page that waits for a server asks again and again, and shows between
 	// how far the start has come.
 	if raw := r.URL.Query().Get("wait"); raw != "" {
-		seconds, convErr := strconv.Atoi(raw)
-		if convErr != nil || seconds < 0 || seconds > 60 {
-			h.problem(w, r, badRequest("wait is a number of seconds from 0 to 60", ""))
-			return
+		n, err := strconv.Atoi(raw)
+		if err != nil || n < 0 || n > 60 {
+			return badRequest("wait is a number of seconds from 0 to 60", "Leave it out to wait as long as it takes.")
 		}
-		err = h.Host.Ready(r.Context(), caller(p), c.Key, time.Duration(seconds)*time.Second)
+		if err := h.Host.Ready(r.Context(), caller(p), c.Key, time.Duration(n)*time.Second); err != nil {
+			return h.withProgress(c, err)
+		}
 	}
-	var found []mcp.Tool
-	if err == nil {
-		found, err = h.Host.Tools(r.Context(), caller(p), c.Key)
-	}
+	found, err := h.Host.Tools(r.Context(), caller(p), c.Key)
 	if err != nil {
-		h.problem(w, r, h.withProgress(c, err))
-		return
+		return h.withProgress(c, err)
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"tools": found})
+	return nil
 }
 
 // withProgress says how far a start has come.
@@ -204,25 +228,26 @@ func (h *MCPRun) withProgress(c connection.Connection, err error) error {
 	return err
 }
 
-func (h *MCPRun) call(w http.ResponseWriter, r *http.Request) {
+func (h *MCPRun) call(w http.ResponseWriter, r *http.Request) error {
 	p, c, err := h.connection(r)
-	var arguments json.RawMessage
-	if err == nil && r.ContentLength != 0 {
-		err = readJSON(w, r, &arguments)
-	}
-	if err == nil && len(arguments) > 0 && arguments[0] != '{' {
-		err = badRequest("a tool's arguments are a JSON object", "")
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	var arguments json.RawMessage
+	if r.ContentLength != 0 {
+		if err := readJSON(w, r, &arguments); err != nil {
+			return err
+		}
+	}
+	if len(arguments) > 0 && arguments[0] != '{' {
+		return badRequest("a tool's arguments are a JSON object", "Send {} for a tool without arguments.")
 	}
 	result, err := h.Host.CallTool(r.Context(), caller(p), c.Key, r.PathValue("tool"), arguments)
 	if err != nil {
-		h.problem(w, r, h.withProgress(c, toolError(err)))
-		return
+		return h.withProgress(c, toolError(err))
 	}
 	writeJSON(w, http.StatusOK, result)
+	return nil
 }
 
 // toolError: what the server itself answered is its own affair, and text to be

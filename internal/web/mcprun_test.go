@@ -86,7 +86,8 @@ func TestEndpoint(t *testing.T) {
 
 	s.setStatus(c, connection.ReconnectNeeded)
 	rec = s.mcp("notes", bearer, initialize)
-	if rec.Code != 409 || !strings.Contains(rec.Body.String(), "/mcp/connections/"+c.ID) || !strings.Contains(rec.Body.String(), "reconnect_needed") || !strings.Contains(rec.Body.String(), `"jsonrpc"`) {
+	// In the words of JSON-RPC and under the request's own id: clients show that.
+	if rec.Code != 200 || !strings.Contains(rec.Body.String(), `"id":1`) || !strings.Contains(rec.Body.String(), "/mcp/connections/"+c.ID) || !strings.Contains(rec.Body.String(), "reconnect_needed") || !strings.Contains(rec.Body.String(), `"jsonrpc"`) {
 		t.Errorf("reconnect needed: %d %s", rec.Code, rec.Body)
 	}
 	s.setStatus(c, connection.Connected)
@@ -101,7 +102,7 @@ func TestServerThatFails(t *testing.T) {
 	bearer := s.mint(c)
 	s.tasks.fail(errors.New("its own <b>words</b>"))
 	rec := s.mcp("notes", bearer, initialize)
-	if rec.Code != 502 || !strings.Contains(rec.Body.String(), "its own") || !strings.Contains(rec.Body.String(), "server_failed") {
+	if rec.Code != 200 || !strings.Contains(rec.Body.String(), `"id":1`) || !strings.Contains(rec.Body.String(), "its own") || !strings.Contains(rec.Body.String(), "server_failed") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	want(t, "tools", s.api("GET", "/api/v1/connections/"+c.ID+"/tools", ""), 502, "server_failed")

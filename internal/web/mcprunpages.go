@@ -22,8 +22,8 @@ import (
 // do, so they belong to the function that can ask it.
 func (h *MCPRun) mountPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /mcp/connections/{id}", h.connectionPage)
-	mux.HandleFunc("POST /mcp/connections/{id}/mcp-tokens", h.mintForm)
-	mux.HandleFunc("POST /mcp/connections/{id}/mcp-tokens/{token}/revoke", h.revokeForm)
+	mux.HandleFunc("POST /mcp/connections/{id}/mcp-tokens", h.route(h.mintForm))
+	mux.HandleFunc("POST /mcp/connections/{id}/mcp-tokens/{token}/revoke", h.route(h.revokeForm))
 	mux.HandleFunc("POST /mcp/connections/{id}/tools/{tool}", h.tryForm)
 }
 
@@ -57,8 +57,7 @@ func (h *MCPRun) view(w http.ResponseWriter, r *http.Request, c connection.Conne
 	if c.AuthType == string(presets.TypeOAuth) && len(c.Scopes) == 0 {
 		v.MissingScopes = nil // the provider did not say what it granted
 	}
-	unwell := c.Status == connection.ReconnectNeeded || c.Failure != nil || len(v.MissingScopes) > 0
-	v.CanReconnect = c.AuthType == string(presets.TypeOAuth) && unwell
+	v.CanReconnect = c.AuthType == string(presets.TypeOAuth)
 	found, err := h.Host.Store.MCPTokens(r.Context(), c.Key)
 	if err != nil {
 		h.Logger.WarnContext(r.Context(), "MCP tokens not listed", "connection", c.ID, "err", err)
@@ -125,33 +124,33 @@ func (h *MCPRun) personal(w http.ResponseWriter, r *http.Request) (Principal, co
 	return h.connection(r)
 }
 
-func (h *MCPRun) mintForm(w http.ResponseWriter, r *http.Request) {
+func (h *MCPRun) mintForm(w http.ResponseWriter, r *http.Request) error {
 	p, c, err := h.personal(w, r)
-	var m host.Minted
-	if err == nil {
-		m, err = h.Host.Mint(r.Context(), host.MintRequest{Caller: caller(p), Connection: c.Key})
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	m, err := h.Host.Mint(r.Context(), host.MintRequest{Caller: caller(p), Connection: c.Key})
+	if err != nil {
+		return err
 	}
 	v := h.view(w, r, c)
 	s, _ := h.Catalogue.Server(c.Server)
 	v.NewToken = m.Token.Reveal()
 	v.Configs = configs(s, m.URL, m.Token.Reveal())
 	h.render(w, r, http.StatusOK, v)
+	return nil
 }
 
-func (h *MCPRun) revokeForm(w http.ResponseWriter, r *http.Request) {
+func (h *MCPRun) revokeForm(w http.ResponseWriter, r *http.Request) error {
 	_, c, err := h.personal(w, r)
-	if err == nil {
-		err = h.Host.Store.DeleteMCPToken(r.Context(), c.Key, r.PathValue("token"))
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	if err := h.Host.Store.DeleteMCPToken(r.Context(), c.Key, r.PathValue("token")); err != nil {
+		return err
 	}
 	http.Redirect(w, r, connectionPath(c.ID), http.StatusSeeOther)
+	return nil
 }
 
 func (h *MCPRun) tryForm(w http.ResponseWriter, r *http.Request) {

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
@@ -16,16 +19,18 @@ type Refresh struct {
 	*Site
 	Service     *refresh.Service
 	Connections connection.Store
+	// Flows holds the links and sessions of a user who is deleted.
+	Flows flow.Store
 	// Disconnected is told that a connection has gone.
-	Disconnected func(r *http.Request, k connection.Key)
+	Disconnected func(ctx context.Context, k connection.Key)
 }
 
 // Mount adds the function's routes.
 func (h *Refresh) Mount(mux *http.ServeMux) {
-	mux.HandleFunc("GET /api/v1/connections/{id}/token", h.token)
-	mux.HandleFunc("DELETE /api/v1/connections/{id}", h.disconnect)
-	mux.HandleFunc("DELETE /api/v1/users/{id}", h.deleteUser)
-	mux.HandleFunc("POST /mcp/connections/{id}/disconnect", h.disconnectForm)
+	mux.HandleFunc("GET /api/v1/connections/{id}/token", h.route(h.token))
+	mux.HandleFunc("DELETE /api/v1/connections/{id}", h.route(h.disconnect))
+	mux.HandleFunc("DELETE /api/v1/users/{id}", h.route(h.deleteUser))
+	mux.HandleFunc("POST /mcp/connections/{id}/disconnect", h.route(h.disconnectForm))
 }
 
 func caller(p Principal) vault.Caller {
@@ -38,29 +43,29 @@ const (
 	maxMinTTL     = 24 * 60 * 60
 )
 
-func (h *Refresh) token(w http.ResponseWriter, r *http.Request) {
+var errNoSuchToken = &Problem{Status: 404, Code: "token_unknown", Heading: "There is no such token",
+	Message: "this connection has no token of that name",
+	Next:    "Leave name out for the main token. A server that takes pasted keys has none."}
+
+func (h *Refresh) token(w http.ResponseWriter, r *http.Request) error {
 	p, err := h.backend(r)
+	if err != nil {
+		return err
+	}
 	minTTL := defaultMinTTL
-	if raw := r.URL.Query().Get("min_ttl"); err == nil && raw != "" {
+	if raw := r.URL.Query().Get("min_ttl"); raw != "" {
 		if minTTL, err = strconv.Atoi(raw); err != nil || minTTL < 0 || minTTL > maxMinTTL {
-			err = badRequest("min_ttl is a number of seconds from 0 to 86400", "")
+			return badRequest("min_ttl is a number of seconds from 0 to 86400", "Leave it out for five minutes.")
 		}
 	}
+	k := connection.Key{Tenant: p.Tenant, ID: r.PathValue("id")}
+	a, c, err := h.Service.Token(r.Context(), caller(p), k, time.Duration(minTTL)*time.Second, "token")
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
 	}
-	a, c, err := h.Service.Token(r.Context(), caller(p), connection.Key{Tenant: p.Tenant, ID: r.PathValue("id")}, time.Duration(minTTL)*time.Second, "token")
-	if err != nil {
-		h.problem(w, r, err)
-		return
-	}
-	name := r.URL.Query().Get("name")
-	t, ok := a.Tokens[name]
+	t, ok := a.Tokens[r.URL.Query().Get("name")]
 	if !ok {
-		h.problem(w, r, &Problem{Status: 404, Code: "token_unknown", Heading: "There is no such token", Message: "this connection has no token of that name",
-			Next: "Leave name out for the main token. A server that takes pasted keys has none."})
-		return
+		return errNoSuchToken
 	}
 	scopes := t.Scopes
 	if len(scopes) == 0 {
@@ -77,36 +82,41 @@ func (h *Refresh) token(w http.ResponseWriter, r *http.Request) {
 		out.ExpiresAt = &t.ExpiresAt
 	}
 	writeJSON(w, http.StatusOK, out)
+	return nil
 }
 
-func (h *Refresh) disconnect(w http.ResponseWriter, r *http.Request) {
+func (h *Refresh) disconnect(w http.ResponseWriter, r *http.Request) error {
 	p, err := h.principal(r)
-	var out refresh.Outcome
-	if err == nil {
-		out, err = h.end(r, p, r.PathValue("id"))
-	}
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	out, err := h.end(r, p, r.PathValue("id"))
+	if err != nil {
+		return err
 	}
 	writeJSON(w, http.StatusOK, out)
+	return nil
 }
 
 func (h *Refresh) end(r *http.Request, p Principal, id string) (refresh.Outcome, error) {
 	k := connection.Key{Tenant: p.Tenant, ID: id}
 	out, err := h.Service.Disconnect(r.Context(), caller(p), k)
 	if err == nil {
-		h.Disconnected(r, k)
+		h.Disconnected(context.WithoutCancel(r.Context()), k)
 	}
 	return out, err
 }
 
-// deleteUser disconnects everything of one user.
-func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) {
+// deleteUser disconnects everything of one user and ends their sessions.
+func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	p, err := h.backend(r)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	user := r.PathValue("id")
+	// First, so that nothing new is begun meanwhile.
+	if err := h.Flows.DeleteUser(r.Context(), p.Tenant, user); err != nil {
+		return err
 	}
 	type ended struct {
 		ID string `json:"id"`
@@ -115,40 +125,40 @@ func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) {
 	out := []ended{}
 	for {
 		// Each page is the first: what was on it before is gone.
-		found, _, err := h.Connections.List(r.Context(), p.Tenant, connection.Filter{UserID: r.PathValue("id")}, connection.Page{Limit: 50})
+		found, _, err := h.Connections.List(r.Context(), p.Tenant, connection.Filter{UserID: user}, connection.Page{Limit: 50})
 		if err != nil {
-			h.problem(w, r, err)
-			return
+			return err
 		}
 		for _, c := range found {
 			o, err := h.end(r, p, c.ID)
+			if errors.Is(err, connection.ErrNotFound) {
+				continue // somebody else was faster
+			}
 			if err != nil {
-				h.problem(w, r, err)
-				return
+				return err
 			}
 			out = append(out, ended{c.ID, o})
 		}
 		if len(found) == 0 {
 			writeJSON(w, http.StatusOK, map[string]any{"connections": out})
-			return
+			return nil
 		}
 	}
 }
 
-func (h *Refresh) disconnectForm(w http.ResponseWriter, r *http.Request) {
-	err := h.form(w, r)
-	var p Principal
-	if err == nil {
-		p, err = h.principal(r)
+func (h *Refresh) disconnectForm(w http.ResponseWriter, r *http.Request) error {
+	if err := h.form(w, r); err != nil {
+		return err
 	}
-	var out refresh.Outcome
-	if err == nil {
-		out, err = h.end(r, p, r.PathValue("id"))
-	}
+	p, err := h.principal(r)
 	if err != nil {
-		h.problem(w, r, err)
-		return
+		return err
+	}
+	out, err := h.end(r, p, r.PathValue("id"))
+	if err != nil {
+		return err
 	}
 	v := page.EndedView{Chrome: h.chrome(w, r, "Disconnected"), Revoked: out.Revoked == refresh.RevokedAtProvider, Detail: sentence(out.Detail)}
 	h.render(w, r, http.StatusOK, v)
+	return nil
 }

@@ -61,6 +61,16 @@ type Site struct {
 	Logger *slog.Logger
 }
 
+// route makes a handler of a function that leaves its errors to be answered
+// here, in the one way that errors are answered.
+func (s *Site) route(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			s.problem(w, r, err)
+		}
+	}
+}
+
 // Principal is who asks.
 type Principal struct {
 	Tenant string

@@ -1,0 +1,166 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+type connectionJSON struct {
+	ID            string              `json:"id"`
+	UserID        string              `json:"user_id"`
+	Server        string              `json:"server"`
+	Provider      string              `json:"provider,omitempty"`
+	Status        connection.Status   `json:"status"`
+	Label         string              `json:"label"`
+	Account       connection.Account  `json:"account"`
+	Scopes        []string            `json:"scopes"`
+	MissingScopes []string            `json:"missing_scopes,omitempty"`
+	CreatedAt     time.Time           `json:"created_at"`
+	ConnectedAt   *time.Time          `json:"connected_at"`
+	ExpiresAt     *time.Time          `json:"expires_at"`
+	LastRefreshAt *time.Time          `json:"last_refresh_at"`
+	LastUsedAt    *time.Time          `json:"last_used_at"`
+	LastError     *connection.Failure `json:"last_error"`
+}
+
+func connectionAnswer(c connection.Connection) connectionJSON {
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	return connectionJSON{
+		ID: c.ID, UserID: c.UserID, Server: c.Server, Provider: c.Provider, Status: c.Status, Label: c.DisplayLabel(),
+		Account: c.Account, Scopes: append([]string{}, c.Scopes...), MissingScopes: flow.MissingScopes(c.ScopesAsked, c.Scopes),
+		CreatedAt: c.CreatedAt, ConnectedAt: at(c.ConnectedAt), ExpiresAt: at(c.Set.AccessExpiresAt),
+		LastRefreshAt: at(c.LastRefreshAt), LastUsedAt: at(c.LastUsedAt), LastError: c.Failure,
+	}
+}
+
+// pageOf reads cursor and limit.
+func pageOf(r *http.Request) (connection.Page, error) {
+	p := connection.Page{Cursor: r.URL.Query().Get("cursor"), Limit: 50}
+	if raw := r.URL.Query().Get("limit"); raw != "" {
+		n, err := strconv.Atoi(raw)
+		if err != nil || n < 1 || n > 200 {
+			return p, badRequest("limit is a number from 1 to 200", "")
+		}
+		p.Limit = n
+	}
+	return p, nil
+}
+
+func (h *Connect) listConnections(w http.ResponseWriter, r *http.Request) error {
+	p, err := h.principal(r)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	f := connection.Filter{UserID: q.Get("user_id"), Server: q.Get("server")}
+	if !p.APIKey() { // a backend may list everybody's
+		if f.UserID, err = p.For(f.UserID); err != nil {
+			return err
+		}
+	}
+	pg, err := pageOf(r)
+	if err != nil {
+		return err
+	}
+	found, next, err := h.Connections.List(r.Context(), p.Tenant, f, pg)
+	if err != nil {
+		return err
+	}
+	out := []connectionJSON{}
+	for _, c := range found {
+		if c.Status != connection.Deleting {
+			out = append(out, connectionAnswer(c))
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"connections": out, "next_cursor": next})
+	return nil
+}
+
+// own returns the connection in the path if it is the principal's.
+func own(ctx context.Context, store connection.Store, p Principal, id string) (connection.Connection, error) {
+	c, err := store.Get(ctx, connection.Key{Tenant: p.Tenant, ID: id})
+	if err == nil && (p.User != "" && c.UserID != p.User || c.Status == connection.Deleting) {
+		return connection.Connection{}, connection.ErrNotFound
+	}
+	return c, err
+}
+
+func (h *Connect) getConnection(w http.ResponseWriter, r *http.Request) error {
+	p, err := h.principal(r)
+	if err != nil {
+		return err
+	}
+	c, err := own(r.Context(), h.Connections, p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, connectionAnswer(c))
+	return nil
+}
+
+func (h *Connect) renameConnection(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		Label string `json:"label"`
+	}
+	p, err := h.principal(r)
+	if err != nil {
+		return err
+	}
+	if err := readJSON(w, r, &in); err != nil {
+		return err
+	}
+	c, err := h.rename(r.Context(), p, r.PathValue("id"), in.Label)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, connectionAnswer(c))
+	return nil
+}
+
+func (h *Connect) rename(ctx context.Context, p Principal, id, label string) (connection.Connection, error) {
+	label = strings.TrimSpace(label)
+	if len(label) > 200 {
+		return connection.Connection{}, badRequest("the label is longer than 200 bytes", "Choose a shorter one.")
+	}
+	c, err := own(ctx, h.Connections, p, id)
+	if err != nil {
+		return c, err
+	}
+	return h.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
+		c.Label = label
+		return nil
+	})
+}
+
+func (h *Connect) audit(w http.ResponseWriter, r *http.Request) error {
+	p, err := h.backend(r)
+	if err != nil {
+		return err
+	}
+	pg, err := pageOf(r)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	lines, next, err := h.Audit.List(r.Context(), p.Tenant, struct{ Connection, User string }{q.Get("connection_id"), q.Get("user_id")}, pg.Cursor, pg.Limit)
+	if err != nil {
+		return err
+	}
+	if lines == nil {
+		lines = []vault.Line{}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"audit": lines, "next_cursor": next})
+	return nil
+}

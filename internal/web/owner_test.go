@@ -1,0 +1,97 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestOwnerIsSignedInByNavigation: on loopback a browser that goes to the page
+// is the owner's; what a page of another site fetches or embeds is not, nor is
+// a program that we run ourselves.
+func TestOwnerIsSignedInByNavigation(t *testing.T) {
+	t.Parallel()
+	for dest, status := range map[string]int{"": 200, "document": 200, "image": 401, "iframe": 401, "empty": 401, "script": 401} {
+		b := newSite(t, loopURL, "me").browser()
+		var header []string
+		if dest != "" {
+			header = []string{"Sec-Fetch-Dest", dest}
+		}
+		rec := b.send("GET", "/mcp/servers", "", header...)
+		if _, signed := b.cookies[b.name("session")]; rec.Code != status || signed != (status == 200) {
+			t.Errorf("Sec-Fetch-Dest %q: %d, session %v", dest, rec.Code, signed)
+		}
+	}
+	s := newSite(t, loopURL, "me")
+	s.foreign = func(r *http.Request) bool { return r.Header.Get("X-Peer") == "task" }
+	want(t, "a task's program", s.browser().send("GET", "/mcp/servers", "", "X-Peer", "task"), 401, "")
+	want(t, "the person", s.browser().send("GET", "/mcp/servers", ""), 200, "")
+}
+
+// TestLinkDoesNotReplaceASessionByItself: somebody's link opened in a browser
+// that is signed in waits for a click, and says whose place it takes.
+func TestLinkDoesNotReplaceASessionByItself(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	path := s.link(`{"user_id":"mallory"}`)
+	fresh, ada := s.browser(), s.signedIn("ada")
+	if page := fresh.get(path).Body.String(); !strings.Contains(page, "data-auto") {
+		t.Error("a browser without a session has to click")
+	}
+	page := ada.get(path).Body.String()
+	if strings.Contains(page, "data-auto") || !strings.Contains(page, "signed in as") {
+		t.Error("ada's session would be replaced without a word")
+	}
+}
+
+// TestDeletedLinksAndUsersAreSignedOut: nothing that was opened with a link
+// outlives it, and nothing of a user outlives the user.
+func TestDeletedLinksAndUsersAreSignedOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	created := s.api("POST", "/api/v1/links", `{"user_id":"ada"}`)
+	ada := s.browser()
+	path := strings.TrimPrefix(field(t, created, "url"), s.base)
+	ada.get(path)
+	ada.post(path)
+	want(t, "with the link", ada.fetch("GET", "/api/v1/connections", ""), 200, "")
+	want(t, "delete the link", s.api("DELETE", "/api/v1/links/"+field(t, created, "id"), ""), 204, "")
+	want(t, "without the link", ada.fetch("GET", "/api/v1/connections", ""), 401, "sign_in_required")
+
+	bob := s.browser()
+	path = s.link(`{"user_id":"bob"}`)
+	bob.get(path)
+	bob.post(path)
+	want(t, "before", bob.fetch("GET", "/api/v1/connections", ""), 200, "")
+	want(t, "delete the user", s.api("DELETE", "/api/v1/users/bob", ""), 200, "")
+	want(t, "after", bob.fetch("GET", "/api/v1/connections", ""), 401, "sign_in_required")
+}
+
+// TestConfirmReachesTheServer: the running server goes with the old tokens.
+func TestConfirmReachesTheServer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	s.confirm = true
+	c := s.connected("ada", "notes")
+	bearer := s.mint(c)
+	s.mcp("notes", bearer, initialize)
+	before, err := s.store.TaskOf(t.Context(), c.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada := s.browser()
+	start := s.api("POST", "/api/v1/mcp/servers/notes/oauth/connect", `{"user_id":"ada","connection_id":"`+c.ID+`","allow_other_account":true}`)
+	id := field(t, start, "flow_id")
+	ada.get("/c/" + id)
+	asked := ada.toProvider(id)
+	if rec := ada.get(s.answer(asked)); rec.Code >= 400 {
+		t.Fatalf("callback: %d %s", rec.Code, excerpt(rec))
+	}
+	if now, err := s.store.TaskOf(t.Context(), c.Key); err != nil || now.ID != before.ID {
+		t.Fatalf("a proposal touched the server: %v", err)
+	}
+	want(t, "confirm", s.api("POST", "/api/v1/flows/"+id+"/confirm", `{"user_id":"ada"}`), 200, "")
+	if now, err := s.store.TaskOf(t.Context(), c.Key); err == nil && now.ID == before.ID {
+		t.Error("the server still runs with the old tokens")
+	}
+}
