@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
@@ -101,9 +102,15 @@ func (s *Service) Mint(ctx context.Context, r MintRequest) (Minted, error) {
 		Server: c.Server, CreatedAt: now, ExpiresAt: now.Add(min(r.TTL, MaxTokenTTL)),
 	}
 	if err := s.Store.PutMCPToken(ctx, m); err != nil {
-		old, oldErr := s.Store.MCPTokenByHash(ctx, m.Hash)
-		if !errors.Is(err, ErrExists) || oldErr != nil || old.Connection != m.Connection {
+		if !errors.Is(err, ErrExists) {
 			return Minted{}, fmt.Errorf("store the MCP token: %w", err)
+		}
+		old, err := s.Store.MCPTokenByHash(ctx, m.Hash)
+		if errors.Is(err, ErrNoToken) || err == nil && old.Connection != m.Connection {
+			return Minted{}, fmt.Errorf("%w: the token that this Idempotency-Key made was revoked", flow.ErrExists)
+		}
+		if err != nil {
+			return Minted{}, err
 		}
 		m = old
 	}

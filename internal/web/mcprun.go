@@ -187,11 +187,23 @@ func (h *MCPRun) revoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := h.Host.Store.DeleteMCPToken(r.Context(), c.Key, r.PathValue("token")); err != nil {
+	if err := h.forget(r, c); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+var errNoSuchMCPToken = &Problem{Status: 404, Code: "token_unknown", Heading: "There is no such token",
+	Message: "this connection has no MCP token of that id", Next: "It may have been revoked already. List the connection's tokens."}
+
+// forget revokes the MCP token in the path.
+func (h *MCPRun) forget(r *http.Request, c connection.Connection) error {
+	err := h.Host.Store.DeleteMCPToken(r.Context(), c.Key, r.PathValue("token"))
+	if errors.Is(err, host.ErrNoToken) {
+		return errNoSuchMCPToken
+	}
+	return err
 }
 
 func (h *MCPRun) tools(w http.ResponseWriter, r *http.Request) error {

@@ -137,10 +137,20 @@ func TestMCPTokens(t *testing.T) {
 		t.Fatalf("%d, %v", len(tokens), err)
 	}
 	for _, m := range tokens {
-		want(t, "through another connection", s.api("DELETE", "/api/v1/connections/"+other.ID+"/mcp-tokens/"+m.ID, ""), 401, "invalid_token")
+		want(t, "through another connection", s.api("DELETE", "/api/v1/connections/"+other.ID+"/mcp-tokens/"+m.ID, ""), 404, "token_unknown")
 		want(t, "revoke", s.api("DELETE", path+"/"+m.ID, ""), 204, "")
 	}
 	want(t, "a revoked token", s.mcp("notes", bearer, initialize), 401, "invalid_token")
+
+	// The answer to an Idempotency-Key does not come back to life either.
+	once := []string{"Idempotency-Key", "once"}
+	minted := s.api("POST", path, "", once...)
+	if again := s.api("POST", path, "", once...); minted.Code != 201 || field(t, again, "token") != field(t, minted, "token") {
+		t.Error("a repeated request gets another token")
+	}
+	want(t, "revoke", s.api("DELETE", path+"/"+field(t, minted, "id"), ""), 204, "")
+	want(t, "repeated after that", s.api("POST", path, "", once...), 409, "conflict")
+	want(t, "and still revoked", s.mcp("notes", field(t, minted, "token"), initialize), 401, "invalid_token")
 
 	// From the page: shown once, and revocable there.
 	b := s.signedIn("ada")

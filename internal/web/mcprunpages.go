@@ -146,7 +146,7 @@ func (h *MCPRun) revokeForm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := h.Host.Store.DeleteMCPToken(r.Context(), c.Key, r.PathValue("token")); err != nil {
+	if err := h.forget(r, c); err != nil {
 		return err
 	}
 	http.Redirect(w, r, connectionPath(c.ID), http.StatusSeeOther)
