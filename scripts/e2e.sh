@@ -17,12 +17,17 @@ browser() {
 	done
 	return 1
 }
-if ! browser >/dev/null; then
+missing=()
+browser >/dev/null || missing+=(chromium)
+for tool in openssl curl sqlite3; do
+	command -v "$tool" >/dev/null || missing+=("$tool")
+done
+if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		echo "installing chromium"
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
+		echo "installing ${missing[*]}"
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
 	else
-		echo "the journeys need Chrome or Chromium: install one, or name it in E2E_CHROMIUM" >&2
+		echo "the journeys need ${missing[*]}: install it (a Chrome of your own can be named in E2E_CHROMIUM)" >&2
 		exit 1
 	fi
 fi

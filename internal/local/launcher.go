@@ -101,6 +101,7 @@ func (l *Launcher) Launch(ctx context.Context, s host.Start) error {
 func (l *Launcher) start(place *place) (*process, error) {
 	cmd := exec.Command(l.Command[0], l.Command[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Dir = place.dir // by which a sweep finds it
 	cmd.Stderr = os.Stderr
 	cmd.Env = []string{} // not nil: our own environment may hold client secrets
 	for _, name := range []string{"PATH", "LANG", "TMPDIR"} {

@@ -77,7 +77,7 @@ func serveFamily() error {
 
 // launchForever runs a task that does not end with its parent.
 func launchForever(dir string) error {
-	l := launcher(dir, "sh", "-c", "exec sleep 600")
+	l := launcher(dir, "sh", "-c", "echo $$ >pid; exec sleep 600")
 	if err := l.Launch(context.Background(), host.Start{TaskID: "tsk_theirs"}); err != nil {
 		return err
 	}
@@ -331,8 +331,17 @@ func TestSweep(t *testing.T) {
 	if l.Alive("tsk_theirs") {
 		t.Error("a task is alive without its launcher")
 	}
+	var stuck int
+	await(t, "the runner has begun", func() bool {
+		data, _ := os.ReadFile(filepath.Join(dir, "tsk_theirs/pid"))
+		n, _ := fmt.Sscan(string(data), &stuck)
+		return n == 1
+	})
 	l.Sweep()
 	empty(t, dir)
+	if runtime.GOOS == "linux" {
+		await(t, "the stuck runner is gone", func() bool { return dead(stuck) })
+	}
 	launcher(filepath.Join(dir, "never made"), "sh").Sweep()
 }
 
