@@ -144,6 +144,10 @@ func reachable(t *testing.T) (program, dir string) {
 	})
 	data, err := os.ReadFile("/proc/self/exe")
 	program = filepath.Join(base, "lanyard")
+	// A test that forks now would keep the file open for writing, and a program
+	// that is cannot be started.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := errors.Join(err, os.Chmod(base, 0o711), os.WriteFile(program, data, 0o755)); err != nil {
 		t.Fatal(err)
 	}
