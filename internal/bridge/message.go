@@ -65,10 +65,10 @@ func parse(raw []byte) (message, error) {
 	return m, err
 }
 
-// request, notification and response say which of the three kinds m is.
-func (m message) request() bool      { return m.method != "" && m.id.present() }
-func (m message) notification() bool { return m.method != "" && !m.id.present() }
-func (m message) response() bool     { return m.method == "" && m.answers() }
+// request and response say of which kind m is; what is neither is a
+// notification.
+func (m message) request() bool  { return m.method != "" && m.id.present() }
+func (m message) response() bool { return m.method == "" && m.answers() }
 
 func (m message) answers() bool { return m.result.present() || m.fault.present() }
 

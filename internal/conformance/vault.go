@@ -34,8 +34,9 @@ func Grants(t *testing.T, newStore func(*testing.T) vault.GrantStore) {
 
 // Rows name the store: the name may neither be empty nor change.
 func nameIsConstant(t *testing.T, s vault.GrantStore) {
-	if s.Name() == "" || s.Name() != s.Name() {
-		t.Errorf("name %q, then %q", s.Name(), s.Name())
+	first := s.Name()
+	if again := s.Name(); first == "" || again != first {
+		t.Errorf("name %q, then %q", first, again)
 	}
 }
 

@@ -66,7 +66,7 @@ func TestCachedKeysTTL(t *testing.T) {
 		}
 		time.Sleep(time.Minute - 1) // on the bubble's own clock
 		use(1, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if bytes.Equal(use(2, 2), first) {
 			t.Error("the key outlived its time")
 		}
