@@ -99,7 +99,7 @@ const mutantVariable = "LANYARD_CONFORMANCE_MUTANT"
 func TestMutant(t *testing.T) {
 	name := os.Getenv(mutantVariable)
 	if name == "" {
-		t.Skip("runs in a process of its own")
+		return // runs in a process of its own
 	}
 	mutants[name].run(t)
 }
@@ -107,7 +107,7 @@ func TestMutant(t *testing.T) {
 // TestSuitesCatchMutants proves that the suites can fail, and where.
 func TestSuitesCatchMutants(t *testing.T) {
 	if os.Getenv(mutantVariable) != "" {
-		t.Skip("this is that process")
+		return // this is that process
 	}
 	for name, mutant := range mutants {
 		t.Run(name, func(t *testing.T) {

@@ -70,7 +70,7 @@ func (p *process) next() (string, bool) {
 func TestProcess(t *testing.T) {
 	role, dir := os.Getenv(roleVariable), os.Getenv(dirVariable)
 	if role == "" {
-		t.Skip("runs in a process of its own")
+		return // runs in a process of its own
 	}
 	fmt.Println("> ready")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
