@@ -133,3 +133,26 @@ func TestClients(t *testing.T) {
 		t.Errorf("%s %s %v", id, variant, err)
 	}
 }
+
+// TestConfirmByDefault: links to a public address can be mailed to anybody, so
+// what they connect waits for the tenant; on a machine alone nobody would
+// confirm.
+func TestConfirmByDefault(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		base, confirm string
+		want          bool
+	}{
+		{"", "", false},
+		{"", "on", true},
+		{"https://connect.example", "", true},
+		{"https://connect.example", "off", false},
+	} {
+		cfg, err := config.Load(func(name string) string {
+			return map[string]string{"LANYARD_BASE_URL": c.base, "LANYARD_CONFIRM": c.confirm}[name]
+		})
+		if err != nil || cfg.Confirm != c.want {
+			t.Errorf("%+v: confirm %v, %v", c, cfg.Confirm, err)
+		}
+	}
+}
