@@ -29,6 +29,8 @@ type Provider struct {
 	TokenEndpoint         string `yaml:"token_endpoint,omitempty"`
 	// RefreshEndpoint is where refresh requests go instead of TokenEndpoint.
 	RefreshEndpoint string `yaml:"refresh_endpoint,omitempty"`
+	// IntrospectionEndpoint (RFC 7662) tells an expiry that no reply names.
+	IntrospectionEndpoint string `yaml:"introspection_endpoint,omitempty"`
 	// Issuer is compared with the iss of the callback (RFC 9207).
 	Issuer string `yaml:"issuer,omitempty"`
 
@@ -50,7 +52,10 @@ type Provider struct {
 	// Validation is a request that succeeds while an access token lives; the
 	// identity request stands in.
 	Validation *APIRequest `yaml:"validation,omitempty"`
-	Revocation Revocation  `yaml:"revocation,omitzero"`
+	// ValidationInterval: a token that is not checked so often ends.
+	ValidationInterval Duration   `yaml:"validation_interval,omitempty"`
+	Discovery          *Discovery `yaml:"discovery,omitempty"`
+	Revocation         Revocation `yaml:"revocation,omitzero"`
 	// Fixtures name the recorded-shape replies that the catalogue test replays.
 	Fixtures []string `yaml:"fixtures,omitempty"`
 }
@@ -163,8 +168,10 @@ const (
 
 // RedirectURI is what the provider demands of ours.
 type RedirectURI struct {
-	HTTPSOnly bool   `yaml:"https_only,omitempty"`
-	Loopback  string `yaml:"loopback,omitempty"` // any (default), ip_only, none
+	HTTPSOnly bool `yaml:"https_only,omitempty"`
+	// Single: a client has one redirect URI, so each deployment needs its own.
+	Single   bool   `yaml:"single,omitempty"`
+	Loopback string `yaml:"loopback,omitempty"` // any (default), ip_only, none
 	// SendOnToken says whether the code exchange repeats it: always (default)
 	// or never.
 	SendOnToken string `yaml:"send_on_token,omitempty"`
@@ -172,7 +179,8 @@ type RedirectURI struct {
 
 // Callback is what comes back with the code.
 type Callback struct {
-	ISS string `yaml:"iss,omitempty"` // required: a callback without iss (RFC 9207) is refused
+	Method string `yaml:"method,omitempty"` // GET (default), POST (form_post)
+	ISS    string `yaml:"iss,omitempty"`    // required: a callback without iss (RFC 9207) is refused
 	// Capture names query parameters kept in the metadata of the tokens. Every
 	// other one is ignored.
 	Capture []string `yaml:"capture,omitempty"`

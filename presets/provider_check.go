@@ -28,6 +28,7 @@ func (p *Provider) Check() []Problem {
 	c.errors()
 	c.apiRequests()
 	c.revocation()
+	c.later()
 	c.variants()
 	return c.problems
 }

@@ -124,6 +124,9 @@ type Refresh struct {
 	// TTLIfAbsent is what a reply without expires_in means: ttl (default:
 	// AccessTokenTTL where it is known), never, or refresh_on_401.
 	TTLIfAbsent string `yaml:"ttl_if_absent,omitempty"`
+	// NotBefore: earlier renewals are refused (a span before expiry).
+	NotBefore Duration   `yaml:"not_before,omitempty"`
+	RateLimit *RateLimit `yaml:"rate_limit,omitempty"`
 	// Margin is how long before expiry a renewal is due.
 	Margin Duration `yaml:"margin,omitempty"`
 }

@@ -349,6 +349,9 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	v := page.SetupView{Chrome: h.chrome(w, r, "Set up "+prov.DisplayName), ProviderName: prov.DisplayName, RedirectURI: redirect,
 		ConsoleURL: prov.Registration.ConsoleURL, Help: strings.TrimSpace(prov.Registration.Help + " " + prov.Registration.RedirectNote),
 		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET", HTTPSOnly: prov.RedirectURI.HTTPSOnly}
+	if prov.RedirectURI.Single {
+		v.Help = strings.TrimSpace(v.Help + " " + prov.DisplayName + " takes one redirect URI for a client: register another client for another address.")
+	}
 	if err := prov.CheckRedirect(redirect); err != nil {
 		v.TunnelHint = sentence(err.Error())
 	}
