@@ -20,14 +20,21 @@ func PeerUID(remote, local string) (uid uint32, ok bool) {
 	if err1 != nil || err2 != nil {
 		return 0, false
 	}
-	// An IPv6 socket may speak IPv4, and is then listed with the former.
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		if uid, ok := socketOwner(table, plain(peer), plain(us)); ok {
-			return uid, true
+	// The kernel gives its tables out a page at a time, and a row can be passed
+	// over when others come and go meanwhile.
+	for range tableReads {
+		// An IPv6 socket may speak IPv4, and is then listed with the former.
+		for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+			if uid, ok := socketOwner(table, plain(peer), plain(us)); ok {
+				return uid, true
+			}
 		}
 	}
 	return 0, false
 }
+
+// tableReads is how often a table is looked through for a connection.
+const tableReads = 5
 
 // socketOwner finds the socket with these ends in a table of the kernel's; see
 // proc_pid_net(5). Its columns: number, local and remote address, state,
