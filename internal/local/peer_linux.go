@@ -1,77 +1,121 @@
 package local
 
 import (
-	"bufio"
 	"encoding/binary"
-	"encoding/hex"
+	"errors"
 	"net/netip"
-	"os"
-	"strconv"
-	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // PeerUID returns the user that owns the other end of a TCP connection within
 // this machine, whose ends are remote and local as the server sees them
 // (ADDRESS:PORT). It is not ok if the other end is on another machine, is
 // closed or half closed, or cannot be found: then nobody can be vouched for.
+//
+// The kernel is asked for the one socket (sock_diag(7)): its tables under
+// /proc/net come a page at a time, and lose rows when others come and go.
 func PeerUID(remote, local string) (uid uint32, ok bool) {
 	peer, err1 := netip.ParseAddrPort(remote)
 	us, err2 := netip.ParseAddrPort(local)
 	if err1 != nil || err2 != nil {
 		return 0, false
 	}
-	// The kernel gives its tables out a page at a time, and a row can be passed
-	// over when others come and go meanwhile.
-	for range tableReads {
-		// An IPv6 socket may speak IPv4, and is then listed with the former.
-		for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-			if uid, ok := socketOwner(table, plain(peer), plain(us)); ok {
-				return uid, true
-			}
-		}
-	}
-	return 0, false
+	uid, err := socketOwner(plain(peer), plain(us))
+	return uid, err == nil
 }
 
-// tableReads is how often a table is looked through for a connection.
-const tableReads = 5
+// Sizes and numbers of linux/inet_diag.h and linux/sock_diag.h. Ports and
+// addresses are big-endian, everything else is in the machine's order.
+const (
+	sockDiagByFamily = 20
+	requestSize      = unix.NLMSG_HDRLEN + 56 // inet_diag_req_v2
+	answerSize       = unix.NLMSG_HDRLEN + 72 // inet_diag_msg
+	established      = 1
+	// diagTimeout bounds the wait for the kernel, which answers at once.
+	diagTimeout = time.Second
+)
 
-// socketOwner finds the socket with these ends in a table of the kernel's; see
-// proc_pid_net(5). Its columns: number, local and remote address, state,
-// queues, timer, retransmits, uid, timeout, inode.
-func socketOwner(table string, from, to netip.AddrPort) (uint32, bool) {
-	f, err := os.Open(table)
+var errNoSocket = errors.New("there is no such socket")
+
+// socketOwner asks whose the established socket with these ends is.
+func socketOwner(from, to netip.AddrPort) (uint32, error) {
+	family := byte(unix.AF_INET6)
+	if from.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		row := strings.Fields(lines.Text())
-		// A socket that nobody holds any more is listed as root's; those that
-		// are established (01) have an owner.
-		if len(row) < 10 || row[3] != "01" || row[9] == "0" || endpoint(row[1]) != from || endpoint(row[2]) != to {
-			continue
-		}
-		uid, err := strconv.ParseUint(row[7], 10, 32)
-		return uint32(uid), err == nil
+	defer unix.Close(fd)
+	wait := unix.NsecToTimeval(diagTimeout.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
+		return 0, err
 	}
-	return 0, false
+	if err := unix.Sendto(fd, diagRequest(family, from, to), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, err
+	}
+	answer := make([]byte, 4096)
+	n, sender, err := unix.Recvfrom(fd, answer, 0)
+	if err != nil {
+		return 0, err
+	}
+	if nl, ok := sender.(*unix.SockaddrNetlink); !ok || nl.Pid != 0 {
+		return 0, errNoSocket // not the kernel's word
+	}
+	return diagAnswer(answer[:n], from, to)
 }
 
-// endpoint reads an address as the kernel prints it: words of 32 bits in the
-// machine's byte order, and the port, in hexadecimal. What is none is zero.
-func endpoint(s string) netip.AddrPort {
-	address, port, _ := strings.Cut(s, ":")
-	raw, err := hex.DecodeString(address)
-	number, portErr := strconv.ParseUint(port, 16, 16)
-	if err != nil || portErr != nil || len(raw)%4 != 0 {
-		return netip.AddrPort{}
+// diagRequest is a netlink message with an inet_diag_req_v2: family, protocol,
+// states, then the socket's ports, addresses, interface and cookie.
+func diagRequest(family byte, from, to netip.AddrPort) []byte {
+	m := make([]byte, requestSize)
+	ne := binary.NativeEndian
+	ne.PutUint32(m, requestSize)
+	ne.PutUint16(m[4:], sockDiagByFamily)
+	ne.PutUint16(m[6:], unix.NLM_F_REQUEST)
+	body := m[unix.NLMSG_HDRLEN:]
+	body[0], body[1] = family, unix.IPPROTO_TCP
+	ne.PutUint32(body[4:], 1<<established)
+	putEnds(body[8:], from, to, netip.Addr.AsSlice)
+	ne.PutUint64(body[48:], ^uint64(0)) // any cookie
+	return m
+}
+
+// putEnds writes the ports and addresses of an inet_diag_sockid.
+func putEnds(b []byte, from, to netip.AddrPort, form func(netip.Addr) []byte) {
+	binary.BigEndian.PutUint16(b, from.Port())
+	binary.BigEndian.PutUint16(b[2:], to.Port())
+	copy(b[4:20], form(from.Addr()))
+	copy(b[20:36], form(to.Addr()))
+}
+
+// mapped is the address as a socket of IPv6 that speaks IPv4 has it.
+func mapped(a netip.Addr) []byte {
+	b := a.As16()
+	return b[:]
+}
+
+// diagAnswer reads an inet_diag_msg: family, state, the ends as in the request,
+// then timers and queues, the owner and the inode.
+func diagAnswer(m []byte, from, to netip.AddrPort) (uint32, error) {
+	ne := binary.NativeEndian
+	if len(m) < answerSize || ne.Uint16(m[4:]) != sockDiagByFamily {
+		return 0, errNoSocket // an error message, ENOENT most of all
 	}
-	for i := 0; i < len(raw); i += 4 {
-		binary.NativeEndian.PutUint32(raw[i:], binary.BigEndian.Uint32(raw[i:]))
+	body := m[unix.NLMSG_HDRLEN:]
+	var ends, mappedEnds [36]byte
+	putEnds(ends[:], from, to, netip.Addr.AsSlice)
+	putEnds(mappedEnds[:], from, to, mapped)
+	got := [36]byte(body[4:40])
+	// A socket that nobody holds any more is listed as root's, without inode; a
+	// listener could answer for a connection that is gone.
+	if body[1] != established || got != ends && got != mappedEnds || ne.Uint32(body[68:]) == 0 {
+		return 0, errNoSocket
 	}
-	ip, _ := netip.AddrFromSlice(raw)
-	return plain(netip.AddrPortFrom(ip, uint16(number)))
+	return ne.Uint32(body[64:]), nil
 }
 
 // plain is the IPv4 address of a mapped one, and has no zone.

@@ -51,10 +51,40 @@ func TestPeerUID(t *testing.T) {
 			return !ok
 		})
 	}
+	mappedClient(t)
 	for _, bad := range []string{"", "@", "127.0.0.1", "host:1"} {
 		if _, ok := local.PeerUID(bad, "127.0.0.1:80"); ok {
 			t.Errorf("%q has an owner", bad)
 		}
+	}
+}
+
+// mappedClient: a socket of IPv6 that speaks IPv4, as some programs' all are.
+func mappedClient(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Logf("no IPv6: %v", err)
+		return
+	}
+	defer syscall.Close(fd)
+	to := &syscall.SockaddrInet6{Port: ln.Addr().(*net.TCPAddr).Port}
+	copy(to.Addr[:], net.IPv4(127, 0, 0, 1).To16())
+	if err := syscall.Connect(fd, to); err != nil {
+		t.Logf("no mapped addresses: %v", err)
+		return
+	}
+	server, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if uid, ok := local.PeerUID(server.RemoteAddr().String(), server.LocalAddr().String()); !ok || int(uid) != os.Getuid() {
+		t.Errorf("a mapped address: %d %v", uid, ok)
 	}
 }
 
