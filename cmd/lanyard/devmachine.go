@@ -73,11 +73,15 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	if err := keyIsThere(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	if m.db, err = local.Open(ctx, cfg.DataDir, m.now); err != nil {
-		return nil, err
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
+	// The key first: interrupted here, a first start leaves no data without one.
 	keys, err := local.OpenKeys(filepath.Join(cfg.DataDir, "vault-key"))
 	if err != nil {
+		return nil, err
+	}
+	if m.db, err = local.Open(ctx, cfg.DataDir, m.now); err != nil {
 		return nil, err
 	}
 	catalogue, err := presets.Load(cfg.Presets)
