@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -32,7 +33,7 @@ func (a *Audit) Append(ctx context.Context, l vault.Line) error {
 		return insert(ctx, tx, fmt.Errorf("there is an audit line %s already", l.ID), `
 			INSERT INTO audit (id, tenant, at, connection, user_id, doc) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`,
-			l.ID, l.Tenant, stamp(l.At), l.Connection, l.UserID, doc)
+			l.ID, l.Tenant, connection.Stamp(l.At), l.Connection, l.UserID, doc)
 	})
 }
 
@@ -48,7 +49,7 @@ func (a *Audit) List(ctx context.Context, tenant string, f AuditFilter, after st
 		var l vault.Line
 		err := json.Unmarshal(doc, &l)
 		out = append(out, l)
-		return cursor(l.At, l.ID), err
+		return connection.Cursor(l.At, l.ID), err
 	})
 	if err != nil {
 		return nil, "", err

@@ -22,7 +22,7 @@ func (d *DB) Create(ctx context.Context, c connection.Connection) error {
 			INSERT INTO connections
 				(tenant, id, created_at, user_id, server, provider, subject, proposed_subject, attention_at, doc)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			c.Tenant, c.ID, stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, subject(c), proposedSubject(c),
+			c.Tenant, c.ID, connection.Stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, subject(c), proposedSubject(c),
 			orNull(c.AttentionAt()), doc)
 	})
 }
@@ -78,7 +78,7 @@ func (d *DB) Update(ctx context.Context, k connection.Key, change func(*connecti
 			UPDATE connections SET created_at = ?, user_id = ?, server = ?, provider = ?, subject = ?,
 				proposed_subject = ?, attention_at = ?, doc = ?
 			WHERE tenant = ? AND id = ?`,
-			stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, subject(c), proposedSubject(c),
+			connection.Stamp(c.CreatedAt), c.UserID, c.Server, c.Provider, subject(c), proposedSubject(c),
 			orNull(c.AttentionAt()), doc, k.Tenant, k.ID)
 		return err
 	})
@@ -123,7 +123,7 @@ func (d *DB) List(ctx context.Context, tenant string, f connection.Filter, p con
 		var c connection.Connection
 		err := json.Unmarshal(doc, &c)
 		out = append(out, c)
-		return cursor(c.CreatedAt, c.ID), err
+		return connection.Cursor(c.CreatedAt, c.ID), err
 	})
 	if err != nil {
 		return nil, "", err
@@ -145,7 +145,7 @@ const heldBy = `(
 func (d *DB) Due(ctx context.Context, now time.Time, limit int) ([]connection.Key, error) {
 	rows, err := d.read.QueryContext(ctx, `
 		SELECT tenant, id FROM connections WHERE attention_at <= ? ORDER BY attention_at, tenant, id LIMIT ?`,
-		stamp(now), max(limit, 0))
+		connection.Stamp(now), max(limit, 0))
 	if err != nil {
 		return nil, explain(err)
 	}

@@ -28,6 +28,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
 )
 
 // Errors of the database itself, beside those that the contracts name.
@@ -110,7 +112,7 @@ const keepExpired = 24 * time.Hour
 // Purge removes what expired a day or more before now, with the marks of what
 // was taken or deleted, and the counts of connections that are gone.
 func (d *DB) Purge(ctx context.Context, now time.Time) error {
-	before := stamp(now.Add(-keepExpired))
+	before := connection.Stamp(now.Add(-keepExpired))
 	return d.transact(ctx, func(tx *sql.Tx) error {
 		for _, q := range []string{
 			`DELETE FROM links WHERE expires_at <= ?`,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 )
 
@@ -17,7 +18,7 @@ func (d *DB) PutLink(ctx context.Context, l flow.Link) error {
 		INSERT INTO links (tenant, id, user_id, expires_at, doc)
 		SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM deleted_links WHERE tenant = ?1 AND id = ?2)
 		ON CONFLICT DO NOTHING`,
-		l.Tenant, l.ID, l.UserID, stamp(l.ExpiresAt))
+		l.Tenant, l.ID, l.UserID, connection.Stamp(l.ExpiresAt))
 }
 
 // PutSession implements [flow.Store].
@@ -35,14 +36,14 @@ func (d *DB) PutSession(ctx context.Context, s flow.Session) error {
 		return insert(ctx, tx, flow.ErrExists, `
 			INSERT INTO sessions (hash, tenant, user_id, link_id, expires_at, doc) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`,
-			s.Hash, s.Tenant, s.UserID, s.LinkID, stamp(s.ExpiresAt), doc)
+			s.Hash, s.Tenant, s.UserID, s.LinkID, connection.Stamp(s.ExpiresAt), doc)
 	})
 }
 
 // PutFlow implements [flow.Store].
 func (d *DB) PutFlow(ctx context.Context, f flow.Flow) error {
 	return d.put(ctx, f, `INSERT INTO flows (id, revision, expires_at, doc) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		f.ID, f.Revision, stamp(f.ExpiresAt))
+		f.ID, f.Revision, connection.Stamp(f.ExpiresAt))
 }
 
 // put inserts a record; its document is the last argument of the query.
@@ -161,7 +162,7 @@ func (d *DB) UpdateFlow(ctx context.Context, f flow.Flow) (flow.Flow, error) {
 	err = d.transact(ctx, func(tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx,
 			`UPDATE flows SET revision = ?, expires_at = ?, doc = ? WHERE id = ? AND revision = ?`,
-			f.Revision, stamp(f.ExpiresAt), doc, f.ID, seen))
+			f.Revision, connection.Stamp(f.ExpiresAt), doc, f.ID, seen))
 		if err != nil || n == 1 {
 			return err
 		}
@@ -182,7 +183,7 @@ func (d *DB) PutState(ctx context.Context, s flow.State) error {
 		INSERT INTO states (hash, browser, expires_at, doc)
 		SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM spent_states WHERE hash = ?1)
 		ON CONFLICT DO NOTHING`,
-		s.Hash, s.Browser, stamp(s.ExpiresAt))
+		s.Hash, s.Browser, connection.Stamp(s.ExpiresAt))
 }
 
 // TakeState implements [flow.Store]: one conditional delete, which leaves a
@@ -192,14 +193,14 @@ func (d *DB) TakeState(ctx context.Context, hash, browser string, now time.Time)
 	err := d.transact(ctx, func(tx *sql.Tx) error {
 		err := load(ctx, tx, &s, flow.ErrStateUnknown,
 			`DELETE FROM states WHERE hash = ? AND browser = ? AND expires_at > ? RETURNING doc`,
-			hash, browser, stamp(now))
+			hash, browser, connection.Stamp(now))
 		if errors.Is(err, flow.ErrStateUnknown) {
 			return whyNot(ctx, tx, hash, browser)
 		}
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO spent_states (hash, spent_at) VALUES (?, ?)`, hash, stamp(now))
+		_, err = tx.ExecContext(ctx, `INSERT INTO spent_states (hash, spent_at) VALUES (?, ?)`, hash, connection.Stamp(now))
 		return err
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ func (d *DB) PutMCPToken(ctx context.Context, t host.MCPToken) error {
 			SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
 			WHERE NOT EXISTS (SELECT 1 FROM deleted_mcp_tokens WHERE id = ?1 OR hash = ?2)
 			ON CONFLICT DO NOTHING`,
-			t.ID, t.Hash, t.Connection.Tenant, t.Connection.ID, stamp(t.CreatedAt), stamp(t.ExpiresAt), doc)
+			t.ID, t.Hash, t.Connection.Tenant, t.Connection.ID, connection.Stamp(t.CreatedAt), connection.Stamp(t.ExpiresAt), doc)
 	})
 }
 

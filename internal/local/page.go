@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -42,7 +41,7 @@ func (s *selection) page(ctx context.Context, q queryer, after string, limit int
 		order, compare = "DESC", "<"
 	}
 	if after != "" {
-		at, id, err := parseCursor(after)
+		at, id, err := connection.ParseCursor(after)
 		if err != nil {
 			return "", err
 		}
@@ -66,36 +65,12 @@ func (s *selection) page(ctx context.Context, q queryer, after string, limit int
 	return next, err
 }
 
-// stamp writes a time so that the order of the strings is the order of times.
-func stamp(t time.Time) string { return t.UTC().Format(stampLayout) }
-
-const stampLayout = "2006-01-02T15:04:05.000000000Z"
-
 // orNull is the stamp, or NULL for the zero time.
 func orNull(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}
-	return stamp(t)
-}
-
-// cursor names the place of a row in a list ordered by time and id. Because it
-// names the row and not its number, rows that come meanwhile shift nothing.
-func cursor(at time.Time, id string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(stamp(at) + id))
-}
-
-// parseCursor returns the time and the id of a cursor.
-func parseCursor(s string) (at, id string, err error) {
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(b) < len(stampLayout) {
-		return "", "", connection.ErrCursor
-	}
-	at, id = string(b[:len(stampLayout)]), string(b[len(stampLayout):])
-	if _, err := time.Parse(stampLayout, at); err != nil {
-		return "", "", connection.ErrCursor
-	}
-	return at, id, nil
+	return connection.Stamp(t)
 }
 
 func encode(v any) (string, error) {

@@ -47,14 +47,14 @@ func TestMigrateFromVersion1(t *testing.T) {
 	empty.ID, empty.Set = "con_4", connection.Set{}
 	for _, c := range []connection.Connection{connected, unnamed, pending, empty} {
 		run(`INSERT INTO connections (tenant, id, created_at, user_id, server, provider, subject, doc) VALUES (?, ?, ?, '', '', ?, ?, ?)`,
-			c.Tenant, c.ID, stamp(c.CreatedAt), c.Provider, c.Account.Subject, doc(c))
+			c.Tenant, c.ID, connection.Stamp(c.CreatedAt), c.Provider, c.Account.Subject, doc(c))
 	}
 	later := now.Add(time.Hour)
-	run(`INSERT INTO links (tenant, id, expires_at, doc) VALUES ('default', 'lnk_1', ?, ?)`, stamp(later),
+	run(`INSERT INTO links (tenant, id, expires_at, doc) VALUES ('default', 'lnk_1', ?, ?)`, connection.Stamp(later),
 		doc(flow.Link{ID: "lnk_1", Tenant: "default", UserID: "ann", ExpiresAt: later}))
 	for _, s := range []flow.Session{{Hash: "of a link", LinkID: "lnk_1"}, {Hash: "of none"}} {
 		s.Tenant, s.UserID, s.ExpiresAt = "default", "ann", later
-		run(`INSERT INTO sessions (hash, expires_at, doc) VALUES (?, ?, ?)`, s.Hash, stamp(later), doc(s))
+		run(`INSERT INTO sessions (hash, expires_at, doc) VALUES (?, ?, ?)`, s.Hash, connection.Stamp(later), doc(s))
 	}
 	for i, expires := range []time.Time{now.Add(-48 * time.Hour), later} {
 		m := host.MCPToken{ID: fmt.Sprint("mct_", i), Hash: fmt.Sprint("hash", i), ExpiresAt: expires}
