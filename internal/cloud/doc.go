@@ -1,3 +1,43 @@
 // Package cloud keeps everything in an AWS account. It is the twin of package
 // local: the same file names, the same contracts, the same suites.
+//
+// The records lie in one DynamoDB table. Parts of a key are separated by "#";
+// a "#" or "%" within one is escaped. Each record is one item: its JSON
+// document, and beside it the attributes that conditions and lists need.
+//
+//	pk                          sk               what
+//	CON#tenant#id               -                a connection; after its end, a tombstone (no doc)
+//	CONS#tenant                 created#id       list entry: user_id, server_name, provider_id
+//	USER#tenant#user            created#id       the same, of one user
+//	HELD#tenant#subject         created#id       the same, with a grant of that account in force or proposed
+//	LNK#tenant#id               -                a connect link; deleted: without its doc
+//	SES#hash                    -                a page session
+//	OWN#tenant#user             link#… ses#…     what DeleteUser removes
+//	FLO#id                      -                a flow
+//	STA#hash                    -                an OAuth state; taken: without its doc
+//	TCON#tenant#connection      -                a connection's task, and the count of its tasks
+//	TASK                        id               whose task that is
+//	MCT#hash                    -                an MCP token; deleted: without its doc
+//	MCTID#id                    -                which hash that id has
+//	MCTS#tenant#connection      created#id       list entry of an MCP token
+//	AUD#tenant#yyyy-mm#shard    at#id            an audit line
+//	GRT#tenant#connection       version          a sealed grant, where grants lie in the table
+//	KEY#hash                    -                an API key
+//	TEN / TEN#tenant            tenant / -       a tenant
+//	CLI#tenant                  provider         our registration there, without its secret
+//
+//	attribute   what
+//	doc         the record
+//	rev         its revision: a write is of the revision that was read, or it is none
+//	w           the write that made the item. A request is sent again when its
+//	            answer was lost; its condition then fails on its own first copy,
+//	            which this tells from somebody else's
+//	browser, exp_at   what conditions on links and states compare
+//	due_shard, due_at the index "due": connections that need attention
+//	ttl         when DynamoDB may remove the item, seconds since 1970. It only
+//	            tidies up: whatever ends earlier than that is compared by us
+//
+// Every read is strongly consistent but those of the index "due", whose
+// reader reads each row again. Every condition that a contract promises is a
+// condition expression of the write itself.
 package cloud

@@ -32,7 +32,8 @@ type Page struct {
 }
 
 // Store keeps connections. Every write is durable when it returns, and every
-// read sees every write that returned before it began.
+// read sees every write that returned before it began. Any call may also fail
+// with [ErrUnavailable].
 type Store interface {
 	// Create adds a connection; ErrExists if its key is taken.
 	Create(ctx context.Context, c Connection) error
@@ -53,6 +54,7 @@ type Store interface {
 	// between two pages neither hide nor repeat another.
 	List(ctx context.Context, tenant string, f Filter, p Page) ([]Connection, string, error)
 	// Due returns up to limit keys of any tenant whose AttentionAt is not
-	// zero and not after now, the earliest first.
+	// zero and not after now, the earliest first. Unlike the other reads it may
+	// lag behind the rows by seconds: its caller looks at each row again.
 	Due(ctx context.Context, now time.Time, limit int) ([]Key, error)
 }

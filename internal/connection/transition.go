@@ -17,6 +17,10 @@ var (
 	ErrNoProposal = errors.New("nothing is waiting to be confirmed")
 	// ErrCursor: a page was asked for with a cursor that no list returned.
 	ErrCursor = errors.New("the cursor is not one that a list returned")
+	// ErrUnavailable: what keeps our records did not answer, or is being asked
+	// too much. Any call of any store may fail with it; the same call may
+	// succeed in a moment.
+	ErrUnavailable = errors.New("our own storage does not answer")
 	// ErrGone: the connection is being deleted.
 	ErrGone = errors.New("the connection is being deleted")
 )

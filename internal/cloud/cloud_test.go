@@ -1,0 +1,99 @@
+package cloud_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/lanyardhq/lanyard/internal/cloud"
+	"github.com/lanyardhq/lanyard/internal/cloud/emulate"
+	"github.com/lanyardhq/lanyard/internal/conformance"
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/host"
+)
+
+// clock stands still when the suites' records are new.
+func clock() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
+
+// emulators are what stands in for AWS, by the variable that names its URL.
+// scripts/emulators.sh starts them.
+var emulators = map[string]string{"moto": "LANYARD_TEST_AWS", "DynamoDBLocal": "LANYARD_TEST_DYNAMODB"}
+
+// each runs a suite against every emulator.
+func each(t *testing.T, suite func(t *testing.T, newTable func(*testing.T) *cloud.Table)) {
+	for name, variable := range emulators {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := awsConfig(t, variable)
+			suite(t, func(t *testing.T) *cloud.Table { return newTable(t, cfg) })
+		})
+	}
+}
+
+// awsConfig is a configuration for the emulator that the variable names.
+func awsConfig(t *testing.T, variable string) aws.Config {
+	t.Helper()
+	url := os.Getenv(variable)
+	if url == "" {
+		t.Skipf("%s is not set: run the tests by scripts/emulators.sh", variable)
+	}
+	t.Setenv("AWS_REGION", "eu-central-1")
+	cfg, err := cloud.Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Credentials = credentials.NewStaticCredentialsProvider("emulated", "emulated", "")
+	cfg.BaseEndpoint = &url
+	return cfg
+}
+
+var tables atomic.Int64
+
+// newTable makes an empty table of its own.
+func newTable(t *testing.T, cfg aws.Config) *cloud.Table {
+	t.Helper()
+	client := dynamodb.NewFromConfig(cfg)
+	table := &cloud.Table{API: client, Name: fmt.Sprintf("lanyard-%d-%d", os.Getpid(), tables.Add(1)), Now: clock, AuditDays: 400}
+	if err := emulate.CreateTable(t.Context(), client, table.Name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, err := client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &table.Name})
+		if err != nil {
+			t.Log(err)
+		}
+	})
+	return table
+}
+
+func TestConnections(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Connections(t, func(t *testing.T) connection.Store { return newTable(t) })
+	})
+}
+
+func TestFlows(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Flows(t, func(t *testing.T) flow.Store { return newTable(t) })
+	})
+}
+
+func TestTasks(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Tasks(t, func(t *testing.T) host.Store { return newTable(t) })
+	})
+}
+
+func TestAudit(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Audit(t, func(t *testing.T) conformance.AuditLog { return newTable(t).Audit() })
+	})
+}
