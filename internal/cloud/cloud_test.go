@@ -27,6 +27,13 @@ func clock() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
 // scripts/emulators.sh starts them.
 var emulators = map[string]string{"moto": "LANYARD_TEST_AWS", "DynamoDBLocal": "LANYARD_TEST_DYNAMODB"}
 
+func TestMain(m *testing.M) {
+	if err := os.Setenv("AWS_REGION", "eu-central-1"); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
+
 // each runs a suite against every emulator.
 func each(t *testing.T, suite func(t *testing.T, newTable func(*testing.T) *cloud.Table)) {
 	for name, variable := range emulators {
@@ -45,7 +52,6 @@ func awsConfig(t *testing.T, variable string) aws.Config {
 	if url == "" {
 		t.Skipf("%s is not set: run the tests by scripts/emulators.sh", variable)
 	}
-	t.Setenv("AWS_REGION", "eu-central-1")
 	cfg, err := cloud.Load(context.Background())
 	if err != nil {
 		t.Fatal(err)
