@@ -88,6 +88,13 @@ type GrantStore interface {
 	Clear(ctx context.Context, k connection.Key) error
 }
 
+// PlacedGrants is a GrantStore made of several, of which a row names one.
+type PlacedGrants interface {
+	GrantStore
+	// At returns the same store, reading in the named place first.
+	At(store string) GrantStore
+}
+
 // Vault seals and opens.
 type Vault struct {
 	Sealer *Sealer
@@ -171,7 +178,11 @@ func (v *Vault) Grant(ctx context.Context, caller Caller, c connection.Connectio
 	if err := v.admit(ctx, caller, c, "open_grant", purpose); err != nil {
 		return out, err
 	}
-	sealed, err := v.Grants.Get(ctx, c.Key, s.GrantVersion)
+	grants := v.Grants
+	if placed, ok := grants.(PlacedGrants); ok {
+		grants = placed.At(s.GrantStore)
+	}
+	sealed, err := grants.Get(ctx, c.Key, s.GrantVersion)
 	if err != nil {
 		return out, fmt.Errorf("read the grant of %s: %w", c.ID, err)
 	}
