@@ -1,6 +1,7 @@
-// Command runner runs one task: see package runner. A parent starts it and
-// writes a [runner.Order] to its standard input; "runner sandbox …" is how it
-// starts the MCP server.
+// Command runner runs one task: see package runner. As an ECS task it is told
+// what to do by its environment; elsewhere a parent starts it and writes a
+// [runner.Order] to its standard input. "runner sandbox …" is how it starts the
+// MCP server.
 package main
 
 import (
@@ -28,5 +29,15 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	return runner.Main(ctx, os.Stdin, os.Environ(), logger)
+	if !onECS(os.Getenv) {
+		return runner.Main(ctx, os.Stdin, os.Environ(), logger)
+	}
+	if err := runner.Harden(); err != nil {
+		return fmt.Errorf("keep other processes out of this one: %w", err)
+	}
+	cfg, err := ecsTask(ctx, os.Getenv, logger)
+	if err != nil {
+		return err
+	}
+	return runner.RunConfined(ctx, cfg, os.Environ())
 }

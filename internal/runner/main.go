@@ -44,10 +44,9 @@ const (
 )
 
 // Main runs a task as a process of its own: it reads an [Order] from stdin and
-// runs it. Of environ it takes PATH and LANG for the server, and nothing else.
-// The running program must answer to "sandbox" with [SandboxMain].
+// runs it by [RunConfined].
 func Main(ctx context.Context, stdin io.Reader, environ []string, logger *slog.Logger) error {
-	if err := Harden(); err != nil {
+	if err := Harden(); err != nil { // before a secret is in this process
 		return fmt.Errorf("keep other processes out of this one: %w", err)
 	}
 	in := bufio.NewReader(stdin)
@@ -55,14 +54,7 @@ func Main(ctx context.Context, stdin io.Reader, environ []string, logger *slog.L
 	if err != nil {
 		return err
 	}
-	if order.UID == 0 && !landlocked() {
-		logger.WarnContext(ctx, "this kernel cannot confine the server to its own files: it can read what this user can")
-	}
-	self, err := executable()
-	if err != nil {
-		return err
-	}
-	return Run(ctx, Config{
+	return RunConfined(ctx, Config{
 		TaskID: order.TaskID, Ticket: order.Ticket,
 		Control: &task.HTTPControl{
 			URL: order.ControlURL,
@@ -74,10 +66,28 @@ func Main(ctx context.Context, stdin io.Reader, environ []string, logger *slog.L
 			},
 		},
 		Dir: order.Dir, UID: order.UID, GID: order.GID, Read: order.Read, ExtraEnv: order.ExtraEnv,
-		Sandbox: []string{self, "sandbox"},
-		Path:    variable(environ, "PATH"), Lang: variable(environ, "LANG"),
 		Lifeline: in, Logger: logger,
-	})
+	}, environ)
+}
+
+// RunConfined is [Run] in a process that is the task's alone: others are kept
+// out of it, and the server is confined. Of environ it takes PATH and LANG for
+// the server, and nothing else. The running program must answer to "sandbox"
+// with [SandboxMain].
+func RunConfined(ctx context.Context, cfg Config, environ []string) error {
+	if err := Harden(); err != nil {
+		return fmt.Errorf("keep other processes out of this one: %w", err)
+	}
+	if cfg.UID == 0 && !landlocked() {
+		cfg.Logger.WarnContext(ctx, "this kernel cannot confine the server to its own files: it can read what this user can")
+	}
+	self, err := executable()
+	if err != nil {
+		return err
+	}
+	cfg.Sandbox = []string{self, "sandbox"}
+	cfg.Path, cfg.Lang = variable(environ, "PATH"), variable(environ, "LANG")
+	return Run(ctx, cfg)
 }
 
 func readOrder(in *bufio.Reader) (Order, error) {
