@@ -25,9 +25,22 @@ func (s *Service) identified(ctx context.Context, id string, identity token.Secr
 	return t, err
 }
 
+// claimant refuses a claim of a task by anybody but that very task.
+func (s *Service) claimant(ctx context.Context, id string, identity token.Secret) error {
+	if s.Vouch == nil {
+		_, err := s.identified(ctx, id, identity)
+		return err
+	}
+	vouched, err := s.Vouch(ctx, id, identity.Reveal())
+	if err == nil && !vouched {
+		err = task.ErrRefused
+	}
+	return err
+}
+
 // Claim trades a ticket, once, and binds the task to its connection.
 func (s *Service) Claim(ctx context.Context, identity token.Secret, r task.ClaimRequest) (task.Claim, error) {
-	if _, err := s.identified(ctx, r.TaskID, identity); err != nil {
+	if err := s.claimant(ctx, r.TaskID, identity); err != nil {
 		return task.Claim{}, err
 	}
 	if r.Address == "" || r.KeyFingerprint == "" {
@@ -39,6 +52,7 @@ func (s *Service) Claim(ctx context.Context, identity token.Secret, r task.Claim
 			return task.ErrRefused
 		}
 		t.State, t.TicketHash, t.Address, t.KeyFingerprint = TaskClaimed, "", r.Address, r.KeyFingerprint
+		t.IdentityHash = token.Hash(identity) // who claimed it, and nobody else until it stops
 		return nil
 	})
 	if err != nil {

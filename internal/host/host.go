@@ -70,8 +70,11 @@ type Installer interface {
 // Start is what a task starts with. Nothing in it is worth anything once the
 // ticket was traded, but Identity, which stands in for SigV4 on one machine.
 type Start struct {
-	TaskID     string
+	TaskID string
+	// Connection is whose task it is: for people who look at the platform.
+	Connection connection.Key
 	Ticket     token.Secret
+	// Identity is empty where the platform vouches for its tasks.
 	Identity   token.Secret
 	ControlURL string
 	Server     presets.Server
@@ -98,6 +101,12 @@ type Service struct {
 	// BaseURL is the public URL; ControlURL is what tasks call.
 	BaseURL, ControlURL string
 	Deployment          map[string]string
+	// Vouch asks the platform whether the identity that a caller proved is that
+	// of this task. Nil: a task proves itself with [Start.Identity].
+	Vouch func(ctx context.Context, taskID, identity string) (bool, error)
+	// Inline does what a request begins before it is answered: for a process
+	// that stands still between requests.
+	Inline bool
 	// IdleStop is how long a task lives without a request.
 	IdleStop time.Duration
 	Now      func() time.Time
@@ -105,6 +114,15 @@ type Service struct {
 
 	links links     // to the tasks
 	tools toolCache // what servers last listed
+}
+
+// background runs f, beside the request that begins it where that is possible.
+func (s *Service) background(f func()) {
+	if s.Inline {
+		f()
+		return
+	}
+	go f()
 }
 
 // taskBearer names connection, task and generation, so that an address used

@@ -45,7 +45,7 @@ func (s *Service) task(ctx context.Context, c connection.Connection) (Task, erro
 	for {
 		t, err := s.Store.TaskOf(ctx, c.Key)
 		switch {
-		case errors.Is(err, ErrNoTask), err == nil && s.replaceable(t):
+		case errors.Is(err, ErrNoTask), err == nil && (s.replaceable(t) || superseded(t, c)):
 			if err := s.begin(ctx, c); err != nil {
 				return Task{}, err
 			}
@@ -65,6 +65,10 @@ func (s *Service) task(ctx context.Context, c connection.Connection) (Task, erro
 		}
 	}
 }
+
+// superseded reports whether the connection was granted anew since the task
+// began: the task has the tokens of before.
+func superseded(t Task, c connection.Connection) bool { return c.ConnectedAt.After(t.StartedAt) }
 
 // replaceable reports whether a task is over although it has a record: it
 // failed a while ago, or never came up.
@@ -86,14 +90,18 @@ func (s *Service) begin(ctx context.Context, c connection.Connection) error {
 		return fmt.Errorf("%w: %s", ErrNotHosted, c.Server)
 	}
 	now := s.Now().UTC()
-	ticket, identity := token.NewSecret(), token.NewSecret()
+	ticket, identity, identityHash := token.NewSecret(), token.Secret(""), ""
+	if s.Vouch == nil {
+		identity = token.NewSecret()
+		identityHash = token.Hash(identity)
+	}
 	old, err := s.Store.TaskOf(ctx, c.Key)
-	if err == nil && s.replaceable(old) {
+	if err == nil && (s.replaceable(old) || superseded(old, c)) {
 		s.end(ctx, old) // its process may still be there
 	}
 	t, err := s.Store.BeginTask(ctx, Task{
 		ID: token.NewID("tsk"), Connection: c.Key, Server: c.Server, State: TaskStarting,
-		TicketHash: token.Hash(ticket), TicketExpires: now.Add(startTimeout + ticketTTL), IdentityHash: token.Hash(identity),
+		TicketHash: token.Hash(ticket), TicketExpires: now.Add(startTimeout + ticketTTL), IdentityHash: identityHash,
 		StartedAt: now, LastUsedAt: now,
 	})
 	if errors.Is(err, ErrRunning) {
@@ -103,7 +111,7 @@ func (s *Service) begin(ctx context.Context, c connection.Connection) error {
 		return err
 	}
 	// Installing a server can take longer than a client waits for an answer.
-	go s.launch(context.WithoutCancel(ctx), t, server, ticket, identity)
+	s.background(func() { s.launch(context.WithoutCancel(ctx), t, server, ticket, identity) })
 	return nil
 }
 
@@ -112,7 +120,7 @@ func (s *Service) launch(ctx context.Context, t Task, server presets.Server, tic
 	defer cancel()
 	_, err := s.Installer.Ensure(ctx, server)
 	if err == nil {
-		err = s.Launcher.Launch(ctx, Start{TaskID: t.ID, Ticket: ticket, Identity: identity, ControlURL: s.ControlURL, Server: server})
+		err = s.Launcher.Launch(ctx, Start{TaskID: t.ID, Connection: t.Connection, Ticket: ticket, Identity: identity, ControlURL: s.ControlURL, Server: server})
 	}
 	if err != nil {
 		s.fail(ctx, t.ID, err.Error())
@@ -139,11 +147,11 @@ func (s *Service) end(ctx context.Context, t Task) {
 	if err := s.Store.EndTask(ctx, t.ID); err != nil {
 		s.Logger.WarnContext(ctx, "a task's record was not removed", "task", t.ID, "err", err)
 	}
-	go func() {
+	s.background(func() {
 		if err := s.Launcher.Stop(ctx, t.ID); err != nil {
 			s.Logger.WarnContext(ctx, "a task did not stop", "task", t.ID, "err", err)
 		}
-	}()
+	})
 }
 
 // Reap forgets tasks whose process is gone with the machine's or the program's
@@ -176,8 +184,7 @@ func (s *Service) touch(ctx context.Context, t Task) {
 	}
 }
 
-// Run ends tasks that nobody uses, that never came up, or whose connection is
-// gone, until ctx ends.
+// Run sweeps until ctx ends, on one machine; on AWS a schedule does it.
 func (s *Service) Run(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -186,12 +193,14 @@ func (s *Service) Run(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.sweep(ctx)
+			s.Sweep(ctx)
 		}
 	}
 }
 
-func (s *Service) sweep(ctx context.Context) {
+// Sweep ends tasks that nobody uses, that never came up, or whose connection
+// is gone.
+func (s *Service) Sweep(ctx context.Context) {
 	tasks, err := s.Store.Tasks(ctx)
 	if err != nil {
 		s.Logger.WarnContext(ctx, "tasks not listed", "err", err)

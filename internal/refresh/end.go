@@ -153,7 +153,7 @@ func (s *Service) Sweep(ctx context.Context, limit int) (int, error) {
 		return 0, err
 	}
 	for i, k := range keys {
-		if err := s.attend(ctx, k); err != nil && !errors.Is(err, connection.ErrNotFound) && !errors.Is(err, connection.ErrLeased) {
+		if err := s.Attend(ctx, k); err != nil && !errors.Is(err, connection.ErrNotFound) && !errors.Is(err, connection.ErrLeased) {
 			s.Logger.WarnContext(ctx, "a connection could not be tidied up", "connection", k.ID, "err", err)
 		}
 		if ctx.Err() != nil {
@@ -163,7 +163,9 @@ func (s *Service) Sweep(ctx context.Context, limit int) (int, error) {
 	return len(keys), nil
 }
 
-func (s *Service) attend(ctx context.Context, k connection.Key) error {
+// Attend does for one connection what [Service.Sweep] does. One that needs
+// nothing any more, or that somebody else is at, is left alone.
+func (s *Service) Attend(ctx context.Context, k connection.Key) error {
 	holder := token.NewID("swp")
 	var claim connection.Claim
 	c, err := s.Connections.Update(ctx, k, func(c *connection.Connection) (err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func (p *Problem) Error() string { return p.Message }
 // ErrUnauthorized: there is no API key, or not one of ours.
 var ErrUnauthorized = &Problem{Status: 401, Code: "unauthorized", Heading: "Not signed in",
 	Message: "this call needs an API key: Authorization: Bearer KEY",
-	Next:    "On one machine the key lies in the data directory, in the file api-key."}
+	Next:    "On one machine the key lies in the data directory, in the file api-key. A deployment's outputs name the command that fetches it."}
 
 var (
 	errForbidden = &Problem{Status: 403, Code: "forbidden", Heading: "Not yours",
@@ -102,6 +103,7 @@ var known = []struct {
 	{provider.ErrTarget, 409, "This provider cannot be used like this", "This is for whoever runs Lanyard: the detail says what has to change."},
 	{connection.ErrNotFound, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
 	{connection.ErrCursor, 400, "This list cannot be continued", "Start from its beginning: the cursor is not one that the list returned."},
+	{connection.ErrUnavailable, 503, "Try again in a moment", "Nothing is lost. If it goes on, tell whoever runs this."},
 	{connection.ErrGone, 409, "This is being disconnected", "Connect again in a moment."},
 	{refresh.ErrReconnect, 409, "This needs to be reconnected", "The provider no longer accepts the access. Reconnect it: everything else stays as it is."},
 	{task.ErrReconnect, 409, "This needs to be reconnected", "The provider no longer accepts the access. Reconnect it: everything else stays as it is."},
@@ -129,6 +131,7 @@ var codes = []struct {
 	{connection.ErrNotFound, "connection_unknown"},
 	{connection.ErrCursor, "cursor_invalid"},
 	{connection.ErrGone, "connection_deleting"},
+	{connection.ErrUnavailable, "storage_unavailable"},
 	{refresh.ErrReconnect, "reconnect_needed"},
 	{task.ErrReconnect, "reconnect_needed"},
 	{refresh.ErrPending, "connection_pending"},
@@ -149,7 +152,7 @@ var codes = []struct {
 // quiet are errors that say enough, or whose causes are the operator's
 // business: they may name files, addresses or a database's own words.
 var quiet = []error{
-	flow.ErrDenied, flow.ErrStore, vault.ErrAudit, vault.ErrForbidden, vault.ErrSealed, task.ErrRefused,
+	connection.ErrUnavailable, flow.ErrDenied, flow.ErrStore, vault.ErrAudit, vault.ErrForbidden, vault.ErrSealed, task.ErrRefused,
 	host.ErrLost, refresh.ErrBusy, context.DeadlineExceeded,
 }
 
@@ -213,7 +216,11 @@ func (s *Site) problem(w http.ResponseWriter, r *http.Request, err error) {
 func (s *Site) describe(r *http.Request, err error) *Problem {
 	if p := problemOf(err); p != nil {
 		if p.Detail == "" && err.Error() != p.Message {
-			s.Logger.InfoContext(r.Context(), "request refused", "route", r.Pattern, "code", p.Code, "err", err)
+			level := slog.LevelInfo
+			if errors.Is(err, connection.ErrUnavailable) || errors.Is(err, vault.ErrAudit) {
+				level = slog.LevelError // for the operator: the cause names the call that failed
+			}
+			s.Logger.Log(r.Context(), level, "request refused", "route", r.Pattern, "code", p.Code, "err", err)
 		}
 		return p
 	}

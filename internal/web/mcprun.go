@@ -26,6 +26,9 @@ type MCPRun struct {
 	Catalogue   Catalogue
 	// Progress is what installing the server last said; empty: nothing.
 	Progress func(server string) string
+	// TaskIdentity is who the platform says a task that calls us is; empty:
+	// nobody. Nil: a task shows the secret that it was started with.
+	TaskIdentity func(r *http.Request) token.Secret
 }
 
 // Mount adds the function's routes.
@@ -292,6 +295,9 @@ func (h *MCPRun) report(w http.ResponseWriter, r *http.Request) {
 
 func (h *MCPRun) control(w http.ResponseWriter, r *http.Request, in any, do func(token.Secret) (any, error)) {
 	identity := bearer(r)
+	if h.TaskIdentity != nil {
+		identity = h.TaskIdentity(r)
+	}
 	err := readJSON(w, r, in)
 	var out any
 	switch {
