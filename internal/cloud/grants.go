@@ -56,12 +56,20 @@ func removeEach(ctx context.Context, from remover, k connection.Key, versions []
 	return nil
 }
 
+// discarder is a store that grants move away from.
+type discarder interface {
+	remover
+	// discard removes these versions, and what held them if nothing is left; it
+	// reports whether nothing is.
+	discard(ctx context.Context, k connection.Key, versions ...string) (empty bool, err error)
+}
+
 // stores are both, the named one first.
-func (g *Grants) stores(first string) []remover {
+func (g *Grants) stores(first string) []discarder {
 	if first == config.StoreDynamoDB {
-		return []remover{tableGrants{g.Table}, g.Secrets}
+		return []discarder{tableGrants{g.Table}, g.Secrets}
 	}
-	return []remover{g.Secrets, tableGrants{g.Table}}
+	return []discarder{g.Secrets, tableGrants{g.Table}}
 }
 
 // Put implements [vault.GrantStore]. What is put for a connection that is being
@@ -201,4 +209,17 @@ func (g tableGrants) Clear(ctx context.Context, k connection.Key) error {
 		return err
 	}
 	return g.Remove(ctx, k, versions...)
+}
+
+// discard implements [discarder].
+func (g tableGrants) discard(ctx context.Context, k connection.Key, versions ...string) (empty bool, err error) {
+	if err := g.Remove(ctx, k, versions...); err != nil {
+		return false, err
+	}
+	empty = true
+	err = g.t.query(ctx, query{pk: grantPK(k)}, func(item) (bool, error) {
+		empty = false
+		return false, nil
+	})
+	return empty, err
 }

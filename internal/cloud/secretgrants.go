@@ -161,20 +161,32 @@ func (g *SecretGrants) absent(ctx context.Context, k connection.Key, version str
 
 // labels are the labels of the connection's grants; none if it has no secret.
 func (g *SecretGrants) labels(ctx context.Context, k connection.Key) ([]string, error) {
+	held, err := g.describe(ctx, k)
+	return held.labels, err
+}
+
+// held is what a connection's secret holds.
+type held struct {
+	labels []string
+	// missing: there is no secret. leaving: it is scheduled for deletion.
+	missing, leaving bool
+}
+
+func (g *SecretGrants) describe(ctx context.Context, k connection.Key) (held, error) {
 	out, err := g.Store.Client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: g.secret(k)})
 	if isMissing(err) {
-		return nil, nil
+		return held{missing: true}, nil
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return held{}, unavailable(err)
 	}
-	var all []string
+	h := held{leaving: out.DeletedDate != nil}
 	for id, labels := range out.VersionIdsToStages {
 		if id != placeholderID {
-			all = append(all, labels...)
+			h.labels = append(h.labels, labels...)
 		}
 	}
-	return all, nil
+	return h, nil
 }
 
 // Remove implements [vault.GrantStore].
@@ -210,4 +222,41 @@ func (g *SecretGrants) Clear(ctx context.Context, k connection.Key) error {
 		return unavailable(err)
 	}
 	return nil
+}
+
+// discard implements [discarder]. An empty secret costs as much as a full one,
+// so it goes, too, but never with a grant in it that somebody puts at this very
+// moment: a secret that is scheduled for deletion takes no more, so that what it
+// holds then is all that there is.
+func (g *SecretGrants) discard(ctx context.Context, k connection.Key, versions ...string) (empty bool, err error) {
+	h, err := g.describe(ctx, k)
+	if err != nil || h.missing {
+		return err == nil, err
+	}
+	if !h.leaving {
+		for _, version := range versions {
+			if _, err := g.remove(ctx, k, version); err != nil {
+				return false, err
+			}
+		}
+		if h, err = g.describe(ctx, k); err != nil || len(h.labels) > 0 {
+			return false, err
+		}
+		_, err = g.Store.Client.DeleteSecret(ctx, &secretsmanager.DeleteSecretInput{
+			SecretId: g.secret(k), RecoveryWindowInDays: aws.Int64(7), // the shortest
+		})
+		if err != nil {
+			return false, unavailable(err)
+		}
+		if h, err = g.describe(ctx, k); err != nil {
+			return false, err
+		}
+	}
+	if len(h.labels) == 0 {
+		return true, g.Clear(ctx, k)
+	}
+	if _, err := g.Store.Client.RestoreSecret(ctx, &secretsmanager.RestoreSecretInput{SecretId: g.secret(k)}); err != nil {
+		return false, unavailable(err)
+	}
+	return false, nil
 }
