@@ -80,6 +80,13 @@ func newTable(t *testing.T, cfg aws.Config) *cloud.Table {
 	return table
 }
 
+// reopened is the same table by way of another configuration.
+func reopened(cfg aws.Config, t *cloud.Table) *cloud.Table {
+	again := *t
+	again.API = dynamodb.NewFromConfig(cfg)
+	return &again
+}
+
 func TestConnections(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Connections(t, func(t *testing.T) connection.Store { return newTable(t) })

@@ -103,19 +103,25 @@ func (t *Table) Create(ctx context.Context, c connection.Connection) error {
 
 // Get implements [connection.Store].
 func (t *Table) Get(ctx context.Context, k connection.Key) (connection.Connection, error) {
+	c, _, err := t.getRow(ctx, k)
+	return c, err
+}
+
+// getRow returns a connection and its item.
+func (t *Table) getRow(ctx context.Context, k connection.Key) (connection.Connection, item, error) {
 	var c connection.Connection
 	it, err := t.get(ctx, connectionPK(k), only)
-	if err != nil {
-		return c, err
+	if err == nil {
+		err = decode(it, &c, connection.ErrNotFound)
 	}
-	return c, decode(it, &c, connection.ErrNotFound)
+	return c, it, err
 }
 
 // Update implements [connection.Store]: the row is written only if it is still
 // of the revision that change saw.
 func (t *Table) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
 	for try := 0; ; try++ {
-		c, err := t.Get(ctx, k)
+		c, old, err := t.getRow(ctx, k)
 		if err != nil {
 			return connection.Connection{}, err
 		}
@@ -124,7 +130,7 @@ func (t *Table) Update(ctx context.Context, k connection.Key, change func(*conne
 			return connection.Connection{}, err
 		}
 		c.Key, c.Revision = k, seen+1
-		err = t.replace(ctx, row(c), seen, moved(before, entries(c)))
+		err = t.replace(ctx, following(row(c), old), seen, moved(before, entries(c)))
 		if _, raced := refusal(err); !raced {
 			if err != nil {
 				return connection.Connection{}, err
@@ -145,14 +151,14 @@ func (t *Table) replace(ctx context.Context, it item, seen int64, follow []chang
 // Delete implements [connection.Store]. What stays is a tombstone.
 func (t *Table) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {
 	for try := 0; ; try++ {
-		c, err := t.Get(ctx, k)
+		c, old, err := t.getRow(ctx, k)
 		if err != nil {
 			return err
 		}
 		if err := check(c); err != nil {
 			return err
 		}
-		err = t.replace(ctx, t.tombstone(k), c.Revision, moved(entries(c), nil))
+		err = t.replace(ctx, following(t.tombstone(k), old), c.Revision, moved(entries(c), nil))
 		if _, raced := refusal(err); !raced {
 			return err
 		}

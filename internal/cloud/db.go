@@ -2,9 +2,12 @@ package cloud
 
 import (
 	"context"
+	crand "crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-
-	"github.com/lanyardhq/lanyard/internal/token"
 )
 
 // DynamoDB is what a [Table] asks of the service. [*dynamodb.Client] has it.
@@ -190,7 +191,7 @@ func refusal(err error) (item, bool) {
 
 // put writes the item if the condition holds, and is *refused otherwise.
 func (t *Table) put(ctx context.Context, it item, c condition) error {
-	it["w"] = text(token.NewID("w"))
+	sign(it, nonce())
 	in := &dynamodb.PutItemInput{TableName: &t.Name, Item: it,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld}
 	if c.expression != "" {
@@ -208,11 +209,38 @@ func (t *Table) put(ctx context.Context, it item, c condition) error {
 	return failed(err)
 }
 
-// own reports whether the item that is there is the one that was written: the
-// answer to that write was lost and the request repeated.
+// remembered is how many writes an item remembers. A request whose answer was
+// lost is repeated within moments, in which few others can have written.
+const remembered = 16
+
+// nonce names a write among the few that an item remembers.
+func nonce() string {
+	b := make([]byte, 6)
+	_, _ = crand.Read(b) // never fails: it ends the program instead
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// sign names the write that makes the item, before those that the item
+// remembers from [following].
+func sign(it item, nonce string) {
+	writes := append([]string{nonce}, strings.Fields(textOf(it, "w"))...)
+	it["w"] = text(strings.Join(writes[:min(remembered, len(writes))], " "))
+}
+
+// following lets an item remember the writes of the one that it replaces.
+func following(it, replaced item) item {
+	if w := textOf(replaced, "w"); w != "" {
+		it["w"] = text(w)
+	}
+	return it
+}
+
+// own reports whether the item was written by the write that the other one was
+// to be: the answer to it was lost and the request repeated, maybe after
+// somebody else had written again.
 func own(there, written item) bool {
-	w := textOf(written, "w")
-	return w != "" && textOf(there, "w") == w
+	w, _, _ := strings.Cut(textOf(written, "w"), " ")
+	return slices.Contains(strings.Fields(textOf(there, "w")), w)
 }
 
 // change is one write of a transaction.
@@ -247,10 +275,10 @@ func (t *Table) transact(ctx context.Context, changes ...change) error {
 		return t.put(ctx, changes[0].put, changes[0].condition) // at half the price
 	}
 	in := &dynamodb.TransactWriteItemsInput{}
-	w := token.NewID("w")
+	w := nonce()
 	for _, c := range changes {
 		if c.put != nil {
-			c.put["w"] = text(w)
+			sign(c.put, w)
 		}
 		in.TransactItems = append(in.TransactItems, c.of(t.Name))
 	}

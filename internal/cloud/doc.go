@@ -29,7 +29,7 @@
 //	attribute   what
 //	doc         the record
 //	rev         its revision: a write is of the revision that was read, or it is none
-//	w           the write that made the item. A request is sent again when its
+//	w           the last writes of the item. A request is sent again when its
 //	            answer was lost; its condition then fails on its own first copy,
 //	            which this tells from somebody else's
 //	browser, exp_at   what conditions on links and states compare

@@ -54,7 +54,7 @@ func (p place) holding(k connection.Key, task *host.Task, generation int64) item
 		it = document(taskPK(k), only, task)
 	}
 	it["generation"], it["rev"] = number(generation), number(numberOf(p.item, "rev")+1)
-	return it
+	return following(it, p.item)
 }
 
 func pointer(task host.Task) item {
