@@ -1,0 +1,81 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscertificatemanager"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfront"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfrontorigins"
+	"github.com/aws/jsii-runtime-go"
+)
+
+// edgeFunction is what CloudFront runs for each request.
+//
+//go:embed edge.js
+var edgeFunction string
+
+// originTimeout is how long CloudFront waits for the next byte. mcprun sends one
+// every 25 seconds at least.
+const originTimeout = 60
+
+// makeEdge puts CloudFront before the API. It knows the API's id alone, so that
+// everything else of the API may depend on CloudFront's name.
+func (v *Service) makeEdge() {
+	origin := awscloudfrontorigins.NewHttpOrigin(jsii.String(v.apiHost()), &awscloudfrontorigins.HttpOriginProps{
+		OriginPath:         jsii.String("/" + stage),
+		ProtocolPolicy:     awscloudfront.OriginProtocolPolicy_HTTPS_ONLY,
+		OriginSslProtocols: &[]awscloudfront.OriginSslPolicy{awscloudfront.OriginSslPolicy_TLS_V1_2},
+		ReadTimeout:        awscdk.Duration_Seconds(jsii.Number(originTimeout)),
+		// A POST is not sent a second time by itself.
+		ConnectionAttempts: jsii.Number(1),
+		CustomHeaders:      &map[string]*string{originHeader: v.secretValue(secretOrigin)},
+	})
+	function := awscloudfront.NewFunction(v.Stack, jsii.String("EdgeFunction"), &awscloudfront.FunctionProps{
+		Code:    awscloudfront.FunctionCode_FromInline(jsii.String(edgeFunction)),
+		Runtime: awscloudfront.FunctionRuntime_JS_2_0(),
+		Comment: jsii.String("Sets the headers that only CloudFront may set"),
+	})
+	behavior := func(cache awscloudfront.ICachePolicy) *awscloudfront.BehaviorOptions {
+		return &awscloudfront.BehaviorOptions{
+			Origin:               origin,
+			AllowedMethods:       awscloudfront.AllowedMethods_ALLOW_ALL(),
+			CachePolicy:          cache,
+			OriginRequestPolicy:  awscloudfront.OriginRequestPolicy_ALL_VIEWER_EXCEPT_HOST_HEADER(),
+			ViewerProtocolPolicy: awscloudfront.ViewerProtocolPolicy_REDIRECT_TO_HTTPS,
+			FunctionAssociations: &[]*awscloudfront.FunctionAssociation{{Function: function, EventType: awscloudfront.FunctionEventType_VIEWER_REQUEST}},
+		}
+	}
+	assets := behavior(awscloudfront.CachePolicy_CACHING_OPTIMIZED())
+	assets.AllowedMethods = awscloudfront.AllowedMethods_ALLOW_GET_HEAD()
+	// Of a file that is the same for everybody, nothing of the viewer is passed on.
+	assets.OriginRequestPolicy = nil
+	props := &awscloudfront.DistributionProps{
+		Comment:                jsii.String("Lanyard " + v.settings.Name),
+		DefaultBehavior:        behavior(awscloudfront.CachePolicy_CACHING_DISABLED()),
+		AdditionalBehaviors:    &map[string]*awscloudfront.BehaviorOptions{"/static/*": assets},
+		HttpVersion:            awscloudfront.HttpVersion_HTTP2_AND_3,
+		MinimumProtocolVersion: awscloudfront.SecurityPolicyProtocol_TLS_V1_2_2021,
+		ErrorResponses:         &[]*awscloudfront.ErrorResponse{},
+	}
+	// Errors are kept for ten seconds otherwise, and shown to others.
+	for _, status := range []float64{400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504} {
+		*props.ErrorResponses = append(*props.ErrorResponses, &awscloudfront.ErrorResponse{
+			HttpStatus: jsii.Number(status), Ttl: awscdk.Duration_Seconds(jsii.Number(0))})
+	}
+	if v.settings.Domain != "" {
+		props.DomainNames = jsii.Strings(v.settings.Domain)
+		props.Certificate = awscertificatemanager.Certificate_FromCertificateArn(v.Stack, jsii.String("Certificate"), jsii.String(v.settings.Certificate))
+	}
+	v.edge = awscloudfront.NewDistribution(v.Stack, jsii.String("Edge"), props)
+	v.baseURL = jsii.String("https://" + *v.edge.DistributionDomainName())
+	if v.settings.Domain != "" {
+		v.baseURL = jsii.String("https://" + v.settings.Domain)
+	}
+}
+
+// apiHost is the API's own host, which tasks call and CloudFront asks.
+func (v *Service) apiHost() string {
+	return fmt.Sprintf("%s.execute-api.%s.%s", *v.api.RestApiId(), *v.Region(), *v.UrlSuffix())
+}
