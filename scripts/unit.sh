@@ -5,7 +5,7 @@ set -uo pipefail
 command -v "${CC:-cc}" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-CGO_ENABLED=1 go test -race -timeout 9m -v "$@" ./... >"$log" 2>&1
+CGO_ENABLED=1 scripts/emulators.sh go test -race -timeout 15m -v "$@" ./... >"$log" 2>&1
 status=$?
 # Each test's own lines only where something went wrong.
 if [ $status -ne 0 ]; then

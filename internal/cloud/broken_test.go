@@ -19,19 +19,19 @@ import (
 
 // The mutants are mistakes that are easily made in how the table is written.
 
-// unconditional forgets the conditions of single writes.
-type unconditional struct{ cloud.DynamoDB }
+// putsAnyway forgets the conditions of single writes.
+type putsAnyway struct{ cloud.DynamoDB }
 
-func (u unconditional) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+func (u putsAnyway) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
 	plain := *in
 	plain.ConditionExpression, plain.ExpressionAttributeValues = nil, nil
 	return u.DynamoDB.PutItem(ctx, &plain, o...)
 }
 
-// unchecked forgets the conditions of transactions.
-type unchecked struct{ cloud.DynamoDB }
+// transactsAnyway forgets the conditions of transactions.
+type transactsAnyway struct{ cloud.DynamoDB }
 
-func (u unchecked) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+func (u transactsAnyway) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, o ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
 	plain := &dynamodb.TransactWriteItemsInput{}
 	for _, w := range in.TransactItems {
 		switch {
@@ -44,38 +44,38 @@ func (u unchecked) TransactWriteItems(ctx context.Context, in *dynamodb.Transact
 	return u.DynamoDB.TransactWriteItems(ctx, plain, o...)
 }
 
-// forgetful does not ask what refused a write, so that its own lost one is
+// asksNothing does not ask what refused a write, so that its own lost one is
 // taken for somebody else's.
-type forgetful struct{ cloud.DynamoDB }
+type asksNothing struct{ cloud.DynamoDB }
 
-func (f forgetful) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+func (f asksNothing) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
 	plain := *in
 	plain.ReturnValuesOnConditionCheckFailure = ""
 	return f.DynamoDB.PutItem(ctx, &plain, o...)
 }
 
-var broken = map[string]struct {
+var brokenTables = map[string]struct {
 	sentence string
 	run      func(t *testing.T, newTable func(*testing.T) *cloud.Table)
 }{
 	"single writes without conditions": {"UpdateRaced", func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Connections(t, func(t *testing.T) connection.Store {
 			table := newTable(t)
-			table.API = unconditional{table.API}
+			table.API = putsAnyway{table.API}
 			return table
 		})
 	}},
 	"a state that anybody takes": {"TakeStateRefused", func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Flows(t, func(t *testing.T) flow.Store {
 			table := newTable(t)
-			table.API = unconditional{table.API}
+			table.API = putsAnyway{table.API}
 			return table
 		})
 	}},
 	"transactions without conditions": {"BeginTaskRaced", func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Tasks(t, func(t *testing.T) host.Store {
 			table := newTable(t)
-			table.API = unchecked{table.API}
+			table.API = transactsAnyway{table.API}
 			return table
 		})
 	}},
@@ -89,7 +89,7 @@ var broken = map[string]struct {
 		cfg := awsConfig(t, "LANYARD_TEST_AWS")
 		conformance.Flows(t, func(t *testing.T) flow.Store {
 			table := reopened(under(cfg, lostOnce), newTable(t))
-			table.API = forgetful{table.API}
+			table.API = asksNothing{table.API}
 			return table
 		})
 	}},
@@ -105,7 +105,7 @@ func TestBroken(t *testing.T) {
 		return // runs in a process of its own
 	}
 	cfg := awsConfig(t, "LANYARD_TEST_AWS")
-	broken[name].run(t, func(t *testing.T) *cloud.Table { return newTable(t, cfg) })
+	brokenTables[name].run(t, func(t *testing.T) *cloud.Table { return newTable(t, cfg) })
 }
 
 // TestSuitesCatchBrokenAdapters proves that the suites can fail on this
@@ -116,7 +116,7 @@ func TestSuitesCatchBrokenAdapters(t *testing.T) {
 	}
 	t.Parallel()
 	awsConfig(t, "LANYARD_TEST_AWS")
-	for name, b := range broken {
+	for name, b := range brokenTables {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBroken$/^"+b.sentence+"$")

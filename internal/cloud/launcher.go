@@ -87,8 +87,8 @@ func (l *Launcher) Stop(ctx context.Context, taskID string) error {
 // Vouch reports whether the caller, whose role session ECS named after the
 // task, is the ECS task that was started as ours of that id.
 func (l *Launcher) Vouch(ctx context.Context, taskID, session string) (bool, error) {
-	if session == "" {
-		return false, nil
+	if session == "" || strings.ContainsAny(session, "/:") {
+		return false, nil // no task's id
 	}
 	out, err := l.API.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &l.Cluster, Tasks: []string{session}})
 	if err != nil {

@@ -35,7 +35,7 @@ import (
 // Errors of the database itself, beside those that the contracts name.
 var (
 	// ErrBusy: another process kept the database locked for ten seconds.
-	ErrBusy = errors.New("the state database is busy: another process has kept it locked; try again")
+	ErrBusy = fmt.Errorf("%w: the state database is busy: another process has kept it locked; try again", connection.ErrUnavailable)
 	// ErrDamaged: the file is no SQLite database, or no longer a whole one.
 	ErrDamaged = errors.New("the state database is damaged; nothing was changed: restore it from a backup, or move it away to start afresh")
 	// ErrNewer: the file was written by a later version of the program.
