@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -151,5 +152,5 @@ func newKMS(t *testing.T, cfg aws.Config) *cloud.Keys {
 // newSecrets is a Secrets Manager of the test's own.
 func newSecrets(t *testing.T, cfg aws.Config) *cloud.SecretStore {
 	t.Helper()
-	return &cloud.SecretStore{Client: secretsmanager.NewFromConfig(cfg), Prefix: fmt.Sprintf("lanyard-%d", tables.Add(1))}
+	return &cloud.SecretStore{Client: secretsmanager.NewFromConfig(cfg), Prefix: fmt.Sprintf("lanyard-%d-%d", os.Getpid(), tables.Add(1))}
 }
