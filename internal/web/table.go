@@ -1,0 +1,76 @@
+package web
+
+import (
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/task"
+)
+
+// The functions, by the names that a deployment has for them.
+const (
+	FunctionConnect  = "connect"
+	FunctionCallback = "callback"
+	FunctionRefresh  = "refresh"
+	FunctionMCPRun   = "mcprun"
+)
+
+// How a route of a deployment finds out who calls.
+const (
+	// AuthApp: the function itself, by API key, page session or link.
+	AuthApp = "app"
+	// AuthBearer: the authorizer, by the bearer of an MCP client.
+	AuthBearer = "bearer"
+	// AuthIAM: API Gateway, by the signature of a task's role.
+	AuthIAM = "iam"
+)
+
+// Route sends the requests of a method and path to a function. Method ANY is
+// those that no other route of the path has.
+type Route struct{ Method, Path, Function, Auth string }
+
+// Routes is what stands before the four functions where each is apart, in API
+// Gateway's notation. Paths that belong to connect are named where a longer or
+// shorter path belongs to another function: the greedy {proxy+} gets only what
+// shares no resource with a named one.
+func Routes() []Route {
+	const connect, callback, refresh, mcprun = FunctionConnect, FunctionCallback, FunctionRefresh, FunctionMCPRun
+	return []Route{
+		{"ANY", "/", connect, AuthApp},
+		{"ANY", "/{proxy+}", connect, AuthApp},
+
+		{"ANY", "/mcp/{server}", mcprun, AuthBearer},
+		{"ANY", flow.CallbackPath, callback, AuthApp},
+		{"ANY", "/mcp/servers", connect, AuthApp},
+		{"ANY", "/mcp/servers/{name}/setup", connect, AuthApp},
+		{"ANY", "/mcp/servers/{name}/connect", connect, AuthApp},
+		{"ANY", "/mcp/servers/{name}/key", callback, AuthApp},
+		{"ANY", "/mcp/connections/{id}", mcprun, AuthApp},
+		{"ANY", "/mcp/connections/{id}/rename", connect, AuthApp},
+		{"ANY", "/mcp/connections/{id}/disconnect", refresh, AuthApp},
+		{"ANY", "/mcp/connections/{id}/mcp-tokens", mcprun, AuthApp},
+		{"ANY", "/mcp/connections/{id}/mcp-tokens/{token}/revoke", mcprun, AuthApp},
+		{"ANY", "/mcp/connections/{id}/tools/{tool}", mcprun, AuthApp},
+
+		{"ANY", "/api/v1" + flow.CallbackPath, callback, AuthApp},
+		{"ANY", "/api/v1/mcp/servers", connect, AuthApp},
+		{"ANY", "/api/v1/mcp/servers/{name}/oauth/connect", connect, AuthApp},
+		{"ANY", "/api/v1/mcp/servers/{name}/connect", callback, AuthApp},
+		{"ANY", "/api/v1/links", connect, AuthApp},
+		{"ANY", "/api/v1/links/{id}", connect, AuthApp},
+		{"ANY", "/api/v1/flows/{id}", connect, AuthApp},
+		{"ANY", "/api/v1/flows/{id}/confirm", connect, AuthApp},
+		{"ANY", "/api/v1/audit", connect, AuthApp},
+		{"ANY", "/api/v1/users/{id}", refresh, AuthApp},
+		{"ANY", "/api/v1/connections", connect, AuthApp},
+		{"ANY", "/api/v1/connections/{id}", connect, AuthApp},
+		{"DELETE", "/api/v1/connections/{id}", refresh, AuthApp},
+		{"ANY", "/api/v1/connections/{id}/token", refresh, AuthApp},
+		{"ANY", "/api/v1/connections/{id}/mcp-tokens", mcprun, AuthApp},
+		{"ANY", "/api/v1/connections/{id}/mcp-tokens/{token}", mcprun, AuthApp},
+		{"ANY", "/api/v1/connections/{id}/tools", mcprun, AuthApp},
+		{"ANY", "/api/v1/connections/{id}/tools/{tool}", mcprun, AuthApp},
+
+		{"POST", task.ClaimPath, mcprun, AuthIAM},
+		{"POST", task.TokenPath, mcprun, AuthIAM},
+		{"POST", task.ReportPath, mcprun, AuthIAM},
+	}
+}
