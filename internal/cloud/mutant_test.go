@@ -43,7 +43,7 @@ var mutants = map[string]mutant{
 		brokenSecrets(func(s cloud.SecretsManager) cloud.SecretsManager { return readsCurrent{s} })},
 	"read by version alone": {"RemoveExactly",
 		brokenSecrets(func(s cloud.SecretsManager) cloud.SecretsManager { return ignoresLabels{s} })},
-	"put moves one label": {"PutAndGet",
+	"put moves one label": {"RemoveExactly",
 		brokenSecrets(func(s cloud.SecretsManager) cloud.SecretsManager { return oneLabel{s} })},
 	"an item is overwritten": {"PutTwice", func(t *testing.T) {
 		cfg, _ := through(t, nil)
