@@ -20,9 +20,11 @@ import (
 
 // The times of a callback. It goes on when the browser leaves: the code is spent
 // either way. What the provider does with its time takes nothing from storing.
+// API Gateway gives a whole request 29 seconds: an exchange that hangs is given
+// up while the person can still be told.
 const (
-	exchangeTimeout = 30 * time.Second
-	identityTimeout = 10 * time.Second
+	exchangeTimeout = 20 * time.Second
+	identityTimeout = 6 * time.Second
 	storeTimeout    = 15 * time.Second
 )
 
@@ -230,11 +232,19 @@ func (s *Finisher) propose(ctx context.Context, f Flow, c connection.Connection,
 		return c.Promote(f.ID, now)
 	}
 	var err error
+	placed := c
 	if exists {
-		c, err = s.Connections.Update(ctx, c.Key, settle)
-	} else if err = settle(&c); err == nil {
-		err = s.Connections.Create(ctx, c)
+		placed, err = s.Connections.Update(ctx, c.Key, settle)
+	} else if err = settle(&placed); err == nil {
+		err = s.Connections.Create(ctx, placed)
 	}
+	if errors.Is(err, connection.ErrUnavailable) {
+		// Nobody knows whether it was written; the row does.
+		if row, gerr := s.Connections.Get(context.WithoutCancel(ctx), c.Key); gerr == nil && holds(row, set) {
+			placed, err = row, nil
+		}
+	}
+	c = placed
 	switch {
 	case errors.Is(err, connection.ErrGone), errors.Is(err, connection.ErrNotFound):
 		return c, ErrConnection // disconnected meanwhile
@@ -242,6 +252,11 @@ func (s *Finisher) propose(ctx context.Context, f Flow, c connection.Connection,
 		return c, s.unstored(ctx, f, err)
 	}
 	return c, nil
+}
+
+// holds reports whether the set is the row's, in force or proposed.
+func holds(row connection.Connection, set connection.Set) bool {
+	return row.Set.AccessVersion == set.AccessVersion || row.Proposal != nil && row.Proposal.Set.AccessVersion == set.AccessVersion
 }
 
 func (s *Finisher) destination(ctx context.Context, f Flow, g connection.Granted) (connection.Connection, bool, error) {

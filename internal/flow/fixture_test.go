@@ -181,6 +181,8 @@ func wantError(t *testing.T, got, want error) {
 
 // brokenConnections fails writes when told to.
 type brokenConnections struct {
+	// lost: the writes happen, and only their answers are lost.
+	lost bool
 	connection.Store
 	broken error
 }
@@ -189,14 +191,21 @@ func (b *brokenConnections) Create(ctx context.Context, c connection.Connection)
 	if err := errors.Join(b.broken, ctx.Err()); err != nil {
 		return err
 	}
-	return b.Store.Create(ctx, c)
+	if err := b.Store.Create(ctx, c); err != nil || !b.lost {
+		return err
+	}
+	return connection.ErrUnavailable
 }
 
 func (b *brokenConnections) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
 	if err := errors.Join(b.broken, ctx.Err()); err != nil {
 		return connection.Connection{}, err
 	}
-	return b.Store.Update(ctx, k, change)
+	c, err := b.Store.Update(ctx, k, change)
+	if err == nil && b.lost {
+		return connection.Connection{}, connection.ErrUnavailable
+	}
+	return c, err
 }
 
 // brokenGrants fails writes when told to, and remembers what it keeps.

@@ -23,3 +23,25 @@ func TestDisconnectedDuringTheCallback(t *testing.T) {
 	}
 	w.open(w.row(old.ID))
 }
+
+// A write whose answer was lost is looked for: what is in the row is neither
+// revoked nor said to have failed.
+func TestAnswerOfTheStoreLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.conns.lost = true
+	first := w.connected(w.request(), "ada1")
+	r := w.request()
+	r.ConnectionID = first.ID
+	again := w.connected(r, "ada1")
+	if again.ID != first.ID {
+		t.Errorf("reconnecting made another connection")
+	}
+	w.open(w.row(first.ID))
+	w.conns.lost, w.conns.broken = false, connection.ErrUnavailable
+	_, err := w.connect(w.request(), "ada2")
+	wantError(t, err, flow.ErrStore)
+	if n := w.grant.count(); n != 2 {
+		t.Errorf("%d grants are stored, want those of the first connection: the current and the retired", n)
+	}
+}

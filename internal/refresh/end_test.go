@@ -134,7 +134,7 @@ func TestDisconnectWaitsForARenewal(t *testing.T) {
 		time.Sleep(time.Hour)
 		w.acme.on = func(path string, _ url.Values) (reply, bool) {
 			if path == "/token" {
-				time.Sleep(20 * time.Second)
+				time.Sleep(15 * time.Second)
 			}
 			return reply{}, false
 		}

@@ -60,7 +60,7 @@ func (e *Unavailable) Error() string {
 // provider does not let a second renewer in.
 const (
 	leaseTTL        = 90 * time.Second
-	exchangeTimeout = 30 * time.Second
+	exchangeTimeout = 20 * time.Second // of the 29 that API Gateway gives a request
 	waitForOther    = 45 * time.Second
 	pollInterval    = 50 * time.Millisecond
 	usedResolution  = 10 * time.Minute
