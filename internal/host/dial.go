@@ -131,7 +131,9 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		k.active.Add(1)
 		resp, err := k.transport.RoundTrip(out)
 		if err == nil && resp.StatusCode != http.StatusUnauthorized {
+			over := tr.service.using(ctx, t)
 			resp.Body = &counted{ReadCloser: resp.Body, done: func() {
+				over()
 				k.active.Add(-1)
 				closeBody()
 			}}

@@ -184,6 +184,27 @@ func (s *Service) touch(ctx context.Context, t Task) {
 	}
 }
 
+// using touches the task while an answer of it is being passed on: what sweeps
+// may be another process, which cannot see that it is busy. It returns what
+// ends that.
+func (s *Service) using(ctx context.Context, t Task) func() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		tick := time.NewTicker(max(s.IdleStop/4, time.Second))
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				t.LastUsedAt = time.Time{} // it was used, however lately it was touched
+				s.touch(ctx, t)
+			}
+		}
+	}()
+	return cancel
+}
+
 // Run sweeps until ctx ends, on one machine; on AWS a schedule does it.
 func (s *Service) Run(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
