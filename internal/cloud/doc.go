@@ -23,7 +23,8 @@
 //	AUD#tenant#yyyy-mm#shard    at#id            an audit line
 //	GRT#tenant#connection       version          a sealed grant, where grants lie in the table
 //	KEY#hash                    -                an API key
-//	TEN / TEN#tenant            tenant / -       a tenant
+//	KEYS#tenant                 id               list entry of an API key; revoked: stays
+//	TEN                         tenant           a tenant
 //	CLI#tenant                  provider         our registration there, without its secret
 //
 //	attribute   what

@@ -92,8 +92,8 @@ func Load(getenv func(string) string) (Config, error) {
 		return c, fmt.Errorf("%w: LANYARD_CONFIRM must be on or off", ErrInvalid)
 	}
 	for _, raw := range c.ReturnURLs {
-		if u, err := url.Parse(raw); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			return c, fmt.Errorf("%w: LANYARD_RETURN_URLS holds %q, which is not an http(s) URL", ErrInvalid, raw)
+		if err := CheckReturnURL(raw); err != nil {
+			return c, fmt.Errorf("%w: LANYARD_RETURN_URLS: %w", ErrInvalid, err)
 		}
 	}
 	for _, name := range split(getenv("LANYARD_SERVER_ENV"), ",") {
@@ -105,6 +105,15 @@ func Load(getenv func(string) string) (Config, error) {
 		return c, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
 	}
 	return c, nil
+}
+
+// CheckReturnURL reports an entry of a tenant's list of return URLs that could
+// match none.
+func CheckReturnURL(raw string) error {
+	if u, err := url.Parse(raw); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return fmt.Errorf("%q is not an http(s) URL", raw)
+	}
+	return nil
 }
 
 func checkBaseURL(raw string) error {
