@@ -204,8 +204,13 @@ func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set 
 	version := token.NewID("set")
 	placed, err := s.seal(storing, f, caller, c, version, exists, g, set)
 	if err != nil && (!exists || errors.Is(err, ErrConnection)) {
-		// No row will ever name what may have been stored.
-		if rerr := s.Vault.Remove(ctx, caller, c, "connect", version); rerr != nil {
+		// No row will ever name what may have been stored; of a connection that
+		// was never made, nothing at all.
+		remove := func() error { return s.Vault.Remove(ctx, caller, c, "connect", version) }
+		if !exists {
+			remove = func() error { return s.Vault.Clear(ctx, caller, c, "connect") }
+		}
+		if rerr := remove(); rerr != nil {
 			s.Logger.WarnContext(ctx, "a useless grant was not removed", "connection", c.ID, "err", rerr)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -237,6 +238,13 @@ func (b *brokenGrants) Remove(ctx context.Context, k connection.Key, versions ..
 		delete(b.kept, k.ID+"/"+version)
 	}
 	return b.GrantStore.Remove(ctx, k, versions...)
+}
+
+func (b *brokenGrants) Clear(ctx context.Context, k connection.Key) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.kept, func(place string, _ bool) bool { return strings.HasPrefix(place, k.ID+"/") })
+	return b.GrantStore.Clear(ctx, k)
 }
 
 func (b *brokenGrants) count() int {
