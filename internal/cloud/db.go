@@ -48,8 +48,6 @@ const (
 	keepExpired = 24 * time.Hour
 	// batch is the most keys that a BatchGetItem takes.
 	batch = 100
-	// transaction is the most items that a TransactWriteItems takes.
-	transaction = 100
 )
 
 var escape = strings.NewReplacer("%", "%25", "#", "%23")
