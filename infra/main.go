@@ -45,6 +45,18 @@ func run(args []string) error {
 	switch command {
 	case "synth":
 		return Synth(s, &Assets{Dist: *dist, Image: "../image"}, *out)
+	case "costs":
+		prices, err := LoadPrices("prices.yaml")
+		if err != nil {
+			return err
+		}
+		stacks, err := readStacks(*out, s.Name)
+		if err != nil {
+			return fmt.Errorf("the costs are reckoned from the templates: run `make synth` first (%w)", err)
+		}
+		page, err := CostPage(stacks, prices)
+		fmt.Print(page)
+		return err
 	}
 	return fmt.Errorf("there is no command %q: synth or costs", command)
 }

@@ -81,6 +81,9 @@ func (v *Service) suppress() {
 	}
 	service("Vpc/Resource", "VPC7", "flow logs cost by the gigabyte; security groups, not logs, keep the tasks apart")
 	service("Cluster/Resource", "ECS4", "Container Insights costs for each task; mcprun logs what its tasks do")
+	if v.settings.AlarmEmail != "" {
+		service("Alarms/Resource", "SNS2", "alarms hold no secret, and CloudWatch cannot write to a topic under SNS's own key")
+	}
 	for _, w := range v.settings.wildcards() {
 		text := w.text
 		if text != "*" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -111,6 +112,8 @@ func decode(data []byte) (Settings, *problem) {
 		return s, &problem{at: line, text: firstLine(placed.GetMessage())}
 	case err != nil:
 		return s, &problem{text: firstLine(err.Error())}
+	case reflect.ValueOf(s).IsZero(): // nothing but comments
+		return defaults(), nil
 	}
 	return s, nil
 }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// idleLimit is what a deployment may cost while nobody comes, apart from the
+// secrets that are stored.
+const idleLimit = 3.00
+
+// TestCosts: docs/costs.md is what the templates and the prices say, and idling
+// stays below the limit.
+func TestCosts(t *testing.T) {
+	t.Parallel()
+	prices, err := LoadPrices("prices.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stacks, err := readStacks(synth(t, shipped).dir, "lanyard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := CostPage(stacks, prices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile("../docs/costs.md", []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile("../docs/costs.md"); err != nil || string(got) != page {
+		t.Errorf("docs/costs.md is not what `make costs` writes: %v", err)
+	}
+	var usd float64
+	for _, l := range prices.idle(stacks) {
+		if !l.stored {
+			usd += l.usd
+		}
+	}
+	if usd >= idleLimit || usd < 1 {
+		t.Errorf("idling costs $%.2f a month without the secrets, the limit is $%.2f", usd, idleLimit)
+	}
+	// Nothing that costs by the hour is missed for want of a price.
+	free := []string{"ApiGateway::", "IAM::", "Logs::", "EC2::Route", "EC2::Subnet", "EC2::VPC", "EC2::SecurityGroup", "EC2::InternetGateway", "EC2::EgressOnlyInternetGateway",
+		"Lambda::Permission", "Lambda::Function", "Lambda::EventSourceMapping", "ECS::Cluster", "ECS::TaskDefinition", "SQS::", "SNS::", "Scheduler::Schedule",
+		"CloudWatch::Alarm", "CloudFront::", "KMS::", "SecretsManager::Secret", "DynamoDB::Table", "WAFv2::", "Custom::LanyardFirstKey"}
+	for id, r := range stacks.Resources {
+		known := false
+		for _, f := range free {
+			known = known || strings.HasPrefix(r.Type, "AWS::"+f) || r.Type == f
+		}
+		if !known {
+			t.Errorf("%s is a %s, of which nobody has said whether it costs while idle", id, r.Type)
+		}
+	}
+}

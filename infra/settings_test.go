@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// TestShippedSettings: the file says the defaults, so that leaving a line out
+// changes nothing.
+func TestShippedSettings(t *testing.T) {
+	t.Parallel()
+	got, err := LoadSettings(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty.yaml")
+	if err := os.WriteFile(empty, []byte("# nothing\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want, err := LoadSettings(empty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Presets, got.enabled, want.enabled = nil, nil, nil
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the file\n%+v\nthe defaults\n%+v", got, want)
+	}
+	if fmt.Sprint(got.Servers) != "[google-calendar google-drive slack]" {
+		t.Errorf("servers %v", got.Servers)
+	}
+}
+
+// TestBadSettings: one line, with the file, the line and the key.
+func TestBadSettings(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ text, where, says string }{
+		{"name: lanyard\nwarm_pool: 3\n", ":2:", "warm_pool"},
+		{"name: lanyard\n\nwaf: sometimes\n", ":3:", "bool"},
+		{"name: [\n", ":1:", ""},
+		{"name: Lanyard\n", ":1:", "name"},
+		{"name: lanyard-with-a-very-long-name\n", ":1:", "name"},
+		{"waf: true\ndomain: connect.example.com\n", ":2:", "certificate"},
+		{"domain: https://connect.example.com\ncertificate: arn:aws:acm:us-east-1:123456789012:certificate/0b2a1e34\n", ":1:", "domain"},
+		{"domain: connect.example.com\ncertificate: arn:aws:acm:eu-west-1:123456789012:certificate/0b2a1e34\n", ":2:", "us-east-1"},
+		{"vault_store: s3\n", ":1:", "dynamodb"},
+		{"table: a/b\n", ":1:", "table"},
+		{"idle_stop: 10\n", ":1:", "duration"},
+		{"idle_stop: 1s\n", ":1:", "minute"},
+		{"log_retention_days: 31\n", ":1:", "CloudWatch"},
+		{"audit_days: 0\n", ":1:", "audit_days"},
+		{"alarm_email: ops\n", ":1:", "alarm_email"},
+		{"throttle: {rate: 0, burst: 1}\n", ":1:", "throttle"},
+		{"throttle: {rate: 1, burst: 1, quota: 1}\n", ":1:", "quota"},
+		{"reserved_concurrency: {conect: 1}\n", ":1:", "conect"},
+		{"reserved_concurrency: {connect: -1}\n", ":1:", "-1"},
+		{"presets: [nowhere]\n", ":1:", "nowhere"},
+		{"servers: [slack, slack]\n", ":1:", "twice"},
+		{"servers: [demo]\n", ":1:", "npm"},
+		{"servers: [unheard-of]\n", ":1:", "unheard-of"},
+	} {
+		file := filepath.Join(t.TempDir(), "settings.yaml")
+		if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadSettings(file)
+		text := fmt.Sprint(err)
+		if !errors.Is(err, errSettings) || !strings.Contains(text, file+test.where) || !strings.Contains(text, test.says) || strings.Contains(text, "\n") {
+			t.Errorf("%q: %v", test.text, err)
+		}
+	}
+	if _, err := LoadSettings("nowhere.yaml"); !errors.Is(err, errSettings) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// TestBadPresets: what `lanyard presets lint` finds stops a deployment, too.
+func TestBadPresets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "mine", "servers"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"mine/servers/notes.yaml": "name: other\n", "settings.yaml": "presets: [mine]\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := LoadSettings(filepath.Join(dir, "settings.yaml"))
+	if !errors.Is(err, errSettings) || !strings.Contains(err.Error(), "notes.yaml") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestNotBuilt: what is missing is named, with how to make it.
+func TestNotBuilt(t *testing.T) {
+	t.Parallel()
+	a := &Assets{Dist: t.TempDir(), Image: "../image", Work: t.TempDir()}
+	if _, err := a.Function(connect); err == nil || !strings.Contains(err.Error(), "make dist") {
+		t.Errorf("%v", err)
+	}
+	if _, err := a.ImageOf(synth(t, shipped).settings.enabled[0]); err == nil || !strings.Contains(err.Error(), "make dist") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestAssets: a function takes the overlays along, an image the server's lock.
+func TestAssets(t *testing.T) {
+	t.Parallel()
+	a := synth(t, full)
+	assets := &Assets{Dist: filepath.Join(temporary, "dist"), Image: "../image", Presets: a.settings.Presets, Work: t.TempDir()}
+	function, err := assets.Function(connect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := assets.ImageOf(a.settings.enabled[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{function + "/bootstrap", function + "/presets/0/servers/slack.yaml", function + "/presets/0/locks/slack/package-lock.json",
+		image + "/runner", image + "/Dockerfile", image + "/package.json", image + "/package-lock.json"} {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if program := strings.HasSuffix(file, "bootstrap") || strings.HasSuffix(file, "runner"); program != (info.Mode()&0o111 != 0) {
+			t.Errorf("%s has mode %v", file, info.Mode())
+		}
+	}
+	if got := assets.PresetsInBundle(); got != "/var/task/presets/0" {
+		t.Errorf("%s", got)
+	}
+}
