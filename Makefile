@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GO_FLAGS    := -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check unit e2e fuzz clean
+.PHONY: help run build dist test check unit e2e fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ run: build ## run Lanyard on this machine, on 127.0.0.1:8080
 
 build: ## build the program into bin/
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/lanyard ./cmd/lanyard
+
+dist: ## build what a deployment uploads into dist/, for arm64, the same bytes each time
+	scripts/dist.sh
 
 test: check unit e2e ## everything: checks, unit tests with the race detector, browser journeys
 
@@ -33,5 +36,25 @@ e2e: build ## journeys in a real browser, with a real authorization server and r
 fuzz: ## each fuzz test for half a minute
 	scripts/fuzz.sh 30s
 
+# The settings of a deployment: make deploy SETTINGS=../mine.yaml
+SETTINGS ?= infra/settings.yaml
+INFRA = cd infra && LANYARD_SETTINGS="$(abspath $(SETTINGS))"
+
+.PHONY: infra synth deploy costs
+infra: ## check the deployment: its module, its templates, what they allow
+	scripts/infra.sh
+
+synth: ## write the CloudFormation templates to infra/cdk.out; needs no network, no account
+	scripts/dist.sh
+	$(INFRA) go run . synth
+
+deploy: ## deploy to the AWS account of your credentials: docs/deploy.md
+	scripts/dist.sh
+	cd infra && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	$(INFRA) npx cdk deploy --all
+
+costs: synth ## print what the synthesized deployment costs: docs/costs.md
+	@$(INFRA) go run . costs
+
 clean: ## remove what was built, not your data
-	rm -rf bin dist e2e/node_modules
+	rm -rf bin dist e2e/node_modules infra/node_modules infra/cdk.out
