@@ -19,27 +19,35 @@ type alarm struct {
 	at, periods float64
 }
 
+// Which lines of the functions' logs count. A test looks for the messages in the
+// code that writes them.
+const (
+	linesOfErrors         = `{ $.level = "ERROR" }`
+	linesOfFailedRenewals = `{ $.msg = "token not renewed" && $.verdict != "reconnect" }`
+	linesOfStuckTasks     = `{ $.level = "ERROR" || $.msg = "server failed to start" || $.msg = "a task did not stop" || $.msg = "tasks not listed" }`
+)
+
 func (v *Service) makeAlarms() {
 	five := awscdk.Duration_Minutes(jsii.Number(5))
 	options := func(statistic string) *awscloudwatch.MetricOptions {
 		return &awscloudwatch.MetricOptions{Period: five, Statistic: jsii.String(statistic)}
 	}
-	// A line of level ERROR is something that a function could not put right.
-	// Nothing is published, and nothing paid, while there is none.
-	errorsIn := func(name string) awscloudwatch.IMetric {
-		filter := awslogs.NewMetricFilter(v.Stack, jsii.String("Errors-"+name), &awslogs.MetricFilterProps{
-			LogGroup: v.logs[name], FilterPattern: awslogs.FilterPattern_StringValue(jsii.String("$.level"), jsii.String("="), jsii.String("ERROR")),
-			MetricNamespace: jsii.String("Lanyard/" + v.settings.Name), MetricName: jsii.String("errors-" + name), MetricValue: jsii.String("1"),
+	// Nothing is published, and nothing paid, while no line fits.
+	logged := func(name, metric, pattern string) awscloudwatch.IMetric {
+		filter := awslogs.NewMetricFilter(v.Stack, jsii.String("Lines-"+metric), &awslogs.MetricFilterProps{
+			LogGroup: v.logs[name], FilterPattern: awslogs.FilterPattern_Literal(jsii.String(pattern)),
+			MetricNamespace: jsii.String("Lanyard/" + v.settings.Name), MetricName: jsii.String(metric), MetricValue: jsii.String("1"),
 		})
 		return filter.Metric(options("Sum"))
 	}
 	alarms := []alarm{
 		{"RefreshFails", "refresh ends with an error: tokens are not renewed", v.functions[refresh].MetricErrors(options("Sum")), 1, 3},
 		{"RefreshLate", "connections have waited for a quarter of an hour to be attended", v.queue.MetricApproximateAgeOfOldestMessage(options("Maximum")), 900, 1},
+		{"RenewalsFail", "providers do not renew tokens, for other reasons than that a person has withdrawn the grant", logged(refresh, "renewals-failed", linesOfFailedRenewals), 5, 3},
+		{"RefreshErrors", "refresh could not put something right: a renewed token was not stored, or not handed out", logged(refresh, "refresh-errors", linesOfErrors), 1, 1},
 		{"DeadLetters", "messages failed five times", v.dead.MetricApproximateNumberOfMessagesVisible(options("Maximum")), 1, 1},
 		{"ServerErrors", "the API answers with 5xx", v.api.MetricServerError(options("Sum")), 5, 2},
-		{"RefreshErrors", "refresh wrote lines of level ERROR", errorsIn(refresh), 1, 1},
-		{"TasksStuck", "mcprun wrote lines of level ERROR: tasks that do not start, or do not end", errorsIn(mcprun), 1, 1},
+		{"TasksStuck", "servers do not start, or tasks do not end", logged(mcprun, "tasks-stuck", linesOfStuckTasks), 3, 1},
 	}
 	var tell awscloudwatch.IAlarmAction
 	if v.settings.AlarmEmail != "" {

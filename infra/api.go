@@ -105,7 +105,7 @@ func (v *Service) makeRoutes() {
 	integrations := map[string]awsapigateway.Integration{}
 	for _, name := range []string{connect, callback, refresh, mcprun} {
 		options := &awsapigateway.LambdaIntegrationOptions{
-			AllowTestInvoke: jsii.Bool(false), ScopePermissionToMethod: jsii.Bool(false), Proxy: jsii.Bool(true),
+			ScopePermissionToMethod: jsii.Bool(false), Proxy: jsii.Bool(true), // one permission a function, not two a method
 		}
 		if name == mcprun {
 			options.ResponseTransferMode = awsapigateway.ResponseTransferMode_STREAM

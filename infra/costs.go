@@ -204,9 +204,9 @@ func ceil(f float64) float64 {
 // CostPage is docs/costs.md.
 func CostPage(s stack, p *Prices) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What it costs\n\n<!-- Written by `make costs` from the synthesized templates and infra/prices.yaml. -->\n\n"+
+	fmt.Fprintf(&b, "# What it costs\n\n<!-- `make costs` prints this page, from the synthesized templates and infra/prices.yaml. -->\n\n"+
 		"List prices of %s as of %s, without any free tier, for the deployment of `infra/settings.yaml` as it is shipped. "+
-		"[infra/prices.yaml](../infra/prices.yaml) has each price with its source, and what a connection is taken to do; change it to your own and run `make costs`. "+
+		"[infra/prices.yaml](../infra/prices.yaml) has each price with its source, and what a connection is taken to do; change it to your own, and `make costs` prints this page anew. "+
 		"Nothing here was read from a bill.\n\n## Idle\n\nA month in which nobody comes:\n\n| | US$ |\n|---|---:|\n", p.Region, p.Date)
 	lines := p.idle(s)
 	sort.SliceStable(lines, func(i, j int) bool { return lines[i].usd > lines[j].usd })
