@@ -73,7 +73,10 @@ func (c *cli) reportRefusal(w io.Writer, refused *client.Error) {
 
 func hintFor(cmd *cobra.Command, err error) string {
 	var usage usageError
+	var atAWS awsError
 	switch {
+	case errors.As(err, &atAWS):
+		return atAWS.hint
 	case errors.As(err, &usage):
 		return fmt.Sprintf("Run %q for its options and examples.", cmd.CommandPath()+" --help")
 	case errors.Is(err, client.ErrUnreachable):
@@ -89,7 +92,10 @@ func hintFor(cmd *cobra.Command, err error) string {
 func exitCode(err error) int {
 	var usage usageError
 	var refused *client.Error
+	var atAWS awsError
 	switch {
+	case errors.As(err, &atAWS):
+		return atAWS.code
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, client.ErrUnreachable):

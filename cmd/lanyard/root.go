@@ -35,14 +35,15 @@ func (c *cli) root() *cobra.Command {
 		Long: `One-click OAuth for MCP servers.
 
 "lanyard dev" serves Lanyard on this machine. The other commands call a Lanyard
-that runs: on this machine, or the deployment that --url names.
+that runs: on this machine, or the deployment that --url names. Those of an
+operator (client, keys, tenants, vault) act on a deployment in an AWS account.
 
 Exit codes:
   0  it worked
   1  it failed, or there are findings
   2  the command line is wrong
-  3  the server cannot be reached
-  4  not authorised: no API key, or not a good one
+  3  the server, or AWS, cannot be reached
+  4  not authorised: no API key or AWS credentials, or not good ones
   5  not found`,
 		Example: `  lanyard dev
   lanyard link --user alice --server google-drive
@@ -58,7 +59,7 @@ Exit codes:
 		"(without either, for a server on loopback: the file api-key in LANYARD_DATA, else in ./.lanyard)")
 	flags.BoolVar(&c.json, "json", false, "print JSON: the API's own, for what comes from the API")
 	root.AddCommand(devCommand(), c.linkCommand(), c.serversCommand(), c.connectionsCommand(), c.presetsCommand(),
-		bridgeCommand(), c.versionCommand(), runnerCommand(), sandboxCommand(), demoServerCommand())
+		c.clientCommand(), c.keysCommand(), c.tenantsCommand(), c.vaultCommand(), bridgeCommand(), c.versionCommand(), runnerCommand(), sandboxCommand(), demoServerCommand())
 	return root
 }
 
