@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/lanyardhq/lanyard/infra/costs"
 )
 
 // idleLimit is what a deployment may cost while nobody comes, apart from the
@@ -14,15 +16,15 @@ const idleLimit = 3.00
 // stays below the limit.
 func TestCosts(t *testing.T) {
 	t.Parallel()
-	prices, err := LoadPrices("prices.yaml")
+	prices, err := costs.Load("prices.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	stacks, err := readStacks(synth(t, shipped).dir, "lanyard")
+	stacks, err := costs.ReadStacks(synth(t, shipped).dir, "lanyard")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := CostPage(stacks, prices)
+	page, err := costs.Page(stacks, prices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +37,9 @@ func TestCosts(t *testing.T) {
 		t.Errorf("docs/costs.md is not what `make costs` writes: %v", err)
 	}
 	var usd float64
-	for _, l := range prices.idle(stacks) {
-		if !l.stored {
-			usd += l.usd
+	for _, l := range prices.Monthly(stacks) {
+		if !l.Stored {
+			usd += l.USD
 		}
 	}
 	if usd >= idleLimit || usd < 1 {

@@ -50,6 +50,11 @@ func NewData(scope constructs.Construct, s Settings) *Data {
 		EnableKeyRotation: jsii.Bool(true),
 		RemovalPolicy:     awscdk.RemovalPolicy_RETAIN,
 	})
+	// Exported always: an export that goes when the settings name another table
+	// could not go, since the service stack still uses it at that moment.
+	for _, value := range []any{d.Table.TableName(), d.Table.TableArn(), d.Key.KeyArn()} {
+		stack.ExportValue(value, nil)
+	}
 	secret := func(id, name, description string, length float64) {
 		awssecretsmanager.NewSecret(stack, jsii.String(id), &awssecretsmanager.SecretProps{
 			SecretName:  jsii.String(s.Name + "/" + name),

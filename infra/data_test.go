@@ -77,6 +77,10 @@ func TestKept(t *testing.T) {
 			t.Errorf("%s: %+v", id, r)
 		}
 	}
+	// Both settings of the table leave the same exports.
+	if got, want := len(synth(t, full).data.Outputs), len(a.data.Outputs); got != 3 || want != 3 {
+		t.Errorf("%d exports with a table of one's own, %d without", got, want)
+	}
 	manifest, err := os.ReadFile(a.dir + "/manifest.json")
 	if err != nil || strings.Count(string(manifest), `"terminationProtection": true`) != 1 {
 		t.Errorf("the data stack is not protected from being deleted: %v", err)

@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
+
+	"github.com/lanyardhq/lanyard/infra/costs"
 )
 
 func main() {
@@ -46,15 +48,15 @@ func run(args []string) error {
 	case "synth":
 		return Synth(s, &Assets{Dist: *dist, Image: "../image"}, *out)
 	case "costs":
-		prices, err := LoadPrices("prices.yaml")
+		prices, err := costs.Load("prices.yaml")
 		if err != nil {
 			return err
 		}
-		stacks, err := readStacks(*out, s.Name)
+		stacks, err := costs.ReadStacks(*out, s.Name)
 		if err != nil {
 			return fmt.Errorf("the costs are reckoned from the templates: run `make synth` first (%w)", err)
 		}
-		page, err := CostPage(stacks, prices)
+		page, err := costs.Page(stacks, prices)
 		fmt.Print(page)
 		return err
 	}

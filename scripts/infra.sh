@@ -16,7 +16,7 @@ if [ -n "${CI:-}" ]; then
 	"$root/scripts/emulators.sh" install || exit 1
 fi
 
-bad=$(gofmt -l ./*.go)
+bad=$(gofmt -l ./*.go costs)
 if [ -n "$bad" ]; then
 	printf 'not formatted (run gofmt -w):\n%s\n' "$bad" >&2
 	exit 1

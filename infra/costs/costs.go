@@ -1,4 +1,6 @@
-package main
+// Package costs reckons what a deployment costs from its synthesized templates
+// and a file of prices.
+package costs
 
 import (
 	"encoding/json"
@@ -29,8 +31,8 @@ type Prices struct {
 	missing []string
 }
 
-// LoadPrices reads a price file.
-func LoadPrices(file string) (*Prices, error) {
+// Load reads a price file.
+func Load(file string) (*Prices, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -69,8 +71,8 @@ const (
 	mbOfGB         = 1 << 10
 )
 
-// stack is what costs need of a template.
-type stack struct {
+// Stack is what costs need of a template.
+type Stack struct {
 	Resources map[string]struct {
 		Type       string
 		Properties struct {
@@ -81,8 +83,8 @@ type stack struct {
 	}
 }
 
-// readStacks reads the templates that a synthesis has left in dir.
-func readStacks(dir, name string) (out stack, err error) {
+// ReadStacks reads the templates that a synthesis has left in dir.
+func ReadStacks(dir, name string) (out Stack, err error) {
 	for _, part := range []string{"data", "service"} {
 		data, err := os.ReadFile(filepath.Join(dir, name+"-"+part+".template.json"))
 		if err != nil {
@@ -97,7 +99,7 @@ func readStacks(dir, name string) (out stack, err error) {
 	return out, nil
 }
 
-func (s stack) count(kind string) (n float64) {
+func (s Stack) count(kind string) (n float64) {
 	for _, r := range s.Resources {
 		if r.Type == kind {
 			n++
@@ -107,7 +109,7 @@ func (s stack) count(kind string) (n float64) {
 }
 
 // memory is a function's, in GB.
-func (s stack) memory(name string) float64 {
+func (s Stack) memory(name string) float64 {
 	for _, r := range s.Resources {
 		if text, _ := r.Properties.FunctionName.(string); r.Type == "AWS::Lambda::Function" && strings.HasSuffix(text, "-"+name) {
 			return r.Properties.MemorySize / mbOfGB
@@ -116,28 +118,28 @@ func (s stack) memory(name string) float64 {
 	return 0
 }
 
-// line is one row of the idle table.
-type costLine struct {
-	what string
-	// stored: a secret that is stored, which the limit for idling counts apart.
-	stored bool
-	usd    float64
+// Line is one row of the idle table.
+type Line struct {
+	What string
+	// Stored: a secret that is stored, which the limit for idling counts apart.
+	Stored bool
+	USD    float64
 }
 
-// idle is what a month costs in which nobody comes.
-func (p *Prices) idle(s stack) (lines []costLine) {
+// Monthly is what a month costs in which nobody comes.
+func (p *Prices) Monthly(s Stack) (lines []Line) {
 	add := func(usd float64, format string, args ...any) {
 		if usd > 0 {
-			lines = append(lines, costLine{what: fmt.Sprintf(format, args...), usd: usd})
+			lines = append(lines, Line{What: fmt.Sprintf(format, args...), USD: usd})
 		}
 	}
 	a := func(name string) float64 { return p.assume(p.Idle, name) }
 	add(s.count("AWS::KMS::Key")*p.usd("kms_key_month"), "%.0f KMS key", s.count("AWS::KMS::Key"))
 	secrets := s.count("AWS::SecretsManager::Secret")
-	lines = append(lines, costLine{what: fmt.Sprintf("%.0f secrets of our own", secrets), stored: true, usd: secrets * p.usd("secret_month")})
+	lines = append(lines, Line{What: fmt.Sprintf("%.0f secrets of our own", secrets), Stored: true, USD: secrets * p.usd("secret_month")})
 	add(s.count("AWS::CloudWatch::Alarm")*p.usd("alarm_month"), "%.0f alarms", s.count("AWS::CloudWatch::Alarm"))
 	runs := s.count("AWS::Scheduler::Schedule") * minutesOfMonth
-	seconds := minutesOfMonth * a("sweep_ms") / 1000 * (s.memory(refresh) + s.memory(mcprun))
+	seconds := minutesOfMonth * a("sweep_ms") / 1000 * (s.memory("refresh") + s.memory("mcprun"))
 	add(runs*(p.usd("schedule_call")+p.usd("lambda_call"))+seconds*p.usd("lambda_gb_second"), "%.0f sweeps", runs)
 	add(runs*a("sweep_reads")*p.usd("dynamodb_read"), "what they read")
 	add(runs*a("log_bytes")/1024/kbOfGB*p.usd("log_gb"), "what they log")
@@ -155,7 +157,7 @@ func (p *Prices) idle(s stack) (lines []costLine) {
 }
 
 // perConnection is what a connection costs a month: kept, and used.
-func (p *Prices) perConnection(s stack, store string) (kept, used, hosted float64) {
+func (p *Prices) perConnection(s Stack, store string) (kept, used, hosted float64) {
 	a := func(name string) float64 { return p.assume(p.Connection, name) }
 	renewals, rotations, audit := a("renewals"), a("rotations"), a("audit_lines")
 	rowUnits := ceil(a("row_kb"))
@@ -174,10 +176,10 @@ func (p *Prices) perConnection(s stack, store string) (kept, used, hosted float6
 	// A renewal takes the lease, writes its intent and the result, each with the
 	// index; and opens and seals with the key.
 	used += renewals*(6*rowUnits*p.usd("dynamodb_write")+4*rowUnits*p.usd("dynamodb_read")+2*p.usd("kms_call")) + audit*p.usd("dynamodb_write")
-	used += renewals * (p.usd("lambda_call") + s.memory(refresh)*p.usd("lambda_gb_second")) // a second each
+	used += renewals * (p.usd("lambda_call") + s.memory("refresh")*p.usd("lambda_gb_second")) // a second each
 	calls := a("calls")
 	used += calls * (p.usd("cloudfront_call") + p.usd("cloudfront_function_call") + p.usd("rest_call") + 2*p.usd("lambda_call"))
-	used += calls * p.usd("lambda_gb_second") * (a("call_ms")/1000*s.memory(mcprun) + 0.05*s.memory(authorizer))
+	used += calls * p.usd("lambda_gb_second") * (a("call_ms")/1000*s.memory("mcprun") + 0.05*s.memory("authorizer"))
 	used += calls * (6*p.usd("dynamodb_read") + a("call_kb")/kbOfGB*p.usd("cloudfront_gb"))
 
 	hours := a("sessions") * a("session_minutes") / 60
@@ -201,20 +203,20 @@ func ceil(f float64) float64 {
 	return n
 }
 
-// CostPage is docs/costs.md.
-func CostPage(s stack, p *Prices) (string, error) {
+// Page is docs/costs.md.
+func Page(s Stack, p *Prices) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What it costs\n\n<!-- `make costs` prints this page, from the synthesized templates and infra/prices.yaml. -->\n\n"+
 		"List prices of %s as of %s, without any free tier, for the deployment of `infra/settings.yaml` as it is shipped. "+
 		"[infra/prices.yaml](../infra/prices.yaml) has each price with its source, and what a connection is taken to do; change it to your own, and `make costs` prints this page anew. "+
 		"Nothing here was read from a bill.\n\n## Idle\n\nA month in which nobody comes:\n\n| | US$ |\n|---|---:|\n", p.Region, p.Date)
-	lines := p.idle(s)
-	sort.SliceStable(lines, func(i, j int) bool { return lines[i].usd > lines[j].usd })
+	lines := p.Monthly(s)
+	sort.SliceStable(lines, func(i, j int) bool { return lines[i].USD > lines[j].USD })
 	var own, total float64
 	for _, l := range lines {
-		fmt.Fprintf(&b, "| %s | %.2f |\n", l.what, l.usd)
-		if total += l.usd; l.stored {
-			own += l.usd
+		fmt.Fprintf(&b, "| %s | %.2f |\n", l.What, l.USD)
+		if total += l.USD; l.Stored {
+			own += l.USD
 		}
 	}
 	fmt.Fprintf(&b, "| **together** | **%.2f** |\n\n", total)
