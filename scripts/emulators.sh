@@ -60,7 +60,7 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-"$tools/venv/bin/moto_server" -H 127.0.0.1 -p "$moto" >"$log" 2>&1 &
+"$tools/venv/bin/python" "$root/scripts/atomicmoto.py" "$moto" >"$log" 2>&1 &
 pids+=($!)
 java -Djava.library.path="$tools/dynamodb-local" -cp "$tools/dynamodb-local/*" \
 	com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -port "$dynamodb" -disableTelemetry >>"$log" 2>&1 &

@@ -28,7 +28,6 @@ func other(store string) string {
 
 // deployment is a table and a Secrets Manager, seen through a transport.
 type deployment struct {
-	cfg    aws.Config
 	table  *cloud.Table
 	grants *cloud.Grants
 	now    time.Time

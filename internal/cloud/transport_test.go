@@ -22,12 +22,9 @@ import (
 )
 
 // transport stands between a client and the emulator. It breaks calls as it is
-// told, and mends where the emulator is not like AWS:
-//
-//   - moto serves requests in threads that share dictionaries, so that of two
-//     writes at once both may win. AWS keeps its versions apart. One at a time.
-//   - KMS answers IncorrectKeyException to a key that wrapped another blob; moto
-//     knows AccessDeniedException only.
+// told, and mends where the emulator is not like AWS: KMS answers
+// IncorrectKeyException to a key that another one wrapped, and moto knows
+// AccessDeniedException only.
 type transport struct {
 	t *testing.T
 	// fault decides on the n-th call (from 1) of the operation.
@@ -36,9 +33,6 @@ type transport struct {
 	mu    sync.Mutex
 	calls map[string]int
 }
-
-// emulator is one at a time for all transports.
-var emulator sync.Mutex
 
 // fault is what goes wrong with a call: nothing, if it is zero.
 type fault struct {
@@ -72,7 +66,7 @@ func (tr *transport) Do(r *http.Request) (*http.Response, error) {
 	case f.status != 0:
 		return answerOf(r, f.status, f.code, "as the test wants it"), nil
 	}
-	res, err := oneAtATime(r)
+	res, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +83,6 @@ func (tr *transport) Do(r *http.Request) (*http.Response, error) {
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	return res, nil
-}
-
-func oneAtATime(r *http.Request) (*http.Response, error) {
-	emulator.Lock()
-	defer emulator.Unlock()
-	return http.DefaultTransport.RoundTrip(r)
 }
 
 func answerOf(r *http.Request, status int, code, message string) *http.Response {
