@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GO_FLAGS    := -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build dist test check unit e2e fuzz clean
+.PHONY: help run build dist test check unit e2e e2e-aws fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,11 @@ unit: ## unit tests with the race detector; with CI set, a skipped test fails
 
 e2e: build ## journeys in a real browser, with a real authorization server and real MCP servers
 	scripts/e2e.sh
+
+e2e-aws: ## journeys against the functions that are deployed, run as Lambda does, on an emulator of AWS
+	scripts/dist.sh bin/stack "$$(go env GOARCH)"
+	go build -o bin/stack/stack ./e2e/stack
+	scripts/emulators.sh scripts/e2e.sh aws
 
 fuzz: ## each fuzz test for half a minute
 	scripts/fuzz.sh 30s

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { engineScopes, heldCallback, startEngine } from './fixtures/engine.mjs';
-import { connectionId, consent, longAgo, sql, toProvider } from './fixtures/journey.mjs';
+import { connectionId, consent, expire, toProvider } from './fixtures/journey.mjs';
 import { providerOverlay } from './fixtures/overlay.mjs';
 import { until } from './fixtures/wait.mjs';
 
@@ -115,7 +115,7 @@ test('ten minutes at the provider are too long, and an answer of another issuer 
   const before = auth.count();
   await toProvider(page, app, server);
   const late = await heldCallback(page, app, () => signIn(page));
-  await sql(app, `UPDATE states SET expires_at = '${longAgo}'`);
+  await expire(app, 'states');
   await page.goto(String(late));
   assert.deepEqual(await problem(page), { heading: 'This took too long', code: 'state_expired' });
 

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { heldCallback, startEngine } from './fixtures/engine.mjs';
-import { consent, longAgo, sql } from './fixtures/journey.mjs';
+import { consent, expire } from './fixtures/journey.mjs';
 import { startTenant } from './fixtures/tenant.mjs';
 import { until } from './fixtures/wait.mjs';
 
@@ -45,7 +45,7 @@ const look = async (id) => (await app.api('GET', `/api/v1/flows/${id}`)).body;
 test('a link belongs to the browser that opens it first, and a preview is no browser', async () => {
   const { id, url } = await link({ user_id: 'ada', servers: ['engine'], return_url: `${tenant.url}/done` });
   assert.equal((await fetch(url)).status, 200); // a chat's preview
-  const [first, second] = [await engine.person(), await engine.person()];
+  const [first, second] = [await engine.person({ stranger: true }), await engine.person()];
   await first.page.goto(url);
   await first.page.waitForURL(`${app.url}/mcp/servers?server=engine`);
   assert.equal(await first.page.locator('article.card').count(), 1, 'the link is for one server');
@@ -59,7 +59,7 @@ test('a link belongs to the browser that opens it first, and a preview is no bro
   await first.page.waitForURL(`${app.url}/mcp/servers?server=engine`);
   assert.equal((await app.api('GET', `/api/v1/links/${id}`)).body.claimed, true);
 
-  await sql(app, `UPDATE links SET expires_at = '${longAgo}', doc = json_set(doc, '$.expires_at', '${longAgo}') WHERE id = '${id}'`);
+  await expire(app, 'link', id);
   assert.deepEqual([(await first.page.goto(url)).status(), await code(first.page)], [410, 'link_expired']);
   await app.api('DELETE', `/api/v1/links/${id}`);
   assert.deepEqual([(await first.page.goto(url)).status(), await code(first.page)], [404, 'link_unknown']);
@@ -67,7 +67,7 @@ test('a link belongs to the browser that opens it first, and a preview is no bro
 });
 
 test('by a link: pending until the backend has seen who came back', async () => {
-  const { page, context } = await engine.person();
+  const { page, context } = await engine.person({ stranger: true });
   const { url } = await link({ user_id: 'ada', servers: ['engine'], return_url: `${tenant.url}/done` });
   await page.goto(url);
   await page.getByRole('button', { name: 'Connect Analytical engine' }).click();
@@ -108,7 +108,7 @@ test('what nobody confirms within ten minutes is revoked and gone', async () => 
   const [{ refreshToken }] = auth.grants('grace');
   assert.equal((await auth.introspect(refreshToken)).active, true);
 
-  await sql(app, `UPDATE connections SET attention_at = '${longAgo}', doc = json_set(doc, '$.proposal.confirm_by', '${longAgo}') WHERE id = '${id}'`);
+  await expire(app, 'confirmation', id);
   assert.deepEqual((({ status, error }) => ({ status, error }))(await look(flow)), { status: 'failed', error: 'not_confirmed' });
   const late = await confirm(flow, 'grace');
   assert.deepEqual([late.status, late.body.error], [409, 'flow_not_pending']);

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs the browser journeys, installing what they need first.
+# Runs the browser journeys, installing what they need first; an argument is
+# another script of e2e/package.json than "test".
 set -euo pipefail
 cd "$(dirname "$0")/../e2e"
 
@@ -38,4 +39,4 @@ if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then
 	npm ci --ignore-scripts --no-audit --no-fund
 	touch node_modules
 fi
-exec npm test
+exec npm run --silent "${1:-test}"
