@@ -20,7 +20,6 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 
-	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/runner"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -52,7 +51,7 @@ func onECS(getenv func(string) string) bool { return getenv("LANYARD_TASK_ID") !
 func ecsTask(ctx context.Context, getenv func(string) string, logger *slog.Logger) (runner.Config, error) {
 	cfg := runner.Config{TaskID: getenv("LANYARD_TASK_ID"), Ticket: token.Secret(getenv("LANYARD_TICKET")), Logger: logger}
 	control, err := url.Parse(getenv("LANYARD_CONTROL_URL"))
-	if err != nil || control.Host == "" || control.Scheme != "https" && !config.Loopback(control.Hostname()) {
+	if err != nil || control.Host == "" || control.Scheme != "https" && !loopback(control.Hostname()) {
 		return cfg, errors.New("LANYARD_CONTROL_URL must be an https URL")
 	}
 	if cfg.Ticket == "" {
@@ -71,7 +70,7 @@ func ecsTask(ctx context.Context, getenv func(string) string, logger *slog.Logge
 		return cfg, err
 	}
 	cfg.Advertise, cfg.Listen = host, net.JoinHostPort(host, taskPort)
-	if config.Loopback(host) {
+	if loopback(host) {
 		cfg.Listen = net.JoinHostPort(host, "0") // shared with others
 	}
 	if os.Geteuid() == 0 {
@@ -83,6 +82,12 @@ func ecsTask(ctx context.Context, getenv func(string) string, logger *slog.Logge
 		Sign:   signer(role, region),
 	}
 	return cfg, nil
+}
+
+// loopback reports whether a host is this machine alone.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
 }
 
 // signer signs a control call with the task's role (SigV4, execute-api).
