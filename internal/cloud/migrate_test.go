@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
@@ -324,6 +325,33 @@ func TestMigrateMissing(t *testing.T) {
 	}
 	c, err := d.table.Get(t.Context(), k)
 	if err != nil || c.Set.GrantStore != "secretsmanager" || c.Lease != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// corrupting stores other bytes than it is given.
+type corrupting struct{ cloud.DynamoDB }
+
+func (c corrupting) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	if _, ok := in.Item["sealed"]; ok {
+		in.Item["sealed"] = &types.AttributeValueMemberB{Value: []byte("other bytes")}
+	}
+	return c.DynamoDB.PutItem(ctx, in, o...)
+}
+
+// What does not come back as it was put is not relied on.
+func TestMigrateCompares(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t, "secretsmanager")
+	k, held := d.add(t, "default", "con_1", everything...)
+	m := d.migration(t, "dynamodb", nil)
+	m.Grants.Table.API = corrupting{m.Grants.Table.API}
+	got, err := m.Run(t.Context(), "default")
+	if err != nil || got != (cloud.Moved{Left: 1}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	d.wantAll(t, d.grants.Secrets, k, held)
+	if c, err := d.table.Get(t.Context(), k); err != nil || c.Set.GrantStore != "secretsmanager" {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
