@@ -22,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -206,5 +207,35 @@ func TestCallbackCannotReadTheClient(t *testing.T) {
 	wantUnavailable(t, err, "Secrets Manager: GetSecretValue")
 	if c.acme.exchanged != 0 {
 		t.Error("the code was spent")
+	}
+}
+
+// Disconnecting revokes at the provider and leaves nothing but a tombstone: the
+// secret is gone at once, without a recovery window.
+func TestDisconnect(t *testing.T) {
+	t.Parallel()
+	for _, store := range []string{"secretsmanager", "dynamodb"} {
+		c := newCallback(t, store, nil)
+		f, err := c.fin.Finish(t.Context(), c.back, "browser")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := connection.Key{Tenant: "default", ID: f.Result.ConnectionID}
+		row, err := c.table.Get(t.Context(), k)
+		if err != nil || row.Set.GrantStore != store {
+			t.Fatalf("the row says %q, %v", row.Set.GrantStore, err)
+		}
+		service := &refresh.Service{Connections: c.table, Vault: c.fin.Vault, Catalogue: acme{}, Secrets: c.fin.Secrets,
+			Engine: c.fin.Engine, BaseURL: c.fin.BaseURL, Now: clock, Logger: c.fin.Logger}
+		out, err := service.Disconnect(t.Context(), vault.Caller{Tenant: "default", Actor: "api_key"}, k)
+		if err != nil || out.Revoked != refresh.RevokedAtProvider || len(c.acme.revoked) == 0 {
+			t.Errorf("%s: %+v, %v, revoked %q\n%s", store, out, err, c.acme.revoked, c.log)
+		}
+		if rows, grants := c.stored(t); rows != 0 || grants != 0 {
+			t.Errorf("%s: %d rows and %d grants are left", store, rows, grants)
+		}
+		if err := c.table.Create(t.Context(), row); !errors.Is(err, connection.ErrExists) {
+			t.Errorf("%s: the key of a deleted connection was taken again: %v", store, err)
+		}
 	}
 }
