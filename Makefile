@@ -49,12 +49,10 @@ INFRA = cd infra && LANYARD_SETTINGS="$(abspath $(SETTINGS))"
 infra: ## check the deployment: its module, its templates, what they allow
 	scripts/infra.sh
 
-synth: ## write the CloudFormation templates to infra/cdk.out; needs no network, no account
-	scripts/dist.sh
+synth: dist ## write the CloudFormation templates to infra/cdk.out; needs no network, no account
 	$(INFRA) go run . synth
 
-deploy: ## deploy to the AWS account of your credentials: docs/deploy.md
-	scripts/dist.sh
+deploy: dist ## deploy to the AWS account of your credentials: docs/deploy.md
 	cd infra && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(INFRA) npx cdk deploy --all
 

@@ -28,6 +28,7 @@ func NewData(scope constructs.Construct, s Settings) *Data {
 	})
 	d := &Data{Stack: stack}
 	d.Table = awsdynamodb.NewTable(stack, jsii.String("Table"), &awsdynamodb.TableProps{
+		TableName:           jsii.String(s.Name),
 		PartitionKey:        &awsdynamodb.Attribute{Name: jsii.String("pk"), Type: awsdynamodb.AttributeType_STRING},
 		SortKey:             &awsdynamodb.Attribute{Name: jsii.String("sk"), Type: awsdynamodb.AttributeType_STRING},
 		TimeToLiveAttribute: jsii.String("ttl"),
