@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigateway"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awswafv2"
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/lanyardhq/lanyard/internal/web"
 )
 
 const (
@@ -115,13 +117,13 @@ func (v *Service) makeRoutes() {
 	}
 	for _, r := range routes {
 		options := &awsapigateway.MethodOptions{ApiKeyRequired: jsii.Bool(true), AuthorizationType: awsapigateway.AuthorizationType_NONE}
-		switch r.auth {
-		case authBearer:
+		switch r.Auth {
+		case web.AuthBearer:
 			options.AuthorizationType, options.Authorizer = awsapigateway.AuthorizationType_CUSTOM, bearer
-		case authIAM:
+		case web.AuthIAM:
 			options.AuthorizationType, options.ApiKeyRequired = awsapigateway.AuthorizationType_IAM, jsii.Bool(false)
 		}
-		v.api.Root().ResourceForPath(jsii.String(r.path)).AddMethod(jsii.String(r.method), integrations[r.function], options)
+		v.api.Root().ResourceForPath(jsii.String(r.Path)).AddMethod(jsii.String(r.Method), integrations[r.Function], options)
 	}
 }
 

@@ -28,7 +28,8 @@ type function struct {
 	// program is the directory below dist/ that holds its bootstrap.
 	program string
 	// memory is in MiB, timeout in seconds. API Gateway waits for 29 seconds,
-	// except for a stream.
+	// except for a stream; a function that has spent something goes on after
+	// that, and stores or gives back what it got.
 	memory, timeout float64
 	inVPC           bool
 	environment     map[string]*string
@@ -55,7 +56,7 @@ func (v *Service) describeFunctions() []function {
 			environment: v.environment(),
 			grants:      statements{v.useTable()},
 		},
-		{name: callback, program: callback, memory: 256, timeout: 28,
+		{name: callback, program: callback, memory: 256, timeout: 120,
 			description: "What a person gave becomes a sealed token set",
 			environment: v.environment(vault),
 			grants:      statements{v.useTable(), v.useKey(), v.keepGrants(), v.readSecrets("ReadClients", "clients/*")},

@@ -51,7 +51,7 @@ func (v *Service) tableARN() string {
 }
 
 func (v *Service) useTable() awsiam.PolicyStatement {
-	return allow("UseTable", list{"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem",
+	return allow("UseTable", list{"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem",
 		"dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}, list{v.tableARN()}, nil)
 }
 

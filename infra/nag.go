@@ -6,6 +6,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/jsii-runtime-go"
 	"github.com/cdklabs/cdk-nag-go/cdknag/v2"
+
+	"github.com/lanyardhq/lanyard/internal/web"
 )
 
 // wildcard is an action or a resource with a * in it that a role of ours has,
@@ -63,13 +65,13 @@ func (v *Service) suppress() {
 		service(live, "APIG3", "AWS WAF is a setting, waf: it costs more than everything else while idle")
 	}
 	for _, r := range routes {
-		path := "Api/Default" + r.path
-		if r.path == "/" {
+		path := "Api/Default" + r.Path
+		if r.Path == "/" {
 			path = "Api/Default"
 		}
-		path += "/" + r.method + "/Resource"
+		path += "/" + r.Method + "/Resource"
 		service(path, "COG4", "callers are known by API keys, page sessions, links, bearers of ours or IAM, not by Cognito")
-		if r.auth == authApp {
+		if r.Auth == web.AuthApp {
 			service(path, "APIG4", "the function itself tells by API key, page session or link who calls; API Gateway lets only CloudFront through")
 		}
 	}

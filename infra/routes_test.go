@@ -15,6 +15,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/task"
+	"github.com/lanyardhq/lanyard/internal/web"
 )
 
 // TestRoutes: method, path, function, who tells the caller, CloudFront's key,
@@ -91,9 +92,9 @@ func routed(method, path string) string {
 	candidates := slices.Clone(routes)
 	want := segments(path)
 	for i, s := range want {
-		var literal, parameter []route
+		var literal, parameter []web.Route
 		for _, r := range candidates {
-			if have := segments(r.path); i < len(have) {
+			if have := segments(r.Path); i < len(have) {
 				switch {
 				case have[i] == s:
 					literal = append(literal, r)
@@ -111,14 +112,14 @@ func routed(method, path string) string {
 	}
 	any := ""
 	for _, r := range candidates {
-		if len(segments(r.path)) != len(want) {
+		if len(segments(r.Path)) != len(want) {
 			continue
 		}
-		if r.method == method {
-			return r.function
+		if r.Method == method {
+			return r.Function
 		}
-		if r.method == "ANY" {
-			any = r.function
+		if r.Method == "ANY" {
+			any = r.Function
 		}
 	}
 	return any
