@@ -18,7 +18,7 @@ build: ## build the program into bin/
 dist: ## build what a deployment uploads into dist/, for arm64, the same bytes each time
 	scripts/dist.sh
 
-test: check unit e2e ## everything: checks, unit tests with the race detector, browser journeys
+test: check infra unit e2e e2e-aws ## everything: checks, unit tests with the race detector, browser journeys
 
 check: ## formatting, vet, staticcheck, tidy modules, shipped presets
 	scripts/gofmt.sh
