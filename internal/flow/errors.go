@@ -14,6 +14,7 @@ var (
 	ErrLinkUnknown    = &Error{"link_unknown", "this connect link does not exist"}
 	ErrLinkExpired    = &Error{"link_expired", "this connect link has expired"}
 	ErrLinkClaimed    = &Error{"link_claimed", "this connect link was already opened in another browser"}
+	ErrTenant         = &Error{"tenant_unknown", "this tenant does not exist"}
 	ErrNoSession      = &Error{"sign_in_required", "this browser is not signed in"}
 	ErrFlowUnknown    = &Error{"flow_unknown", "this connection attempt does not exist"}
 	ErrFlowExpired    = &Error{"flow_expired", "this connection attempt has expired"}

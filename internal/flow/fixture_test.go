@@ -40,11 +40,13 @@ type world struct {
 	t     *testing.T
 	acme  *acme
 	store *fake.Store
-	conns *brokenConnections
-	grant *brokenGrants
-	start *flow.Starter
-	fin   *flow.Finisher
-	log   *lockedBuffer
+	// removed is a tenant that is not there any more.
+	removed string
+	conns   *brokenConnections
+	grant   *brokenGrants
+	start   *flow.Starter
+	fin     *flow.Finisher
+	log     *lockedBuffer
 
 	mu     sync.Mutex
 	now    time.Time
@@ -93,7 +95,12 @@ func (w *world) Client(context.Context, string, string, string) (provider.Client
 	return provider.Client{ID: "lanyard-client", Secret: canary + "-client-secret"}, w.client
 }
 
-func (w *world) Tenant(context.Context, string) (flow.Tenant, error) { return w.tenant, nil }
+func (w *world) Tenant(_ context.Context, id string) (flow.Tenant, error) {
+	if w.removed != "" && w.removed == id {
+		return flow.Tenant{}, flow.ErrTenant
+	}
+	return w.tenant, nil
+}
 
 func (w *world) request() flow.StartRequest {
 	return flow.StartRequest{Tenant: tenant, UserID: user, Server: "notes"}

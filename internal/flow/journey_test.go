@@ -21,7 +21,7 @@ func TestJourney(t *testing.T) {
 	_, path, err := w.start.CreateLink(ctx, flow.LinkRequest{Tenant: tenant, UserID: user, Servers: []string{"notes"},
 		ReturnURL: "https://app.example/done/1"})
 	wantError(t, err, nil)
-	ses, cookie, err := w.start.ClaimLink(ctx, tenant, strings.TrimPrefix(path, "/l/"), anna)
+	ses, cookie, err := w.start.ClaimLink(ctx, strings.TrimPrefix(path, "/l/"), anna)
 	wantError(t, err, nil)
 	if ses, err = w.start.Session(ctx, cookie, anna); err != nil || ses.UserID != user || ses.Servers[0] != "notes" {
 		t.Fatalf("session %+v: %v", ses, err)
@@ -72,19 +72,19 @@ func TestLink(t *testing.T) {
 	}
 	ref := strings.TrimPrefix(path, "/l/")
 	for _, wrong := range []string{"", ".", l.ID, l.ID + ".", ref + "x", "x" + ref, l.ID + "." + l.SecretHash} {
-		_, _, err := w.start.ClaimLink(ctx, tenant, wrong, anna)
+		_, _, err := w.start.ClaimLink(ctx, wrong, anna)
 		wantError(t, err, flow.ErrLinkUnknown)
 	}
-	_, _, err = w.start.ClaimLink(ctx, "other", ref, anna)
+	_, _, err = w.start.ClaimLink(ctx, "other~"+ref, anna)
 	wantError(t, err, flow.ErrLinkUnknown)
 	for range 2 {
-		_, _, err = w.start.ClaimLink(ctx, tenant, ref, anna)
+		_, _, err = w.start.ClaimLink(ctx, ref, anna)
 		wantError(t, err, nil)
 	}
-	_, _, err = w.start.ClaimLink(ctx, tenant, ref, bert)
+	_, _, err = w.start.ClaimLink(ctx, ref, bert)
 	wantError(t, err, flow.ErrLinkClaimed)
 	w.pass(flow.MaxLinkTTL + time.Second)
-	_, _, err = w.start.ClaimLink(ctx, tenant, ref, anna)
+	_, _, err = w.start.ClaimLink(ctx, ref, anna)
 	wantError(t, err, flow.ErrLinkExpired)
 	_, _, err = w.start.CreateLink(ctx, flow.LinkRequest{Tenant: tenant, UserID: user, Servers: []string{"nope"}})
 	wantError(t, err, flow.ErrServer)
@@ -244,4 +244,34 @@ func TestMissingScopes(t *testing.T) {
 func mustServer(name string) presets.Server {
 	s, _ := catalogue{}.Server(name)
 	return s
+}
+
+// TestLinkOfATenant: a link leads to its own tenant, and ends with it.
+func TestLinkOfATenant(t *testing.T) {
+	t.Parallel()
+	w, ctx := newWorld(t), t.Context()
+	l, path, err := w.start.CreateLink(ctx, flow.LinkRequest{Tenant: "acme", UserID: user})
+	wantError(t, err, nil)
+	ref := strings.TrimPrefix(path, "/l/")
+	if !strings.HasPrefix(ref, "acme~"+l.ID+".") {
+		t.Errorf("the link's path does not name its tenant")
+	}
+	_, rest, _ := strings.Cut(ref, "~")
+	for _, wrong := range []string{rest, "other~" + rest, tenant + "~" + rest, "~" + rest, "acme~acme~" + rest} {
+		_, err := w.start.FindLink(ctx, wrong)
+		wantError(t, err, flow.ErrLinkUnknown)
+	}
+	ses, cookie, err := w.start.ClaimLink(ctx, ref, anna)
+	wantError(t, err, nil)
+	if ses.Tenant != "acme" || ses.UserID != user {
+		t.Errorf("a session of %s/%s", ses.Tenant, ses.UserID)
+	}
+	if ses, err = w.start.Session(ctx, cookie, anna); err != nil || ses.Tenant != "acme" {
+		t.Errorf("a session of %s: %v", ses.Tenant, err)
+	}
+	w.removed = "acme"
+	_, err = w.start.Session(ctx, cookie, anna)
+	wantError(t, err, flow.ErrNoSession)
+	_, err = w.start.FindLink(ctx, ref)
+	wantError(t, err, flow.ErrLinkUnknown)
 }

@@ -62,7 +62,7 @@ func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, 
 		ID: id, Tenant: r.Tenant, SecretHash: token.Hash(secret), UserID: r.UserID, Servers: r.Servers,
 		ReturnURL: r.ReturnURL, Parameters: r.Parameters, Owner: r.Owner, CreatedAt: now, ExpiresAt: now.Add(min(r.TTL, MaxLinkTTL)),
 	}
-	path := "/l/" + id + "." + secret.Reveal()
+	path := "/l/" + linkRef(r.Tenant, id, secret)
 	if err := s.Store.PutLink(ctx, l); err != nil {
 		if len(r.Seed) == 0 || !errors.Is(err, ErrExists) {
 			return Link{}, "", fmt.Errorf("store the link: %w", err)
@@ -77,14 +77,34 @@ func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, 
 	return l, path, nil
 }
 
+// linkRef is the last part of a link's URL: id.secret, and before it tenant~
+// where it is not the default one.
+func linkRef(tenant, id string, secret token.Secret) string {
+	ref := id + "." + secret.Reveal()
+	if tenant != DefaultTenant {
+		ref = url.PathEscape(tenant) + "~" + ref
+	}
+	return ref
+}
+
+// parseRef takes a ref apart, unescaped.
+func parseRef(ref string) (tenant, id string, secret token.Secret) {
+	tenant, rest, named := strings.Cut(ref, "~")
+	if !named {
+		tenant, rest = DefaultTenant, ref
+	}
+	id, text, _ := strings.Cut(rest, ".")
+	return tenant, id, token.Secret(text)
+}
+
 // ClaimLink gives the browser that first opens the link a page session of the
 // link's user. It returns the session and the secret for its cookie.
-func (s *Starter) ClaimLink(ctx context.Context, tenant, ref, browser string) (Session, token.Secret, error) {
-	l, err := s.FindLink(ctx, tenant, ref)
+func (s *Starter) ClaimLink(ctx context.Context, ref, browser string) (Session, token.Secret, error) {
+	l, err := s.FindLink(ctx, ref)
 	if err != nil {
 		return Session{}, "", err
 	}
-	if l, err = s.Store.ClaimLink(ctx, tenant, l.ID, browser, s.Now()); err != nil {
+	if l, err = s.Store.ClaimLink(ctx, l.Tenant, l.ID, browser, s.Now()); err != nil {
 		return Session{}, "", err
 	}
 	return s.OpenSession(ctx, Session{
@@ -94,15 +114,17 @@ func (s *Starter) ClaimLink(ctx context.Context, tenant, ref, browser string) (S
 }
 
 // FindLink returns the link that the last part of its URL names, claimed or not.
-func (s *Starter) FindLink(ctx context.Context, tenant, ref string) (Link, error) {
-	id, secret, _ := strings.Cut(ref, ".")
+func (s *Starter) FindLink(ctx context.Context, ref string) (Link, error) {
+	tenant, id, secret := parseRef(ref)
 	l, err := s.Store.GetLink(ctx, tenant, id)
 	if err != nil {
 		return Link{}, err
 	}
-	switch {
-	case !token.Matches(token.Secret(secret), l.SecretHash):
+	switch err := s.exists(ctx, tenant); {
+	case !token.Matches(secret, l.SecretHash), errors.Is(err, ErrTenant):
 		return Link{}, ErrLinkUnknown
+	case err != nil:
+		return Link{}, err
 	case s.Now().After(l.ExpiresAt):
 		return Link{}, ErrLinkExpired
 	}
@@ -132,7 +154,22 @@ func (s *Starter) Session(ctx context.Context, cookie token.Secret, browser stri
 	if ses.Browser != browser || s.Now().After(ses.ExpiresAt) {
 		return Session{}, ErrNoSession
 	}
+	if err := s.exists(ctx, ses.Tenant); errors.Is(err, ErrTenant) {
+		return Session{}, ErrNoSession
+	} else if err != nil {
+		return Session{}, err
+	}
 	return ses, nil
+}
+
+// exists reports with ErrTenant that the tenant was removed: what was made for
+// it does not outlive it. The default one cannot be.
+func (s *Starter) exists(ctx context.Context, tenant string) error {
+	if tenant == DefaultTenant {
+		return nil
+	}
+	_, err := s.Tenants.Tenant(ctx, tenant)
+	return err
 }
 
 // checkReturnURL compares with the tenant's list: scheme, host and port equal,

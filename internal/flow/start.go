@@ -35,6 +35,8 @@ type Tenant struct {
 
 // Tenants knows the tenants.
 type Tenants interface {
+	// Tenant returns ErrTenant for one that is not there, or not any more. The
+	// default tenant always is.
 	Tenant(ctx context.Context, id string) (Tenant, error)
 }
 

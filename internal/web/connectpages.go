@@ -232,7 +232,7 @@ func (h *Connect) linkPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
 		return nil
 	}
-	l, err := h.Flows.FindLink(r.Context(), flow.DefaultTenant, r.PathValue("link"))
+	l, err := h.Flows.FindLink(r.Context(), r.PathValue("link"))
 	if browser := h.known(r); err == nil && l.Browser != "" && l.Browser != browser {
 		err = flow.ErrLinkClaimed
 	}
@@ -257,7 +257,7 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	browser, _ := h.browser(w, r)
-	ses, secret, err := h.Flows.ClaimLink(r.Context(), flow.DefaultTenant, r.PathValue("link"), browser)
+	ses, secret, err := h.Flows.ClaimLink(r.Context(), r.PathValue("link"), browser)
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,7 @@ var known = []struct {
 	{flow.ErrLinkUnknown, 404, "This link does not work", "Check that it was copied whole, or ask for a new one where you got it."},
 	{flow.ErrLinkExpired, 410, "This link has expired", "Ask for a new one where you got it."},
 	{flow.ErrLinkClaimed, 403, "This link was opened elsewhere", "It works in the browser that opened it first. Continue there, or ask for a new link."},
+	{flow.ErrTenant, 404, "There is no such tenant", "Whoever runs this lists them with lanyard tenants list."},
 	{flow.ErrNoSession, 401, "You are not signed in", "Open your connect link again, or the link that was printed when Lanyard started."},
 	{flow.ErrFlowUnknown, 404, "This attempt does not exist", "Start connecting again."},
 	{flow.ErrFlowExpired, 410, "This took too long", "Nothing was changed. Start connecting again."},
