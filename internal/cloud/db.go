@@ -46,6 +46,8 @@ const (
 	// keepExpired: expired records stay for a day, so that a person who comes
 	// late is told "expired" or "used before" and not "unknown".
 	keepExpired = 24 * time.Hour
+	// maxPK and maxSK are the longest keys that DynamoDB takes, in bytes.
+	maxPK, maxSK = 2048, 1024
 	// batch is the most keys that a BatchGetItem takes.
 	batch = 100
 )
@@ -122,6 +124,9 @@ func decode(it item, record any, absent error) error {
 
 // get returns the item as it is now; nil if there is none.
 func (t *Table) get(ctx context.Context, pk, sk string) (item, error) {
+	if len(pk) > maxPK || len(sk) > maxSK {
+		return nil, nil // no item can have it
+	}
 	out, err := t.API.GetItem(ctx, &dynamodb.GetItemInput{TableName: &t.Name, Key: at(pk, sk), ConsistentRead: aws.Bool(true)})
 	if err != nil {
 		return nil, failed(err)
@@ -129,9 +134,12 @@ func (t *Table) get(ctx context.Context, pk, sk string) (item, error) {
 	return out.Item, nil
 }
 
-// getAll returns those of the items that are there, by pk.
+// getAll returns those of the items that are there, by pk. A list that changes
+// while it is read may name one twice.
 func (t *Table) getAll(ctx context.Context, keys []item) (map[string]item, error) {
 	out := map[string]item{}
+	keys = slices.CompactFunc(slices.SortedFunc(slices.Values(keys), func(a, b item) int { return strings.Compare(textOf(a, "pk"), textOf(b, "pk")) }),
+		func(a, b item) bool { return textOf(a, "pk") == textOf(b, "pk") })
 	for len(keys) > 0 {
 		now := keys[:min(batch, len(keys))]
 		keys = keys[len(now):]
@@ -335,6 +343,9 @@ type query struct {
 
 // query calls each with the items until it returns false.
 func (t *Table) query(ctx context.Context, q query, each func(item) (bool, error)) error {
+	if len(q.pk) > maxPK || len(q.after) > maxSK {
+		return nil
+	}
 	in := &dynamodb.QueryInput{TableName: &t.Name, ConsistentRead: aws.Bool(true), ScanIndexForward: aws.Bool(!q.backwards)}
 	key, values := "pk = :pk", item{":pk": text(q.pk)}
 	if q.after != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -33,7 +34,10 @@ type Launcher struct {
 	Family string
 }
 
-var _ host.Launcher = (*Launcher)(nil)
+var (
+	_ host.Launcher = (*Launcher)(nil)
+	_ host.Roll     = (*Launcher)(nil)
+)
 
 // container is the name of the runner's container in each task definition.
 const container = "runner"
@@ -55,7 +59,6 @@ func (l *Launcher) Launch(ctx context.Context, s host.Start) error {
 			env("LANYARD_TASK_ID", s.TaskID), env("LANYARD_CONNECTION", s.Connection.ID),
 			env("LANYARD_TICKET", s.Ticket.Reveal()), env("LANYARD_CONTROL_URL", s.ControlURL),
 		}}}},
-		PropagateTags: types.PropagateTagsTaskDefinition,
 	})
 	if err != nil {
 		return failed(err)
@@ -84,11 +87,44 @@ func (l *Launcher) Stop(ctx context.Context, taskID string) error {
 	return nil
 }
 
-// Vouch reports whether the caller, whose role session ECS named after the
-// task, is the ECS task that was started as ours of that id.
-func (l *Launcher) Vouch(ctx context.Context, taskID, session string) (bool, error) {
-	if session == "" || strings.ContainsAny(session, "/:") {
-		return false, nil // no task's id
+// Started implements [host.Roll].
+func (l *Launcher) Started(ctx context.Context, before time.Time) ([]string, error) {
+	var out []string
+	in := &ecs.ListTasksInput{Cluster: &l.Cluster, DesiredStatus: types.DesiredStatusRunning}
+	for {
+		page, err := l.API.ListTasks(ctx, in)
+		if err != nil {
+			return nil, failed(err)
+		}
+		if len(page.TaskArns) > 0 { // at most a hundred, which is what one call describes
+			found, err := l.API.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &l.Cluster, Tasks: page.TaskArns})
+			if err != nil {
+				return nil, failed(err)
+			}
+			for _, t := range found.Tasks {
+				if id := aws.ToString(t.StartedBy); strings.HasPrefix(id, taskPrefix) && aws.ToTime(t.CreatedAt).Before(before) {
+					out = append(out, id)
+				}
+			}
+		}
+		if page.NextToken == nil {
+			return out, nil
+		}
+		in.NextToken = page.NextToken
+	}
+}
+
+// taskPrefix begins the ids of our tasks: others of the cluster are not ours.
+const taskPrefix = "tsk_"
+
+// Vouch reports whether the caller, an assumed role's ARN whose session ECS
+// named after the task, is the ECS task that was started as ours of that id.
+// From then on that very role and session are the task.
+func (l *Launcher) Vouch(ctx context.Context, taskID, arn string) (bool, error) {
+	parts := strings.Split(arn, "/")
+	session := parts[len(parts)-1]
+	if len(parts) != 3 || !strings.HasSuffix(parts[0], ":assumed-role") || session == "" || strings.Contains(session, ":") {
+		return false, nil // no task's
 	}
 	out, err := l.API.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &l.Cluster, Tasks: []string{session}})
 	if err != nil {

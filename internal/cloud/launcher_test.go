@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -41,7 +42,7 @@ func (c *cluster) StopTask(_ context.Context, in *ecs.StopTaskInput, _ ...func(*
 func (c *cluster) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func(*ecs.Options)) (*ecs.ListTasksOutput, error) {
 	out := &ecs.ListTasksOutput{}
 	for arn, by := range c.tasks {
-		if by == *in.StartedBy {
+		if in.StartedBy == nil || by == *in.StartedBy {
 			out.TaskArns = append(out.TaskArns, arn)
 		}
 	}
@@ -51,8 +52,10 @@ func (c *cluster) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func
 func (c *cluster) DescribeTasks(_ context.Context, in *ecs.DescribeTasksInput, _ ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error) {
 	out := &ecs.DescribeTasksOutput{}
 	for arn, by := range c.tasks {
-		if strings.HasSuffix(arn, "/"+in.Tasks[0]) || arn == in.Tasks[0] {
-			out.Tasks = append(out.Tasks, types.Task{TaskArn: aws.String(arn), StartedBy: aws.String(by)})
+		for _, wanted := range in.Tasks {
+			if strings.HasSuffix(arn, "/"+wanted) || arn == wanted {
+				out.Tasks = append(out.Tasks, types.Task{TaskArn: aws.String(arn), StartedBy: aws.String(by), CreatedAt: aws.Time(clock())})
+			}
 		}
 	}
 	return out, c.err
@@ -116,21 +119,39 @@ func TestStopEndsOneTaskOnly(t *testing.T) {
 // other of ours.
 func TestVouch(t *testing.T) {
 	t.Parallel()
+	const role = "arn:aws:sts::1:assumed-role/lanyard-task/"
 	c := &cluster{tasks: map[string]string{"arn:aws:ecs:eu-central-1:1:task/lanyard/a": "tsk_1", "arn:aws:ecs:eu-central-1:1:task/lanyard/b": "tsk_2"}}
 	for _, test := range []struct {
-		task, session string
-		want          bool
+		task, arn string
+		want      bool
 	}{
-		{"tsk_1", "a", true}, {"tsk_1", "b", false}, {"tsk_2", "a", false}, {"tsk_1", "", false}, {"", "a", false}, {"tsk_1", "c", false},
-		{"tsk_1", "lanyard/a", false}, {"tsk_1", "arn:aws:ecs:eu-central-1:1:task/lanyard/a", false},
+		{"tsk_1", role + "a", true}, {"tsk_1", role + "b", false}, {"tsk_2", role + "a", false}, {"tsk_1", role, false}, {"", role + "a", false},
+		{"tsk_1", role + "c", false}, {"tsk_1", role + "lanyard/a", false}, {"tsk_1", "a", false}, {"tsk_1", "", false}, {"tsk_1", role + "x:a", false},
+		{"tsk_1", "arn:aws:ecs:eu-central-1:1:task/lanyard/a", false}, {"tsk_1", "arn:aws:iam::1:user/lanyard/a", false},
 	} {
-		got, err := newLauncher(c).Vouch(t.Context(), test.task, test.session)
+		got, err := newLauncher(c).Vouch(t.Context(), test.task, test.arn)
 		if err != nil || got != test.want {
-			t.Errorf("%q as %q: %v, %v", test.session, test.task, got, err)
+			t.Errorf("%q as %q: %v, %v", test.arn, test.task, got, err)
 		}
 	}
 	c.err = context.DeadlineExceeded
-	if ok, err := newLauncher(c).Vouch(t.Context(), "tsk_1", "a"); ok || !errors.Is(err, connection.ErrUnavailable) {
+	if ok, err := newLauncher(c).Vouch(t.Context(), "tsk_1", role+"a"); ok || !errors.Is(err, connection.ErrUnavailable) {
 		t.Errorf("without an answer: %v, %v", ok, err)
+	}
+}
+
+// TestStarted: tasks of ours that are old enough, and nobody else's.
+func TestStarted(t *testing.T) {
+	t.Parallel()
+	c := &cluster{tasks: map[string]string{"arn:aws:ecs:eu-central-1:1:task/lanyard/a": "tsk_1", "arn:aws:ecs:eu-central-1:1:task/lanyard/b": "somebody"}}
+	for age, want := range map[time.Duration]int{-time.Second: 0, time.Second: 1} {
+		ids, err := newLauncher(c).Started(t.Context(), clock().Add(age))
+		if err != nil || len(ids) != want || want == 1 && ids[0] != "tsk_1" {
+			t.Errorf("started before %v: %v, %v", age, ids, err)
+		}
+	}
+	c.err = context.DeadlineExceeded
+	if _, err := newLauncher(c).Started(t.Context(), clock()); !errors.Is(err, connection.ErrUnavailable) {
+		t.Errorf("without an answer: %v", err)
 	}
 }

@@ -222,7 +222,9 @@ func (m *Migration) copy(ctx context.Context, c connection.Connection) (copied [
 		if err != nil {
 			return nil, fmt.Errorf("read version %s: %w", version, err)
 		}
-		if err := to.Put(ctx, c.Key, version, sealed); err != nil {
+		// By way of the one that looks at the row afterwards: a connection that was
+		// deleted meanwhile gets nothing.
+		if err := m.Grants.Put(ctx, c.Key, version, sealed); err != nil {
 			return nil, fmt.Errorf("copy version %s: %w", version, err)
 		}
 		stored, err := to.Get(ctx, c.Key, version)

@@ -131,9 +131,17 @@ func (g *SecretGrants) relabel(ctx context.Context, k connection.Key, version st
 
 // Get implements [vault.GrantStore].
 func (g *SecretGrants) Get(ctx context.Context, k connection.Key, version string) ([]byte, error) {
-	out, err := g.Store.Client.GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{
+	in := &secretsmanager.GetSecretValueInput{
 		SecretId: g.secret(k), VersionId: aws.String(versionID(version)), VersionStage: aws.String(label(version)),
-	})
+	}
+	out, err := g.Store.Client.GetSecretValue(ctx, in)
+	if isMissing(err) {
+		// What was just put may not be found everywhere at once.
+		if err := pause(ctx, settling); err != nil {
+			return nil, unavailable(err)
+		}
+		out, err = g.Store.Client.GetSecretValue(ctx, in)
+	}
 	switch {
 	case err == nil:
 		return out.SecretBinary, nil

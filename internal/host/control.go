@@ -60,10 +60,21 @@ func (s *Service) Claim(ctx context.Context, identity token.Secret, r task.Claim
 	}
 	claim, err := s.claimed(ctx, t)
 	if err != nil {
-		s.fail(ctx, t.ID, err.Error())
+		s.fail(ctx, t.ID, claimDetail(err), err)
 		return task.Claim{}, err
 	}
 	return claim, nil
+}
+
+// claimDetail is why a claim failed, for the person: what concerns the grant or
+// the server, and not what is wrong with our own storage.
+func claimDetail(err error) string {
+	var down *refresh.Unavailable
+	switch {
+	case errors.Is(err, task.ErrReconnect), errors.Is(err, refresh.ErrPending), errors.Is(err, refresh.ErrBusy), errors.Is(err, ErrNotHosted), errors.As(err, &down):
+		return err.Error()
+	}
+	return ourFault
 }
 
 func (s *Service) claimed(ctx context.Context, t Task) (task.Claim, error) {
@@ -145,7 +156,7 @@ func (s *Service) Report(ctx context.Context, identity token.Secret, r task.Repo
 			return nil
 		})
 	case task.Failed:
-		s.fail(ctx, t.ID, r.Detail)
+		s.fail(ctx, t.ID, r.Detail, nil)
 	case task.Stopped:
 		if t.State != TaskFailed { // why it failed is kept for whoever asks
 			s.links.drop(t.ID)

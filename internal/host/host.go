@@ -49,8 +49,10 @@ const (
 	ticketTTL    = 5 * time.Minute
 	startTimeout = 5 * time.Minute
 	// waitForTask is below what MCP clients wait for an answer.
-	waitForTask  = 45 * time.Second
-	failedPause  = 5 * time.Second
+	waitForTask = 45 * time.Second
+	failedPause = 5 * time.Second
+	// orphanAge is well after a task's record was written.
+	orphanAge    = 2 * time.Minute
 	usedEvery    = 20 * time.Second
 	checkEvery   = 30 * time.Second
 	pollInterval = 50 * time.Millisecond
@@ -86,6 +88,14 @@ type Launcher interface {
 	Launch(ctx context.Context, s Start) error
 	// Stop ends a task that this launcher started; others it ignores.
 	Stop(ctx context.Context, taskID string) error
+}
+
+// Roll is a launcher that can say which tasks there are, whoever started them:
+// one whose tasks outlive the process that did.
+type Roll interface {
+	// Started returns the ids of the tasks that were started before then and
+	// still run. It may lag behind.
+	Started(ctx context.Context, before time.Time) ([]string, error)
 }
 
 // Service runs the tasks and speaks for them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -118,22 +119,32 @@ func (s *Service) begin(ctx context.Context, c connection.Connection) error {
 func (s *Service) launch(ctx context.Context, t Task, server presets.Server, ticket, identity token.Secret) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	_, err := s.Installer.Ensure(ctx, server)
-	if err == nil {
-		err = s.Launcher.Launch(ctx, Start{TaskID: t.ID, Connection: t.Connection, Ticket: ticket, Identity: identity, ControlURL: s.ControlURL, Server: server})
+	if _, err := s.Installer.Ensure(ctx, server); err != nil {
+		s.fail(ctx, t.ID, err.Error(), err)
+		return
 	}
+	err := s.Launcher.Launch(ctx, Start{TaskID: t.ID, Connection: t.Connection, Ticket: ticket, Identity: identity, ControlURL: s.ControlURL, Server: server})
 	if err != nil {
-		s.fail(ctx, t.ID, err.Error())
+		s.fail(ctx, t.ID, ourFault, err)
 	}
 }
 
-func (s *Service) fail(ctx context.Context, id, detail string) {
+// ourFault is what a person is told of a cause that is the operator's business.
+const ourFault = "its task could not be started, for a reason on our side that the log tells whoever runs this"
+
+// fail notes why a task failed, for the person, and logs the cause where that is
+// something else. A nil cause is the server's own failure.
+func (s *Service) fail(ctx context.Context, id, detail string, cause error) {
 	t, err := s.Store.UpdateTask(context.WithoutCancel(ctx), id, func(t *Task) error {
 		t.State, t.Detail, t.TicketHash, t.LastUsedAt = TaskFailed, detail, "", s.Now().UTC()
 		return nil
 	})
 	if err != nil {
 		s.Logger.WarnContext(ctx, "a task's failure was not noted", "task", id, "err", err)
+		return
+	}
+	if cause != nil {
+		s.Logger.ErrorContext(ctx, "a task could not be started", "task", id, "server", t.Server, "connection", t.Connection.ID, "err", cause)
 		return
 	}
 	s.Logger.WarnContext(ctx, "server failed to start", "task", id, "server", t.Server, "connection", t.Connection.ID)
@@ -237,6 +248,33 @@ func (s *Service) Sweep(ctx context.Context) {
 		}
 		if gone {
 			s.forget(ctx, t.Connection)
+		}
+	}
+	s.orphans(ctx, tasks)
+}
+
+// orphans stops tasks that have no record: their end was asked for and did not
+// arrive, or whoever started them did not live to see it.
+func (s *Service) orphans(ctx context.Context, known []Task) {
+	roll, ok := s.Launcher.(Roll)
+	if !ok {
+		return
+	}
+	ids, err := roll.Started(ctx, s.Now().Add(-orphanAge))
+	if err != nil {
+		s.Logger.WarnContext(ctx, "running tasks not listed", "err", err)
+		return
+	}
+	for _, id := range ids {
+		if slices.ContainsFunc(known, func(t Task) bool { return t.ID == id }) {
+			continue
+		}
+		if _, err := s.Store.GetTask(ctx, id); !errors.Is(err, ErrNoTask) {
+			continue // begun since, or nobody knows
+		}
+		s.Logger.WarnContext(ctx, "a task without a record is stopped", "task", id)
+		if err := s.Launcher.Stop(ctx, id); err != nil {
+			s.Logger.ErrorContext(ctx, "a task without a record did not stop", "task", id, "err", err)
 		}
 	}
 }

@@ -297,3 +297,49 @@ func TestRestart(t *testing.T) {
 		t.Error(answer)
 	}
 }
+
+// rolled is a launcher whose tasks live elsewhere and can be listed.
+type rolled struct {
+	*orders
+	running []string
+	fail    error
+}
+
+func (r *rolled) Launch(ctx context.Context, s host.Start) error {
+	if r.fail != nil {
+		return r.fail
+	}
+	return r.orders.Launch(ctx, s)
+}
+
+func (r *rolled) Started(context.Context, time.Time) ([]string, error) { return r.running, nil }
+
+// TestOrphans: a task whose end did not arrive is found and stopped; those that
+// have a record are left alone.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	w, o := newOrders(t)
+	l := &rolled{orders: o}
+	w.service.Launcher = l
+	s := w.begin(o, w.connect("ada", "notes"))
+	l.running = []string{s.TaskID, "tsk_orphan"}
+	w.service.Sweep(t.Context())
+	if id := <-o.stopped; id != "tsk_orphan" || len(o.stopped) != 0 {
+		t.Errorf("stopped %s, and %d more", id, len(o.stopped))
+	}
+	if _, err := w.store.GetTask(t.Context(), s.TaskID); err != nil {
+		t.Errorf("the task that has a record: %v", err)
+	}
+}
+
+// TestNotLaunched: what the platform says is for the log, not for the person.
+func TestNotLaunched(t *testing.T) {
+	t.Parallel()
+	w, o := newOrders(t)
+	w.service.Launcher = &rolled{orders: o, fail: errors.New("User: arn:aws:sts::123456789012:assumed-role/x is not authorized")}
+	_, err := w.service.Tools(t.Context(), page("ada"), w.connect("ada", "notes").Key)
+	wantErr(t, "a task that is not launched", err, host.ErrServerFailed)
+	if strings.Contains(fmt.Sprint(err), "arn:") || !strings.Contains(w.log.String(), "not authorized") {
+		t.Errorf("the person is told %v; the log says %s", err, w.log)
+	}
+}

@@ -166,22 +166,40 @@ func (s *Service) Sweep(ctx context.Context, limit int) (int, error) {
 // Attend does for one connection what [Service.Sweep] does. One that needs
 // nothing any more, or that somebody else is at, is left alone.
 func (s *Service) Attend(ctx context.Context, k connection.Key) error {
-	holder := token.NewID("swp")
+	holder, now := token.NewID("swp"), s.Now().UTC()
 	var claim connection.Claim
 	c, err := s.Connections.Update(ctx, k, func(c *connection.Connection) (err error) {
-		if err := c.Expire(s.Now().UTC()); err != nil && !errors.Is(err, connection.ErrNoProposal) {
+		if at := c.AttentionAt(); at.IsZero() || at.After(now) {
+			return errIdle
+		}
+		if err := c.Expire(now); err != nil && !errors.Is(err, connection.ErrNoProposal) {
 			return err
 		}
-		claim, err = c.Acquire(holder, s.Now().UTC(), leaseTTL)
+		claim, err = c.Acquire(holder, now, leaseTTL)
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errIdle):
+		return nil
+	case err != nil:
 		return err
-	}
-	if c.Status == connection.Deleting {
+	case c.Status == connection.Deleting:
 		_, err := s.remove(ctx, c)
 		return err
 	}
+	err = s.dropRetired(ctx, c)
+	// Also after a failure: whoever waits for a token must not wait for the
+	// lease to run out.
+	_, rerr := s.release(context.WithoutCancel(ctx), c, claim)
+	return errors.Join(err, rerr)
+}
+
+// errIdle: a connection needs no attention, whatever the index said.
+var errIdle = errors.New("nothing to attend")
+
+// dropRetired revokes, where that ends nothing else, and removes the sets that
+// are no longer current.
+func (s *Service) dropRetired(ctx context.Context, c connection.Connection) (err error) {
 	for _, r := range c.Retired {
 		// A set of the account that is still connected was replaced: its
 		// successor may be of the same grant.
@@ -192,12 +210,11 @@ func (s *Service) Attend(ctx context.Context, k connection.Key) error {
 		if err := errors.Join(rest.Forget(r.Set), s.drop(ctx, rest, "retired", r.Set.GrantVersion)); err != nil {
 			return err // the row still names it, so that the next sweep removes it
 		}
-		if c, err = s.Connections.Update(ctx, k, func(c *connection.Connection) error { return c.Forget(r.Set) }); err != nil {
+		if c, err = s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error { return c.Forget(r.Set) }); err != nil {
 			return err
 		}
 	}
-	_, err = s.release(ctx, c, claim)
-	return err
+	return nil
 }
 
 // drop removes the grant of a version that c names no more. A version that a

@@ -19,12 +19,14 @@ var errAnswerLost = errors.New("the provider's answer to a renewal was lost, and
 const (
 	firstRetry = 5 * time.Second
 	maxRetry   = time.Hour
+	// settling is how old a grant must be to be lost when it is not found.
+	settling = 5 * time.Minute
 )
 
 // failed records what a renewal that did not work means.
 func (s *Service) failed(ctx context.Context, c connection.Connection, claim connection.Claim, cause error) (connection.Connection, error) {
 	ctx = context.WithoutCancel(ctx)
-	f, dead, ambiguous, after := judge(cause)
+	f, dead, ambiguous, after := judge(c, cause, s.Now())
 	f.At = s.Now().UTC()
 	count := 0
 	if c.Failure != nil {
@@ -47,7 +49,7 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 }
 
 // judge turns the cause into what the row and the person are told.
-func judge(cause error) (f connection.Failure, dead, ambiguous bool, after time.Duration) {
+func judge(c connection.Connection, cause error, now time.Time) (f connection.Failure, dead, ambiguous bool, after time.Duration) {
 	var e *provider.Error
 	switch {
 	case errors.As(cause, &e):
@@ -60,6 +62,8 @@ func judge(cause error) (f connection.Failure, dead, ambiguous bool, after time.
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "answer_lost", Detail: cause.Error()}, true, false, 0
 	case errors.Is(cause, flow.ErrNoClient), errors.Is(cause, provider.ErrTarget), errors.Is(cause, flow.ErrParameter):
 		return connection.Failure{Verdict: string(provider.ClientMisconfigured), Code: flow.ErrNoClient.Code, Detail: cause.Error()}, false, true, 0
+	case errors.Is(cause, vault.ErrNoGrant) && now.Sub(c.Set.IssuedAt) < settling:
+		// A store may not find everywhere at once what it was just given.
 	case errors.Is(cause, vault.ErrSealed), errors.Is(cause, vault.ErrNoGrant):
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "sealed_set_unreadable",
 			Detail: "the stored token cannot be opened: its key or its row was changed. Reconnect the account"}, true, false, 0

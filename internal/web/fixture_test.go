@@ -88,6 +88,7 @@ type site struct {
 	vault    *vault.Vault
 	refresh  *refresh.Service
 	host     *host.Service
+	mcprun   *MCPRun
 	provider *authServer
 	tasks    *launcher
 	log      *lockedBuffer
@@ -170,7 +171,8 @@ func newSite(t testing.TB, base, owner string) *site {
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s, ToolsCount: count,
 		Reconnected: s.host.Restart}).Mount(mux)
 	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected}).Mount(mux)
-	(&MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}).Mount(mux)
+	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}
+	s.mcprun.Mount(mux)
 	s.handler = GuardHost(common.NotFound(mux), HostOf(base), "localhost:8080")
 	t.Cleanup(func() {
 		if strings.Contains(s.log.String(), "canary") {

@@ -26,6 +26,10 @@ type MCPRun struct {
 	Catalogue   Catalogue
 	// Progress is what installing the server last said; empty: nothing.
 	Progress func(server string) string
+	// NoListening refuses GET, by which a client waits for messages of the server
+	// (Streamable HTTP allows that): where each request holds a process of its
+	// own, a few that wait would keep everybody else out.
+	NoListening bool
 	// TaskIdentity is who the platform says a task that calls us is; empty:
 	// nobody. Nil: a task shows the secret that it was started with.
 	TaskIdentity func(r *http.Request) token.Secret
@@ -73,6 +77,11 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 		h.mcpProblem(w, r, err, connectionPath(c.ID))
 		return
 	}
+	if h.NoListening && r.Method == http.MethodGet {
+		w.Header().Set("Allow", "POST, DELETE")
+		h.problemJSON(w, errNoListening)
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxMCPBody)
 	// Waited for here, while the request is still whole: its answer can then
 	// carry its id.
@@ -82,6 +91,9 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Host.Proxy(w, r, c, func(w http.ResponseWriter, r *http.Request, err error) { h.mcpProblem(w, r, err, connectionPath(c.ID)) })
 }
+
+var errNoListening = &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Heading: "That cannot be done",
+	Message: "this endpoint offers no stream for GET", Next: "Send messages by POST; each answer comes with its own request."}
 
 // mcpProblem answers an MCP client in JSON-RPC, so that what went wrong
 // reaches the person who asked: clients show the error of a request that they

@@ -228,3 +228,21 @@ func TestDisconnectSays(t *testing.T) {
 		t.Error("the audit tells a secret")
 	}
 }
+
+// TestNoListening: where a stream would hold a process, GET is refused to who
+// may come in, and to nobody else is anything else said than before.
+func TestNoListening(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	bearer := s.mint(s.connected("ada", "notes"))
+	s.mcprun.NoListening = true
+	rec := s.send("GET", "/mcp/notes", "", "Authorization", "Bearer "+bearer)
+	want(t, "GET", rec, 405, "method_not_allowed")
+	if got := rec.Header().Get("Allow"); got != "POST, DELETE" {
+		t.Errorf("Allow: %s", got)
+	}
+	want(t, "GET without a bearer", s.send("GET", "/mcp/notes", ""), 401, "invalid_token")
+	if rec := s.mcp("notes", bearer, initialize); rec.Code != 200 {
+		t.Errorf("POST: %d", rec.Code)
+	}
+}

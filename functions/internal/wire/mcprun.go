@@ -46,7 +46,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	hosting.Installer, hosting.Launcher = cloud.Image{Dir: s.ServerDir}, launcher
 	hosting.Vouch, hosting.Inline = launcher.Vouch, true
 	hosting.BearerKey, hosting.ControlURL, hosting.IdleStop = key, s.ControlURL, s.IdleStop
-	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
+	h := &web.MCPRun{Site: b.Site, NoListening: true, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	return &gateway.Function{
 		HTTP: b.serve(h.Mount, func() {}), Stream: true,
@@ -59,11 +59,14 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	}, nil
 }
 
-// taskIdentity is the session of the role that signed the request: ECS names it
-// after the task.
+// taskIdentity is the role and session that signed the request: ECS names the
+// session after the task.
 func taskIdentity(r *http.Request) token.Secret {
-	_, session, _ := gateway.SessionName(gateway.UserARN(r.Context()))
-	return token.Secret(session)
+	arn := gateway.UserARN(r.Context())
+	if _, _, ok := gateway.SessionName(arn); !ok {
+		return ""
+	}
+	return token.Secret(arn)
 }
 
 // authorizer lets a bearer pass that is good at the server in the path. What is
