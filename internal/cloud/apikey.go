@@ -98,7 +98,12 @@ func (a *APIKeys) Create(ctx context.Context, tenant string, expires time.Time) 
 
 func (a *APIKeys) add(ctx context.Context, k APIKey, value token.Secret) error {
 	byHash, inList := listed{k, token.Hash(value)}.items()
-	return a.t.transact(ctx, change{put: byHash, condition: absent}, change{put: inList, condition: absent})
+	changes := append([]change{{put: byHash, condition: absent}, {put: inList, condition: absent}}, unburied(k.Tenant)...)
+	err := a.t.transact(ctx, changes...)
+	if old, ok := refusal(err); ok && buried(old) {
+		return ErrTenantRemoved // meanwhile
+	}
+	return err
 }
 
 // AdoptFirst stores the API key that the deployment has made, and that lies in

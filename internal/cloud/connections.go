@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
 )
 
 var _ connection.Store = (*Table)(nil)
@@ -94,8 +95,11 @@ func moved(before, after map[string]item) []change {
 // Create implements [connection.Store].
 func (t *Table) Create(ctx context.Context, c connection.Connection) error {
 	changes := append([]change{{put: row(c), condition: absent}}, moved(nil, entries(c))...)
-	err := t.transact(ctx, changes...)
-	if _, ok := refusal(err); ok {
+	err := t.transact(ctx, append(changes, unburied(c.Tenant)...)...)
+	if old, ok := refusal(err); ok {
+		if buried(old) {
+			return flow.ErrTenant // removed meanwhile: nobody would end its grant
+		}
 		return connection.ErrExists
 	}
 	return err

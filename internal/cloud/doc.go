@@ -24,7 +24,7 @@
 //	GRT#tenant#connection       version          a sealed grant, where grants lie in the table
 //	KEY#hash                    -                an API key
 //	KEYS#tenant                 id               list entry of an API key; revoked: stays
-//	TEN                         tenant           a tenant
+//	TEN                         tenant           a tenant; removed: without its doc, for good
 //	CLI#tenant                  provider         our registration there, without its secret
 //
 //	attribute   what

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,10 @@ import (
 var (
 	ErrNoTenant     = errors.New("there is no such tenant")
 	ErrTenantExists = errors.New("the tenant exists already")
+	// ErrTenantRemoved is an ErrNoTenant: there was one of that id, which stays
+	// taken for good. Links, sessions and audit lines of it are about still, and
+	// would be another's who got the id.
+	ErrTenantRemoved = fmt.Errorf("%w: it was removed", ErrNoTenant)
 	// ErrTenantInUse: it has connections, whose grants nobody would end.
 	ErrTenantInUse = errors.New("the tenant still has connections")
 )
@@ -58,27 +63,33 @@ func (v Tenant) Check() error {
 	return nil
 }
 
-// Get returns a tenant, or ErrNoTenant.
+// Get returns a tenant, or ErrNoTenant, which of one that was removed is
+// ErrTenantRemoved.
 func (s Tenants) Get(ctx context.Context, id string) (Tenant, error) {
 	v, _, err := s.get(ctx, id)
 	return v, err
 }
 
-func (s Tenants) get(ctx context.Context, id string) (v Tenant, rev int64, err error) {
-	it, err := s.t.get(ctx, tenants, id)
-	if err != nil {
-		return v, 0, err
+// get returns a tenant and its item; nil: the default one, before it was set.
+func (s Tenants) get(ctx context.Context, id string) (v Tenant, it item, err error) {
+	it, err = s.t.get(ctx, tenants, id)
+	switch {
+	case err != nil:
+		return v, nil, err
+	case it != nil:
+		return v, it, decode(it, &v, ErrTenantRemoved)
+	case id == flow.DefaultTenant:
+		return Tenant{ID: id, Confirm: true}, nil, nil
 	}
-	err = decode(it, &v, ErrNoTenant)
-	if errors.Is(err, ErrNoTenant) && id == flow.DefaultTenant {
-		return Tenant{ID: id, Confirm: true}, 0, nil
-	}
-	return v, numberOf(it, "rev"), err
+	return v, nil, ErrNoTenant
 }
 
-// Tenant implements [flow.Tenants].
+// Tenant implements [flow.Tenants]. Its flow.ErrTenant is an ErrNoTenant, too.
 func (s Tenants) Tenant(ctx context.Context, id string) (flow.Tenant, error) {
 	v, err := s.Get(ctx, id)
+	if errors.Is(err, ErrNoTenant) {
+		return flow.Tenant{}, fmt.Errorf("%w: %q: %w", flow.ErrTenant, id, err)
+	}
 	if err != nil {
 		return flow.Tenant{}, fmt.Errorf("tenant %q: %w", id, err)
 	}
@@ -92,7 +103,7 @@ func (s Tenants) List(ctx context.Context) ([]Tenant, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.t.query(ctx, query{pk: tenants}, func(it item) (bool, error) {
+	err = s.t.query(ctx, query{pk: tenants, filter: present}, func(it item) (bool, error) {
 		var v Tenant
 		if err := decode(it, &v, errNoDocument); err != nil {
 			return false, err
@@ -105,13 +116,26 @@ func (s Tenants) List(ctx context.Context) ([]Tenant, error) {
 	return out, err
 }
 
-func (v Tenant) item(rev int64) item {
-	it := document(tenants, v.ID, v)
-	it["rev"] = number(rev)
-	return it
+// over is the tenant's item, to follow the one that is there.
+func (v Tenant) over(old item) item {
+	return next(document(tenants, v.ID, v), old)
 }
 
-// Create adds a tenant; ErrTenantExists if its id is taken.
+// next gives an item the revision after that of the one that is there.
+func next(it, old item) item {
+	it["rev"] = number(numberOf(old, "rev") + 1)
+	return following(it, old)
+}
+
+// unchanged: the item is still the one that was read.
+func unchanged(old item) condition {
+	if old == nil {
+		return absent
+	}
+	return revision(numberOf(old, "rev"))
+}
+
+// Create adds a tenant; ErrTenantExists or ErrTenantRemoved if its id is taken.
 func (s Tenants) Create(ctx context.Context, v Tenant) (Tenant, error) {
 	if err := v.Check(); err != nil {
 		return v, err
@@ -120,8 +144,11 @@ func (s Tenants) Create(ctx context.Context, v Tenant) (Tenant, error) {
 		return v, ErrTenantExists
 	}
 	v.CreatedAt = s.t.Now().UTC()
-	err := s.t.put(ctx, v.item(1), absent)
-	if _, ok := refusal(err); ok {
+	err := s.t.put(ctx, v.over(nil), absent)
+	if old, ok := refusal(err); ok {
+		if textOf(old, "doc") == "" {
+			return v, ErrTenantRemoved
+		}
 		return v, ErrTenantExists
 	}
 	return v, err
@@ -130,7 +157,7 @@ func (s Tenants) Create(ctx context.Context, v Tenant) (Tenant, error) {
 // Update applies change to the tenant as it is. It may call it several times.
 func (s Tenants) Update(ctx context.Context, id string, change func(*Tenant)) (Tenant, error) {
 	for try := 0; ; try++ {
-		v, rev, err := s.get(ctx, id)
+		v, old, err := s.get(ctx, id)
 		if err != nil {
 			return v, err
 		}
@@ -139,11 +166,10 @@ func (s Tenants) Update(ctx context.Context, id string, change func(*Tenant)) (T
 		if err := v.Check(); err != nil {
 			return v, err
 		}
-		unchanged := revision(rev)
-		if rev == 0 { // the default tenant, before it was set
-			unchanged, v.CreatedAt = absent, s.t.Now().UTC()
+		if old == nil {
+			v.CreatedAt = s.t.Now().UTC()
 		}
-		err = s.t.put(ctx, v.item(rev+1), unchanged)
+		err = s.t.put(ctx, v.over(old), unchanged(old))
 		if _, ok := refusal(err); !ok {
 			return v, err
 		}
@@ -153,34 +179,84 @@ func (s Tenants) Update(ctx context.Context, id string, change func(*Tenant)) (T
 	}
 }
 
-// Remove removes a tenant that has no connections, and its API keys first, so
-// that nobody begins another one meanwhile. Its clients stay: see
-// [ClientSecrets.Remove].
+// Remove removes a tenant that has no connections, and its API keys. A
+// tombstone stays in its place, from which on nothing is made for it. Of a
+// tenant that was removed before it revokes what keys are left, and returns
+// ErrTenantRemoved. Its clients stay: see [ClientSecrets.Remove].
 func (s Tenants) Remove(ctx context.Context, id string) error {
 	if id == flow.DefaultTenant {
 		return errors.New("the default tenant cannot be removed: every deployment has it")
 	}
-	if _, err := s.Get(ctx, id); err != nil {
+	for try := 0; ; try++ {
+		v, old, err := s.get(ctx, id)
+		if errors.Is(err, ErrTenantRemoved) {
+			return cmp.Or(s.revokeKeys(ctx, id), err)
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.unused(ctx, id); err != nil {
+			return err
+		}
+		err = s.bury(context.WithoutCancel(ctx), v, old)
+		if err == nil {
+			return s.revokeKeys(ctx, id)
+		}
+		if _, changed := refusal(err); !changed {
+			return err
+		}
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+	}
+}
+
+// bury puts the tombstone in the tenant's place. Connections are made only
+// where there is none, so that those that are found afterwards are all there
+// are: with them, the tenant is put back.
+func (s Tenants) bury(ctx context.Context, v Tenant, old item) error {
+	tombstone := next(at(tenants, v.ID), old)
+	if err := s.t.put(ctx, tombstone, unchanged(old)); err != nil {
 		return err
 	}
-	if err := s.unused(ctx, id); err != nil {
-		return err
+	err := s.unused(ctx, v.ID)
+	if err == nil {
+		return nil
 	}
+	if back := s.t.put(ctx, v.over(tombstone), unchanged(tombstone)); back != nil {
+		return errors.Join(err, fmt.Errorf("put the tenant back: %w", back))
+	}
+	return err
+}
+
+func (s Tenants) revokeKeys(ctx context.Context, id string) error {
 	keys := s.t.APIKeys(nil)
 	all, err := keys.List(ctx, id)
 	for _, k := range all {
 		if err == nil {
 			err = keys.Revoke(ctx, id, k.ID)
 		}
+		if errors.Is(err, ErrNoAPIKey) {
+			err = nil // somebody else did
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("revoke the tenant's API keys: %w", err)
 	}
-	if err := s.unused(ctx, id); err != nil {
-		return err
-	}
-	return s.t.transact(ctx, change{remove: at(tenants, id)})
+	return nil
 }
+
+// unburied is what is checked where something is made for a tenant that must
+// not outlive it; none for the default one, which cannot be removed.
+func unburied(tenant string) []change {
+	if tenant == flow.DefaultTenant {
+		return nil
+	}
+	return []change{{check: at(tenants, tenant), condition: condition{expression: "attribute_not_exists(pk) OR attribute_exists(doc)"}}}
+}
+
+// buried reports whether that check was refused.
+func buried(old item) bool { return textOf(old, "pk") == tenants }
 
 func (s Tenants) unused(ctx context.Context, id string) error {
 	found, _, err := s.t.List(ctx, id, connection.Filter{}, connection.Page{Limit: 1})

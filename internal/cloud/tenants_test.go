@@ -1,14 +1,20 @@
 package cloud_test
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/token"
 )
 
 func TestTenants(t *testing.T) {
@@ -86,13 +92,7 @@ func TestTenantsUpdateRaced(t *testing.T) {
 func TestTenantsRemove(t *testing.T) {
 	eachKeyWorld(t, func(t *testing.T, w *keyWorld) {
 		tenants := w.table.Tenants()
-		if _, err := tenants.Create(t.Context(), cloud.Tenant{ID: "acme"}); err != nil {
-			t.Fatal(err)
-		}
-		_, key, err := w.keys.Create(t.Context(), "acme", time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := w.tenant(t, "acme")
 		k := connection.Key{Tenant: "acme", ID: "con_1"}
 		if err := w.table.Create(t.Context(), connection.Connection{Key: k, CreatedAt: w.now}); err != nil {
 			t.Fatal(err)
@@ -108,11 +108,131 @@ func TestTenantsRemove(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.want(t, key, "")
-		if err := tenants.Remove(t.Context(), "acme"); !errors.Is(err, cloud.ErrNoTenant) {
-			t.Errorf("again: %v", err)
+		if err := tenants.Remove(t.Context(), "none"); !errors.Is(err, cloud.ErrNoTenant) || errors.Is(err, cloud.ErrTenantRemoved) {
+			t.Errorf("one that never was: %v", err)
 		}
 		if err := tenants.Remove(t.Context(), "default"); err == nil {
 			t.Error("the default tenant was removed")
 		}
+	})
+}
+
+// tenant makes a tenant, and an API key for it.
+func (w *keyWorld) tenant(t *testing.T, id string) token.Secret {
+	t.Helper()
+	_, err := w.table.Tenants().Create(t.Context(), cloud.Tenant{ID: id})
+	_, key, err2 := w.keys.Create(t.Context(), id, time.Time{})
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// The id of a tenant that was removed is nobody's again, and nothing is made
+// for it.
+func TestTenantsRemoved(t *testing.T) {
+	eachKeyWorld(t, func(t *testing.T, w *keyWorld) {
+		tenants := w.table.Tenants()
+		w.tenant(t, "acme")
+		if err := tenants.Remove(t.Context(), "acme"); err != nil {
+			t.Fatal(err)
+		}
+		_, got := tenants.Get(t.Context(), "acme")
+		_, asked := tenants.Tenant(t.Context(), "acme")
+		_, created := tenants.Create(t.Context(), cloud.Tenant{ID: "acme"})
+		_, updated := tenants.Update(t.Context(), "acme", func(*cloud.Tenant) {})
+		_, _, key := w.keys.Create(t.Context(), "acme", time.Time{})
+		for what, err := range map[string]error{"get": got, "flow": asked, "create": created, "update": updated, "key": key,
+			"remove": tenants.Remove(t.Context(), "acme")} {
+			if !errors.Is(err, cloud.ErrTenantRemoved) || !errors.Is(err, cloud.ErrNoTenant) {
+				t.Errorf("%s: %v, want %v", what, err, cloud.ErrTenantRemoved)
+			}
+		}
+		_, none := tenants.Tenant(t.Context(), "none")
+		made := w.table.Create(t.Context(), connection.Connection{Key: connection.Key{Tenant: "acme", ID: "con_1"}, CreatedAt: w.now})
+		for what, err := range map[string]error{"removed": asked, "never there": none, "connection": made} {
+			if !errors.Is(err, flow.ErrTenant) {
+				t.Errorf("%s: %v, want %v", what, err, flow.ErrTenant)
+			}
+		}
+		if list, err := tenants.List(t.Context()); err != nil || len(list) != 1 {
+			t.Errorf("%+v, %v", list, err)
+		}
+	})
+}
+
+// Whatever happens to a tenant while it is removed: either it is there, with
+// what was made for it, or nothing of it is. Its id is made no second time.
+func TestTenantsRemoveRaced(t *testing.T) {
+	eachKeyWorld(t, func(t *testing.T, w *keyWorld) {
+		for round := range 8 {
+			id, tenants := fmt.Sprintf("acme-%d", round), w.table.Tenants()
+			w.tenant(t, id)
+			var removed, created, updated, key, connected error
+			var value token.Secret
+			var all sync.WaitGroup
+			all.Go(func() { removed = tenants.Remove(t.Context(), id) })
+			all.Go(func() { _, created = tenants.Create(t.Context(), cloud.Tenant{ID: id}) })
+			all.Go(func() { _, updated = tenants.Update(t.Context(), id, func(v *cloud.Tenant) { v.Confirm = true }) })
+			all.Go(func() { _, value, key = w.keys.Create(t.Context(), id, time.Time{}) })
+			all.Go(func() {
+				connected = w.table.Create(t.Context(), connection.Connection{Key: connection.Key{Tenant: id, ID: "con_1"}, CreatedAt: w.now})
+			})
+			all.Wait()
+			_, there := tenants.Get(t.Context(), id)
+			switch {
+			case created == nil:
+				t.Error("it was made twice")
+			case removed == nil && (connected == nil || !errors.Is(there, cloud.ErrTenantRemoved)):
+				t.Errorf("removed with its connection (%v), it is %v", connected, there)
+			case removed != nil && (!errors.Is(removed, cloud.ErrTenantInUse) || connected != nil || there != nil):
+				t.Errorf("not removed: %v, though there is no connection: %v; it is %v", removed, connected, there)
+			}
+			for what, err := range map[string]error{"update": updated, "key": key} {
+				// For a moment it may have been removed that was not.
+				if err != nil && !errors.Is(err, cloud.ErrTenantRemoved) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if removed == nil {
+				w.want(t, cmp.Or(value, "lyk_none-was-made-here"), "")
+			}
+		}
+	})
+}
+
+// meanwhile does something before the first write of one item alone.
+type meanwhile struct {
+	cloud.DynamoDB
+	once sync.Once
+	do   func()
+}
+
+func (m *meanwhile) PutItem(ctx context.Context, in *dynamodb.PutItemInput, opts ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	m.once.Do(m.do)
+	return m.DynamoDB.PutItem(ctx, in, opts...)
+}
+
+// A connection that is made at the last moment keeps its tenant, as it was.
+func TestTenantsRemoveConnected(t *testing.T) {
+	eachKeyWorld(t, func(t *testing.T, w *keyWorld) {
+		key := w.tenant(t, "acme")
+		if _, err := w.table.Tenants().Update(t.Context(), "acme", func(v *cloud.Tenant) { v.Confirm = true }); err != nil {
+			t.Fatal(err)
+		}
+		late := *w.table
+		late.API = &meanwhile{DynamoDB: w.table.API, do: func() {
+			err := w.table.Create(t.Context(), connection.Connection{Key: connection.Key{Tenant: "acme", ID: "con_1"}, CreatedAt: w.now})
+			if err != nil {
+				t.Error(err)
+			}
+		}}
+		if err := late.Tenants().Remove(t.Context(), "acme"); !errors.Is(err, cloud.ErrTenantInUse) {
+			t.Errorf("error %v, want %v", err, cloud.ErrTenantInUse)
+		}
+		if got, err := w.table.Tenants().Get(t.Context(), "acme"); err != nil || !got.Confirm {
+			t.Errorf("%+v, %v", got, err)
+		}
+		w.want(t, key, "acme")
 	})
 }
