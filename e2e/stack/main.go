@@ -12,6 +12,8 @@
 //	STACK_BIN                           NAME/bootstrap of each function, and runner
 //	STACK_LISTEN                        where everything but the edge listens
 //	LANYARD_TEST_AWS                    the emulator; scripts/emulators.sh starts one
+//
+// "stack coldstart" measures how long the functions take to start.
 package main
 
 import (
@@ -80,6 +82,9 @@ func run(ctx context.Context) error {
 	s.aws = aws.Config{Region: lambdas.Region, BaseEndpoint: &s.endpoint, Credentials: credentials.NewStaticCredentialsProvider("operator", "operator", "")}
 	if s.res, err = s.makeResources(ctx); err != nil {
 		return err
+	}
+	if len(os.Args) > 1 && os.Args[1] == "coldstart" {
+		return s.coldStart(ctx)
 	}
 	listen := os.Getenv("STACK_LISTEN")
 	if listen == "" {

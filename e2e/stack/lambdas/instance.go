@@ -27,6 +27,7 @@ type instance struct {
 
 	mu      sync.Mutex
 	current *job
+	begun   bool // it was given work
 	frozen  bool
 	ended   bool
 	times   Times
@@ -93,8 +94,11 @@ func (f *Function) start() (*instance, error) {
 	in.cmd.Dir = "/"
 	in.cmd.Stdout, in.cmd.Stderr = out, out
 	in.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in.mu.Lock() // until there is a process for next to stop
 	in.times.Started = time.Now()
-	if err := in.cmd.Start(); err != nil {
+	err = in.cmd.Start()
+	in.mu.Unlock()
+	if err != nil {
 		_ = in.http.Close()
 		return nil, fmt.Errorf("start %s: %w", f.Name, err)
 	}
@@ -157,6 +161,7 @@ func (in *instance) begin(j *job) {
 		return
 	}
 	in.jobs <- j
+	in.begun = true
 	if in.frozen {
 		in.frozen = false
 		_ = in.cmd.Process.Signal(syscall.SIGCONT)
@@ -176,7 +181,7 @@ func (in *instance) next(w http.ResponseWriter, r *http.Request) {
 		in.current = nil
 		j.end()
 	}
-	if len(in.jobs) == 0 {
+	if len(in.jobs) == 0 && in.begun { // a new instance is about to be given work
 		in.frozen = true
 		_ = in.cmd.Process.Signal(syscall.SIGSTOP)
 	}
