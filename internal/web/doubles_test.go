@@ -91,11 +91,8 @@ func (l *launcher) fail(err error) {
 
 func (l *launcher) Launch(ctx context.Context, s host.Start) error {
 	l.mu.Lock()
-	err := l.err
+	broken := l.err
 	l.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	control := &task.HTTPControl{URL: s.ControlURL, Client: &http.Client{Transport: inProcess{l.s.handler}}, Sign: func(r *http.Request, _ []byte) error {
 		r.Header.Set("Authorization", "Bearer "+s.Identity.Reveal())
 		return nil
@@ -103,6 +100,9 @@ func (l *launcher) Launch(ctx context.Context, s host.Start) error {
 	if _, err := control.Claim(ctx, task.ClaimRequest{TaskID: s.TaskID, Ticket: s.Ticket,
 		Address: strings.TrimPrefix(l.server.URL, "https://"), KeyFingerprint: l.fingerprint}); err != nil {
 		return err
+	}
+	if broken != nil {
+		return control.Report(ctx, task.Report{TaskID: s.TaskID, State: task.Failed, Detail: broken.Error()})
 	}
 	return control.Report(ctx, task.Report{TaskID: s.TaskID, State: task.Ready})
 }

@@ -112,7 +112,7 @@ var known = []struct {
 	{refresh.ErrBusy, 503, "One moment", "Somebody else is changing this connection. Try again in a few seconds."},
 	{host.ErrStarting, 503, "The server is starting", "The first start can take a minute, because its program is installed. Try again in a moment."},
 	{host.ErrLost, 502, "The server went away", "Nobody knows whether it did what it was asked. Look, then try again: it is started anew if need be."},
-	{host.ErrServerFailed, 502, "The server did not start", "Its own words are below. Try again; if it fails again, reconnecting gives it a fresh token."},
+	{host.ErrServerFailed, 502, "The server did not start", "Try again; if it fails again, reconnecting gives it a fresh token."},
 	{host.ErrNotHosted, 409, "This server does not run here", "Use its token instead."},
 	{host.ErrNotConnected, 409, "This is not connected", "Connect it again."},
 	{host.ErrNoToken, 401, "This MCP token is not valid", "Make a new one on the connection's page."},
