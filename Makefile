@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GO_FLAGS    := -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build dist test check unit e2e e2e-aws fuzz clean
+.PHONY: help run build dist test check unit e2e e2e-aws bench reproducible fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,12 @@ e2e-aws: ## journeys against the functions that are deployed, run as Lambda does
 	scripts/dist.sh bin/stack "$$(go env GOARCH)"
 	go build -o bin/stack/stack ./e2e/stack
 	scripts/emulators.sh scripts/e2e.sh aws
+
+bench: ## cold starts of the functions on this machine, beside the smallest one's
+	scripts/bench.sh
+
+reproducible: ## build dist/ a second time, elsewhere and from nothing, and compare
+	scripts/reproducible.sh
 
 fuzz: ## each fuzz test for half a minute
 	scripts/fuzz.sh 30s
