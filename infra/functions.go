@@ -120,7 +120,7 @@ func (v *Service) makeFunction(f function) error {
 	}
 	id := strings.ToUpper(f.name[:1]) + f.name[1:]
 	v.logs[f.name] = v.logGroup(id+"Log", "/aws/lambda/"+v.functionName(f.name))
-	grants := append(statements{v.writeLog(v.logs[f.name])}, f.grants...)
+	grants := append(append(statements{v.writeLog(v.logs[f.name])}, f.grants...), v.withhold(f.name)...)
 	props := &awslambda.FunctionProps{
 		FunctionName: jsii.String(v.functionName(f.name)),
 		Description:  jsii.String("Lanyard: " + f.description),

@@ -50,6 +50,7 @@ func (v *Service) tableARN() string {
 	return *v.data.Table.TableArn()
 }
 
+// useTable is what a function needs for the records of its own; see withhold.
 func (v *Service) useTable() awsiam.PolicyStatement {
 	return allow("UseTable", list{"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem",
 		"dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}, list{v.tableARN()}, nil)
