@@ -45,7 +45,7 @@ func (v *Service) makeAlarms() {
 		{"RefreshLate", "connections have waited for a quarter of an hour to be attended", v.queue.MetricApproximateAgeOfOldestMessage(options("Maximum")), 900, 1},
 		{"RenewalsFail", "providers do not renew tokens, for other reasons than that a person has withdrawn the grant", logged(refresh, "renewals-failed", linesOfFailedRenewals), 5, 3},
 		{"RefreshErrors", "refresh could not put something right: a renewed token was not stored, or not handed out", logged(refresh, "refresh-errors", linesOfErrors), 1, 1},
-		{"DeadLetters", "messages failed five times", v.dead.MetricApproximateNumberOfMessagesVisible(options("Maximum")), 1, 1},
+		{"DeadLetters", "messages failed three times", v.dead.MetricApproximateNumberOfMessagesVisible(options("Maximum")), 1, 1},
 		{"ServerErrors", "the API answers with 5xx", v.api.MetricServerError(options("Sum")), 5, 2},
 		{"TasksStuck", "servers do not start, or tasks do not end", logged(mcprun, "tasks-stuck", linesOfStuckTasks), 3, 1},
 	}

@@ -12,7 +12,7 @@ import (
 const sweep = `{"lanyard":"sweep"}`
 
 // makeQueue makes the queue of connections that need attention. A message that
-// has failed five times goes to the dead-letter queue, of which an alarm tells;
+// has failed three times goes to the dead-letter queue, of which an alarm tells;
 // the connections in it are swept again all the same.
 func (v *Service) makeQueue() {
 	queue := func(id string, props awssqs.QueueProps) awssqs.Queue {
@@ -25,7 +25,9 @@ func (v *Service) makeQueue() {
 		RetentionPeriod: awscdk.Duration_Hours(jsii.Number(1)),
 		// Six times the function's own, as Lambda asks for.
 		VisibilityTimeout: awscdk.Duration_Minutes(jsii.Number(12)),
-		DeadLetterQueue:   &awssqs.DeadLetterQueue{Queue: v.dead, MaxReceiveCount: jsii.Number(5)},
+		// After 36 minutes: what has to wait for longer than it is kept is gone
+		// before anybody is told.
+		DeadLetterQueue: &awssqs.DeadLetterQueue{Queue: v.dead, MaxReceiveCount: jsii.Number(3)},
 	})
 }
 
@@ -50,7 +52,8 @@ func (v *Service) makeSchedules() {
 	}
 	awslambda.NewCfnEventSourceMapping(v.Stack, jsii.String("Attend"), &awslambda.CfnEventSourceMappingProps{
 		EventSourceArn: v.queue.QueueArn(), FunctionName: v.functions[refresh].FunctionName(),
-		BatchSize: jsii.Number(10), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
+		// A message names ten connections, and refresh has two minutes for them.
+		BatchSize: jsii.Number(1), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
 		// The rest of the function's concurrency is for those who wait for a token.
 		ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(10)},
 	})
