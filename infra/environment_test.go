@@ -139,3 +139,18 @@ func TestNoForeignFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstKey: a refresh that does not start fails the deployment soon, and is
+// not asked again by the rollback.
+func TestFirstKey(t *testing.T) {
+	t.Parallel()
+	tpl := synth(t, shipped).service
+	ids := tpl.of("Custom::LanyardFirstKey")
+	if len(ids) != 1 {
+		t.Fatalf("%v", ids)
+	}
+	r := tpl.Resources[ids[0]]
+	if r.DeletionPolicy != "Retain" || r.UpdateReplacePolicy != "Retain" || flat(r.at("ServiceTimeout")) != "120" {
+		t.Errorf("%+v", r)
+	}
+}

@@ -97,9 +97,14 @@ func (v *Service) logGroup(id, name string) awslogs.LogGroup {
 // makeFirstKey has refresh store the hash of the first API key.
 func (v *Service) makeFirstKey() {
 	awscdk.NewCustomResource(v.Stack, jsii.String("FirstKey"), &awscdk.CustomResourceProps{
-		ServiceToken:   v.functions[refresh].FunctionArn(),
-		ResourceType:   jsii.String("Custom::LanyardFirstKey"),
-		ServiceTimeout: awscdk.Duration_Minutes(jsii.Number(5)),
+		ServiceToken: v.functions[refresh].FunctionArn(),
+		ResourceType: jsii.String("Custom::LanyardFirstKey"),
+		// A refresh that fails at its start answers nobody. Lambda asks it again
+		// after a minute, which is in time; then the deployment fails.
+		ServiceTimeout: awscdk.Duration_Minutes(jsii.Number(2)),
+		// There is nothing to undo, and a rollback must not ask the function
+		// whose failing it is about.
+		RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
 	})
 }
 

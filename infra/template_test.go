@@ -98,6 +98,8 @@ type resource struct {
 	Type       string
 	Properties map[string]any
 	Metadata   map[string]any
+	// What stays when the resource, or its stack, goes.
+	DeletionPolicy, UpdateReplacePolicy string
 }
 
 // of returns the logical ids of a type of resource, sorted.
