@@ -5,7 +5,6 @@ import (
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigateway"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awswafv2"
 	"github.com/aws/jsii-runtime-go"
 
 	"github.com/lanyardhq/lanyard/internal/web"
@@ -125,44 +124,4 @@ func (v *Service) makeRoutes() {
 		}
 		v.api.Root().ResourceForPath(jsii.String(r.Path)).AddMethod(jsii.String(r.Method), integrations[r.Function], options)
 	}
-}
-
-// makeWAF puts AWS WAF before the API: known bad addresses and inputs, and a
-// bound for each viewer, whose address CloudFront passes on.
-func (v *Service) makeWAF() {
-	visible := func(name string) *awswafv2.CfnWebACL_VisibilityConfigProperty {
-		return &awswafv2.CfnWebACL_VisibilityConfigProperty{MetricName: jsii.String(v.settings.Name + "-" + name),
-			CloudWatchMetricsEnabled: jsii.Bool(true), SampledRequestsEnabled: jsii.Bool(false)}
-	}
-	managed := func(priority float64, name string) any {
-		return &awswafv2.CfnWebACL_RuleProperty{
-			Name: jsii.String(name), Priority: jsii.Number(priority), VisibilityConfig: visible(name),
-			OverrideAction: &awswafv2.CfnWebACL_OverrideActionProperty{None: map[string]any{}},
-			Statement: &awswafv2.CfnWebACL_StatementProperty{ManagedRuleGroupStatement: &awswafv2.CfnWebACL_ManagedRuleGroupStatementProperty{
-				Name: jsii.String(name), VendorName: jsii.String("AWS"),
-			}},
-		}
-	}
-	acl := awswafv2.NewCfnWebACL(v.Stack, jsii.String("Firewall"), &awswafv2.CfnWebACLProps{
-		Scope: jsii.String("REGIONAL"), VisibilityConfig: visible("firewall"),
-		DefaultAction: &awswafv2.CfnWebACL_DefaultActionProperty{Allow: map[string]any{}},
-		Rules: []any{
-			managed(0, "AWSManagedRulesAmazonIpReputationList"),
-			managed(1, "AWSManagedRulesKnownBadInputsRuleSet"),
-			&awswafv2.CfnWebACL_RuleProperty{
-				Name: jsii.String("each-viewer"), Priority: jsii.Number(2), VisibilityConfig: visible("each-viewer"),
-				Action: &awswafv2.CfnWebACL_RuleActionProperty{Block: map[string]any{}},
-				Statement: &awswafv2.CfnWebACL_StatementProperty{RateBasedStatement: &awswafv2.CfnWebACL_RateBasedStatementProperty{
-					Limit: jsii.Number(1000), EvaluationWindowSec: jsii.Number(60), AggregateKeyType: jsii.String("CUSTOM_KEYS"),
-					CustomKeys: []any{&awswafv2.CfnWebACL_RateBasedStatementCustomKeyProperty{
-						Header: &awswafv2.CfnWebACL_RateLimitHeaderProperty{Name: jsii.String(viewerHeader),
-							TextTransformations: []any{&awswafv2.CfnWebACL_TextTransformationProperty{Priority: jsii.Number(0), Type: jsii.String("NONE")}}},
-					}},
-				}},
-			},
-		},
-	})
-	awswafv2.NewCfnWebACLAssociation(v.Stack, jsii.String("FirewallOfApi"), &awswafv2.CfnWebACLAssociationProps{
-		ResourceArn: v.api.DeploymentStage().StageArn(), WebAclArn: acl.AttrArn(),
-	})
 }

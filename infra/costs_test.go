@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -35,6 +36,16 @@ func TestCosts(t *testing.T) {
 	}
 	if got, err := os.ReadFile("../docs/costs.md"); err != nil || string(got) != page {
 		t.Errorf("docs/costs.md is not what `make costs` writes: %v", err)
+	}
+	// The page knows the WAF's rules by their number alone.
+	withWAF, err := costs.ReadStacks(synth(t, full).dir, "full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range prices.Monthly(withWAF) {
+		if strings.Contains(l.What, "WAF") && !strings.Contains(page, fmt.Sprintf("(`waf: true`) adds $%.2f a month", l.USD)) {
+			t.Errorf("%s costs $%.2f a month, which docs/costs.md does not say", l.What, l.USD)
+		}
 	}
 	var usd float64
 	for _, l := range prices.Monthly(stacks) {

@@ -239,7 +239,7 @@ func Page(s Stack, p *Prices) (string, error) {
 		kept2, used2, _ := p.perConnection(s, config.StoreDynamoDB)
 		fmt.Fprintf(&b, "| %.0f | %.2f | %.2f | %.2f |\n", n, total+n*(kept+used), total+n*(kept2+used2), n*hosted)
 	}
-	b.WriteString("\nAWS WAF (`waf: true`) adds $8.00 a month and $0.60 a million requests. Logs beyond what the sweeps write, and data that servers fetch, depend on the servers.\n")
+	b.WriteString("\nAWS WAF (`waf: true`) adds $9.00 a month and $0.60 a million requests. Logs beyond what the sweeps write, and data that servers fetch, depend on the servers.\n")
 	if len(p.missing) > 0 {
 		sort.Strings(p.missing)
 		return "", errors.New("prices.yaml lacks " + strings.Join(p.missing, ", "))
