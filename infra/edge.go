@@ -16,8 +16,12 @@ import (
 //go:embed edge.js
 var edgeFunction string
 
-// originTimeout is how long CloudFront waits for the next byte. mcprun sends one
-// every 25 seconds at least.
+// originTimeout is how long CloudFront waits for the first byte, and for each
+// next one, in seconds. To a client that accepts event streams mcprun answers,
+// or begins a stream, in less: 45 seconds that it waits for a task to start, and
+// ten until a slow call becomes a stream, which then has a byte every 25. A
+// client that takes JSON alone gets no byte before the answer: CloudFront cuts
+// a call that takes longer than this, while the call itself goes on.
 const originTimeout = 60
 
 // makeEdge puts CloudFront before the API. It knows the API's id alone, so that
