@@ -25,7 +25,8 @@ fi
 export GOWORK=off
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-(cd "$root" && go build ./...) && go mod tidy -diff && go vet ./... && go test "$@" ./... >"$log" 2>&1
+staticcheck=$(sed -n 's/^STATICCHECK := //p' "$root/Makefile")
+(cd "$root" && go build ./...) && go mod tidy -diff && go vet ./... && go run "$staticcheck" ./... && go test "$@" ./... >"$log" 2>&1
 status=$?
 # Node's remarks about its own age only where something went wrong.
 if [ $status -ne 0 ]; then grep -v '^!!' "$log"; else grep -E '^(ok|FAIL|\?)\s' "$log"; fi
