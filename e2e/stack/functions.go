@@ -38,7 +38,7 @@ func (s *stack) makeFunctions() {
 		env           []map[string]string
 	}{
 		{web.FunctionConnect, web.FunctionConnect, 28 * time.Second, 256, nil},
-		{web.FunctionCallback, web.FunctionCallback, 28 * time.Second, 256, []map[string]string{vault}},
+		{web.FunctionCallback, web.FunctionCallback, 2 * time.Minute, 256, []map[string]string{vault}},
 		{web.FunctionRefresh, web.FunctionRefresh, 2 * time.Minute, 512, []map[string]string{vault, {"LANYARD_QUEUE_URL": s.res.queueURL}}},
 		{web.FunctionMCPRun, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
 			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_CONTROL_URL": s.inner + "/" + stage,

@@ -39,16 +39,26 @@ func (s *stack) sweep(ctx context.Context) {
 	}
 }
 
+// pollEvery is what long polling makes instant in an account: an emulator may
+// answer one request at a time, and must not wait for messages meanwhile.
+const pollEvery = 500 * time.Millisecond
+
 // poll is the event source mapping of the queue: messages that were attended
 // are deleted, others come again.
 func (s *stack) poll(ctx context.Context) {
-	for ctx.Err() == nil {
-		got, err := s.res.queue.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &s.res.queueURL, MaxNumberOfMessages: 10,
-			WaitTimeSeconds: 1, VisibilityTimeout: 30})
-		if err != nil || len(got.Messages) == 0 {
-			continue // ctx ends the wait, and moto does not go away
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
-		s.attend(context.WithoutCancel(ctx), got.Messages)
+		got, err := s.res.queue.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &s.res.queueURL, MaxNumberOfMessages: 10,
+			WaitTimeSeconds: 0, VisibilityTimeout: 30})
+		if err == nil && len(got.Messages) > 0 {
+			s.attend(context.WithoutCancel(ctx), got.Messages)
+		}
 	}
 }
 

@@ -96,3 +96,38 @@ func TestFind(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestRoutesAreTheDeployments: what is played here is what infra deploys, by
+// the golden file of its synthesized template.
+func TestRoutesAreTheDeployments(t *testing.T) {
+	t.Parallel()
+	golden, err := os.ReadFile("../../../infra/testdata/routes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployed := map[string]bool{}
+	for line := range strings.Lines(string(golden)) {
+		f := strings.Fields(line) // method path function authorization …
+		if len(f) < 4 {
+			t.Fatalf("%q is no route", line)
+		}
+		auth := map[string]string{"NONE": web.AuthApp, "CUSTOM": web.AuthBearer, "AWS_IAM": web.AuthIAM}[f[3]]
+		deployed[strings.Join([]string{f[0], f[1], f[2], auth}, " ")] = true
+		if streams := strings.Contains(line, "STREAM"); streams != (f[2] == web.FunctionMCPRun) {
+			t.Errorf("%s: streamed %v", line, streams)
+		}
+		if keyed := !strings.Contains(line, "no key"); keyed != (auth != web.AuthIAM) {
+			t.Errorf("%s: wants CloudFront's key: %v", line, keyed)
+		}
+	}
+	for _, r := range web.Routes() {
+		route := strings.Join([]string{r.Method, r.Path, r.Function, r.Auth}, " ")
+		if !deployed[route] {
+			t.Errorf("not deployed: %s", route)
+		}
+		delete(deployed, route)
+	}
+	for route := range deployed {
+		t.Errorf("not played: %s", route)
+	}
+}
