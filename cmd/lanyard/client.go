@@ -41,7 +41,7 @@ GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	p.flags(c, cmd)
+	p.flags(cmd)
 	cmd.AddCommand(c.clientSetCommand(&p), c.clientListCommand(&p), c.clientRemoveCommand(&p))
 	return cmd
 }

@@ -3,8 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,21 +41,89 @@ func TestCloudScripts(t *testing.T) {
 		Dir: "testdata/cloud", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			name := fmt.Sprintf("lanyard-%d-%d", os.Getpid(), deployments.Add(1))
+			functions := &fakeLambda{answers: map[string]answer{}}
+			functions.set(name, name, name, "secretsmanager")
+			srv := httptest.NewServer(functions)
+			env.Defer(srv.Close)
+			env.Values["functions"] = functions
 			for k, v := range map[string]string{
 				"AWS_ENDPOINT_URL": url, "AWS_REGION": cfg.Region, "AWS_ACCESS_KEY_ID": "emulated", "AWS_SECRET_ACCESS_KEY": "emulated",
-				"AWS_EC2_METADATA_DISABLED": "true", "LANYARD_TABLE": name, "LANYARD_SECRETS": name, "TZ": "UTC", "GORACE": "atexit_sleep_ms=0",
+				"AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_LAMBDA": srv.URL, "LANYARD_DEPLOYMENT": name, "TZ": "UTC", "GORACE": "atexit_sleep_ms=0",
 			} {
 				env.Setenv(k, v)
 			}
-			d := &deployment{table: &cloud.Table{API: dynamodb.NewFromConfig(cfg), Name: name, Now: time.Now},
+			d := &deployment{name: name, table: &cloud.Table{API: dynamodb.NewFromConfig(cfg), Name: name, Now: time.Now},
 				secrets: &cloud.SecretStore{Client: secretsmanager.NewFromConfig(cfg), Prefix: name}}
 			env.Values["deployment"] = d
 			return emulate.CreateTable(context.Background(), dynamodb.NewFromConfig(cfg), name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exitsCmd, "connection": connectionCmd, "apikey": apiKeyCmd, "client-secret": clientSecretCmd, "grant": grantCmd,
+			"function": functionCmd, "function-fails": functionFailsCmd, "restore": restoreCmd,
 		},
 	})
+}
+
+// fakeLambda answers as Lambda does who asks for the settings of a function.
+type fakeLambda struct {
+	mu      sync.Mutex
+	answers map[string]answer
+}
+
+func (f *fakeLambda) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a, ok := f.answers[r.Method+" "+r.URL.Path]
+	if !ok {
+		a = answer{404, `{"__type":"ResourceNotFoundException","Message":"Function not found"}`}
+	}
+	if kind, ok := strings.CutPrefix(strings.SplitN(a.body, "\",", 2)[0], `{"__type":"`); ok {
+		w.Header().Set("X-Amzn-Errortype", kind)
+	}
+	w.WriteHeader(a.status)
+	_, _ = io.WriteString(w, a.body)
+}
+
+func (f *fakeLambda) answer(deployment string, a answer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answers["GET /2015-03-31/functions/"+deployment+"-refresh/configuration"] = a
+}
+
+// set is what the deployment's function refresh works with.
+func (f *fakeLambda) set(deployment, table, secrets, store string) {
+	f.answer(deployment, answer{200, fmt.Sprintf(`{"FunctionName":%q,"Environment":{"Variables":{"LANYARD_TABLE":%q,"LANYARD_SECRETS":%q,"LANYARD_VAULT_STORE":%q}}}`,
+		deployment+"-refresh", table, secrets, store)})
+}
+
+// function TABLE STORE: what the deployment works with from now on.
+func functionCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: function TABLE STORE")
+	}
+	name := deploymentOf(ts).name
+	ts.Value("functions").(*fakeLambda).set(name, args[0], name, args[1])
+}
+
+// function-fails STATUS BODY: what Lambda answers who asks for it from now on.
+func functionFailsCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: function-fails STATUS BODY")
+	}
+	status, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	ts.Value("functions").(*fakeLambda).answer(deploymentOf(ts).name, answer{status, args[1]})
+}
+
+// restore TABLE: makes that table; it is what the scripts' other commands look
+// into from now on.
+func restoreCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: restore TABLE")
+	}
+	d := deploymentOf(ts)
+	d.table.Name = args[0]
+	ts.Check(emulate.CreateTable(context.Background(), d.table.API.(*dynamodb.Client), args[0]))
 }
 
 func deploymentOf(ts *testscript.TestScript) *deployment {

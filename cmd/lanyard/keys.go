@@ -26,7 +26,7 @@ them are kept: a key is shown once, when it is made.` + operatorHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	p.flags(c, cmd)
+	p.flags(cmd)
 	cmd.AddCommand(c.keyListCommand(&p), c.keyCreateCommand(&p), c.keyRotateCommand(&p), c.keyRevokeCommand(&p))
 	return cmd
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -19,7 +22,7 @@ import (
 )
 
 // place says which deployment the operator's commands act on.
-type place struct{ table, secrets string }
+type place struct{ deployment, table, secrets string }
 
 // operatorHelp ends the help of each operator's command.
 const operatorHelp = `
@@ -28,17 +31,16 @@ It acts on a deployment in an AWS account, with your own AWS credentials: those
 that the AWS CLI uses, too (AWS_PROFILE, AWS_REGION, …).`
 
 // flags adds the flags that name the deployment to an operator's command.
-func (p *place) flags(c *cli, cmd *cobra.Command) {
+func (p *place) flags(cmd *cobra.Command) {
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&p.table, "table", "", "the `name` of the deployment's table (LANYARD_TABLE, else "+defaultTable+")")
-	flags.StringVar(&p.secrets, "secrets", "", "the `prefix` of its names in Secrets Manager (LANYARD_SECRETS, else "+defaultSecrets+")")
+	flags.StringVar(&p.deployment, "deployment", "", "the deployment's `name` in its settings (LANYARD_DEPLOYMENT, else "+defaultDeployment+")")
+	flags.StringVar(&p.table, "table", "", "the `name` of its table (LANYARD_TABLE, else what its function refresh says)")
+	flags.StringVar(&p.secrets, "secrets", "", "the `prefix` of its names in Secrets Manager (LANYARD_SECRETS, else what refresh says,\nor the deployment's name where the table is given)")
 }
 
-// What a deployment is called unless it was given other names.
-const (
-	defaultTable   = "lanyard"
-	defaultSecrets = "lanyard"
-)
+// defaultDeployment is what a deployment is called unless it was given another
+// name.
+const defaultDeployment = "lanyard"
 
 func tenantFlag(cmd *cobra.Command, tenant *string) {
 	cmd.Flags().StringVar(tenant, "tenant", flow.DefaultTenant, "the `id` of the tenant")
@@ -46,8 +48,11 @@ func tenantFlag(cmd *cobra.Command, tenant *string) {
 
 // deployment is a deployment as its operator reaches it.
 type deployment struct {
+	name    string
 	table   *cloud.Table
 	secrets *cloud.SecretStore
+	// ask asks the deployment that runs what it works with, at most once.
+	ask func() (running, error)
 }
 
 func (d *deployment) clients() *cloud.ClientSecrets {
@@ -81,11 +86,24 @@ func (c *cli) deployment(ctx context.Context, p place) (*deployment, error) {
 		// Its text tells of every place that was looked at.
 		return nil, awsError{errors.New("no AWS credentials were found, or they have expired"), hintSettings, exitUnauthorised}
 	}
-	return &deployment{
-		table: &cloud.Table{API: dynamodb.NewFromConfig(cfg), Name: firstOf(p.table, c.getenv("LANYARD_TABLE"), defaultTable), Now: time.Now},
-		secrets: &cloud.SecretStore{Client: secretsmanager.NewFromConfig(cfg),
-			Prefix: firstOf(p.secrets, c.getenv("LANYARD_SECRETS"), defaultSecrets)},
-	}, nil
+	if p.deployment == "" {
+		// One that is named by a flag is not mixed up with what the environment
+		// says of another.
+		p = place{c.getenv("LANYARD_DEPLOYMENT"), firstOf(p.table, c.getenv("LANYARD_TABLE")), firstOf(p.secrets, c.getenv("LANYARD_SECRETS"))}
+	}
+	d := &deployment{name: firstOf(p.deployment, defaultDeployment)}
+	d.ask = sync.OnceValues(func() (running, error) { return askRunning(ctx, cfg, d.name) })
+	table, prefix := strings.TrimSpace(p.table), p.secrets
+	if table == "" {
+		r, err := d.ask()
+		if err != nil {
+			return nil, explain(err, "")
+		}
+		table, prefix = r.table, firstOf(prefix, r.secrets)
+	}
+	d.table = &cloud.Table{API: dynamodb.NewFromConfig(cfg), Name: table, Now: time.Now}
+	d.secrets = &cloud.SecretStore{Client: secretsmanager.NewFromConfig(cfg), Prefix: firstOf(prefix, d.name)}
+	return d, nil
 }
 
 // operate runs an operator's command on its deployment, and puts what goes
@@ -95,27 +113,34 @@ func (c *cli) operate(cmd *cobra.Command, p place, run func(context.Context, *de
 	if err != nil {
 		return err
 	}
+	if r, err := d.ask(); err == nil && r.table != d.table.Name {
+		fmt.Fprintln(cmd.ErrOrStderr(), printable(fmt.Sprintf("Beware: the deployment %q works with the table %q; this acts on %q, which was named.", d.name, r.table, d.table.Name)))
+	}
 	return explain(run(cmd.Context(), d), d.table.Name)
 }
 
 // explain finds out what AWS means.
 func explain(err error, table string) error {
+	var told awsError
 	var noTable *dynamodbtypes.ResourceNotFoundException
 	var api smithy.APIError
 	var network net.Error
 	switch {
-	case err == nil, errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(err, context.Canceled), errors.As(err, &told):
 		return err
 	case errors.As(err, &noTable):
 		return awsError{fmt.Errorf("there is no table %q in this AWS account and region", table), hintTable, exitNotFound}
+	case errors.Is(err, cloud.ErrTenantRemoved):
+		return awsError{err, "Its id stays taken. \"lanyard tenants list\" lists those that there are.", exitNotFound}
 	case errors.Is(err, cloud.ErrNoTenant):
 		return awsError{err, "\"lanyard tenants list\" lists them, \"lanyard tenants create\" makes one.", exitNotFound}
 	case errors.Is(err, cloud.ErrNoAPIKey):
 		return awsError{err, "\"lanyard keys list\" lists them.", exitNotFound}
 	case errors.As(err, &api):
-		switch api.ErrorCode() {
-		case "AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidSignatureException":
+		if denied(api) {
 			return awsError{fmt.Errorf("AWS does not allow it: %w", err), hintAccess, exitUnauthorised}
+		}
+		switch api.ErrorCode() {
 		case "ExpiredTokenException", "ExpiredToken", "InvalidClientTokenId":
 			return awsError{errors.New("the AWS credentials have expired"), hintSettings, exitUnauthorised}
 		}
@@ -126,10 +151,14 @@ func explain(err error, table string) error {
 	return err
 }
 
+func denied(err smithy.APIError) bool {
+	return slices.Contains([]string{"AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidSignatureException"}, err.ErrorCode())
+}
+
 // onLaptop reports whether nothing in the environment points to AWS, so that
 // whoever asks means Lanyard on this machine.
 func (c *cli) onLaptop() bool {
-	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "LANYARD_TABLE"} {
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "LANYARD_DEPLOYMENT", "LANYARD_TABLE"} {
 		if c.getenv(name) != "" {
 			return false
 		}

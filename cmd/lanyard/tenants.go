@@ -28,7 +28,7 @@ for one product needs the tenant "default" only, which is always there.` + opera
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	p.flags(c, cmd)
+	p.flags(cmd)
 	cmd.AddCommand(c.tenantListCommand(&p), c.tenantCreateCommand(&p), c.tenantSetCommand(&p), c.tenantRemoveCommand(&p))
 	return cmd
 }
@@ -114,6 +114,9 @@ func (c *cli) tenantCreateCommand(p *place) *cobra.Command {
 			}
 			return c.operate(cmd, *p, func(ctx context.Context, d *deployment) error {
 				made, err := d.table.Tenants().Create(ctx, v)
+				if errors.Is(err, cloud.ErrTenantRemoved) {
+					return awsError{fmt.Errorf("there was a tenant %s, which was removed: its id stays taken, so that nobody gets what was made for it", v.ID), "Choose another id.", exitFailed}
+				}
 				if errors.Is(err, cloud.ErrTenantExists) {
 					return awsError{err, "\"lanyard tenants set\" changes it.", exitFailed}
 				}
@@ -160,7 +163,10 @@ func (c *cli) tenantRemoveCommand(p *place) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ID", Short: "Remove a tenant that has no connections",
 		Long: `Remove a tenant with its API keys and clients. Disconnect its users first, with
-the tenant's own API key: that revokes their grants at the providers.`,
+the tenant's own API key: that revokes their grants at the providers.
+
+Its id stays taken for good: links and sessions of it are about still, which end
+with it. Interrupted, run it again.`,
 		Example: `  lanyard tenants remove acme`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -201,12 +207,13 @@ func (c *cli) removeTenant(ctx context.Context, d *deployment, id string) error 
 	if errors.Is(err, cloud.ErrTenantInUse) {
 		return awsError{err, "Disconnect its users first: DELETE /api/v1/users/{id}, or \"lanyard connections disconnect\", with its API key.", exitFailed}
 	}
-	if err != nil {
+	// Of one that was removed before, a client may be left.
+	if err != nil && !errors.Is(err, cloud.ErrTenantRemoved) {
 		return err
 	}
 	for p := range providers {
 		if err := d.clients().Remove(ctx, d.table.ClientIDs(), id, p, true); err != nil {
-			return fmt.Errorf("the tenant is removed, but not its client at %s: run \"lanyard client remove %s --tenant %s --forget\": %w", p, p, id, err)
+			return fmt.Errorf("the tenant is removed, but not its client at %s: run \"lanyard tenants remove %s\" again: %w", p, id, err)
 		}
 	}
 	return nil

@@ -24,13 +24,14 @@ func (c *cli) vaultCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	p.flags(c, cmd)
+	p.flags(cmd)
 	cmd.AddCommand(c.vaultMigrateCommand(&p))
 	return cmd
 }
 
 func (c *cli) vaultMigrateCommand(p *place) *cobra.Command {
 	var to string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "migrate --to STORE",
 		Short: "Move the sealed grants to Secrets Manager or to DynamoDB",
@@ -41,7 +42,11 @@ there; then run this.
 One connection after the other is leased, copied, compared, pointed to its copy,
 and its old copy removed. Nothing is lost if this is interrupted: run it again
 and it goes on. Nothing is unsealed. Secrets Manager takes 50 writes a second
-from an account: expect about ten connections a second.`,
+from an account: expect about ten connections a second.
+
+It refuses a table that the deployment does not work with, such as the one that
+was there before a restore: both name the same secrets, and those of the table in
+use would go.`,
 		Example: `  lanyard vault migrate --to dynamodb
   lanyard vault migrate --to secretsmanager --json`,
 		Args: cobra.NoArgs,
@@ -49,10 +54,16 @@ from an account: expect about ten connections a second.`,
 			if to != config.StoreDynamoDB && to != config.StoreSecretsManager {
 				return usagef("--to must be %s or %s", config.StoreDynamoDB, config.StoreSecretsManager)
 			}
-			return c.operate(cmd, *p, func(ctx context.Context, d *deployment) error { return c.migrate(ctx, cmd, d, to) })
+			return c.operate(cmd, *p, func(ctx context.Context, d *deployment) error {
+				if err := d.checkMigration(to, force); err != nil {
+					return err
+				}
+				return c.migrate(ctx, cmd, d, to)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "the `store`: dynamodb or secretsmanager (required)")
+	cmd.Flags().BoolVar(&force, "force", false, "migrate the table that you name, although the deployment works with another one or cannot be asked")
 	return cmd
 }
 
