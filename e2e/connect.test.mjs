@@ -7,6 +7,7 @@ import { signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { engineScopes, heldCallback, startEngine } from './fixtures/engine.mjs';
 import { connectionId, consent, expire, toProvider } from './fixtures/journey.mjs';
+import { deployed } from './fixtures/lanyard.mjs';
 import { providerOverlay } from './fixtures/overlay.mjs';
 import { until } from './fixtures/wait.mjs';
 
@@ -268,7 +269,8 @@ test('a provider without a client shows how to register one', async () => {
   await page.getByRole('link', { name: `Set up ${server}` }).click();
   assert.equal(await page.locator('#redirect-uri').innerText(), app.redirectUri);
   const said = await page.locator('main').innerText();
-  for (const text of ['ENGINE_CLIENT_ID=', 'ENGINE_CLIENT_SECRET=', 'engine:run', 'Choose "Web application".']) assert.ok(said.includes(text), text);
+  const told = deployed ? ['lanyard client set engine --id'] : ['ENGINE_CLIENT_ID=', 'ENGINE_CLIENT_SECRET='];
+  for (const text of [...told, 'engine:run', 'Choose "Web application".']) assert.ok(said.includes(text), text);
   assert.equal(await page.getByRole('link', { name: /developer page/ }).getAttribute('href'), 'https://console.engine.example/clients');
   const { status, body } = await app.api('POST', '/api/v1/mcp/servers/engine/oauth/connect', { body: { user_id: 'u' } });
   assert.deepEqual([status, body.error], [409, 'client_missing']);

@@ -101,6 +101,9 @@ type SetupView struct {
 	Help       string
 	// EnvID and EnvSecret are the names of the two environment variables.
 	EnvID, EnvSecret string
+	// Command, where there is no environment to edit, is the command that takes
+	// the client.
+	Command string
 	// HTTPSOnly: the provider refuses http redirects; TunnelHint says what to
 	// do on a laptop.
 	HTTPSOnly  bool

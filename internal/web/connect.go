@@ -36,6 +36,9 @@ type Connect struct {
 	// Foreign tells a request of a program that is not the owner's, such as an
 	// MCP server that we run; nil: none is.
 	Foreign func(r *http.Request) bool
+	// ClientCommand is the command that sets a tenant's client for a provider;
+	// nil: clients are set in the environment.
+	ClientCommand func(tenant, provider string) string
 	// ToolsCount is how many tools a connection's server last listed.
 	ToolsCount func(k connection.Key) (int, bool)
 	// Reconnected is told that a connection has other tokens than before.

@@ -332,7 +332,8 @@ func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) error {
 
 // setupPage tells the operator how to register a client at a provider.
 func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
-	if _, err := h.person(w, r); err != nil {
+	p, err := h.person(w, r)
+	if err != nil {
 		return err
 	}
 	s, ok := h.Catalogue.Server(r.PathValue("name"))
@@ -340,8 +341,7 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	if !ok || !found {
 		return flow.ErrServer
 	}
-	prov, err := prov.Resolve("", h.Catalogue.Provider)
-	if err != nil {
+	if prov, err = prov.Resolve("", h.Catalogue.Provider); err != nil {
 		return err
 	}
 	redirect := h.BaseURL + flow.CallbackPath
@@ -349,6 +349,9 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	v := page.SetupView{Chrome: h.chrome(w, r, "Set up "+prov.DisplayName), ProviderName: prov.DisplayName, RedirectURI: redirect,
 		ConsoleURL: prov.Registration.ConsoleURL, Help: strings.TrimSpace(prov.Registration.Help + " " + prov.Registration.RedirectNote),
 		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET", HTTPSOnly: prov.RedirectURI.HTTPSOnly}
+	if h.ClientCommand != nil {
+		v.Command = h.ClientCommand(p.Tenant, prov.ID)
+	}
 	if prov.RedirectURI.Single {
 		v.Help = strings.TrimSpace(v.Help + " " + prov.DisplayName + " takes one redirect URI for a client: register another client for another address.")
 	}

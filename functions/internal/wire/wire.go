@@ -111,8 +111,20 @@ func (b *Base) serve(mount func(*http.ServeMux), settled func()) http.Handler {
 // Connect is the function connect.
 func Connect(_ context.Context, b *Base) (*gateway.Function, error) {
 	h := &web.Connect{Site: b.Site, Flows: b.Starter, Connections: b.Table, Catalogue: b.Catalogue, Audit: b.Table.Audit(),
-		ToolsCount: unknown, Reconnected: unheard}
+		ToolsCount: unknown, Reconnected: unheard, ClientCommand: b.clientCommand}
 	return &gateway.Function{HTTP: b.serve(h.Mount, func() {})}, nil
+}
+
+// clientCommand is how the operator sets a client for a provider.
+func (b *Base) clientCommand(tenant, provider string) string {
+	command := "lanyard client set " + provider + " --id CLIENT_ID"
+	if b.Settings.Secrets != "lanyard" {
+		command += " --deployment " + b.Settings.Secrets
+	}
+	if tenant != flow.DefaultTenant {
+		command += " --tenant " + tenant
+	}
+	return command
 }
 
 // unknown is how many tools a server has, where no server runs.
