@@ -33,7 +33,7 @@ unit: ## unit tests with the race detector; with CI set, a skipped test fails
 e2e: build ## journeys in a real browser, with a real authorization server and real MCP servers
 	scripts/e2e.sh
 
-e2e-aws: ## journeys against the functions that are deployed, run as Lambda does, on an emulator of AWS
+e2e-aws: build ## journeys against the functions that are deployed, run as Lambda does, on an emulator of AWS
 	scripts/dist.sh bin/stack "$$(go env GOARCH)"
 	go build -o bin/stack/stack ./e2e/stack
 	scripts/emulators.sh scripts/e2e.sh aws
