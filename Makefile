@@ -4,21 +4,23 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GO_FLAGS    := -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build dist test check unit e2e e2e-aws bench reproducible fuzz clean
+.PHONY: help run program build dist test check unit e2e e2e-aws bench reproducible fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: build ## run Lanyard on this machine, on 127.0.0.1:8080
+run: program ## run Lanyard on this machine, on 127.0.0.1:8080
 	./bin/lanyard dev
 
-build: ## build the program into bin/
+build: program dist ## build the program, and what a deployment uploads
+
+program: ## build the program into bin/
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/lanyard ./cmd/lanyard
 
 dist: ## build what a deployment uploads into dist/, for arm64, the same bytes each time
 	scripts/dist.sh
 
-test: check infra unit e2e e2e-aws ## everything: checks, unit tests with the race detector, browser journeys
+test: check infra unit reproducible e2e e2e-aws ## everything: checks, unit tests with the race detector, browser journeys
 
 check: ## formatting, vet, staticcheck, tidy modules, shipped presets
 	scripts/gofmt.sh
@@ -30,10 +32,10 @@ check: ## formatting, vet, staticcheck, tidy modules, shipped presets
 unit: ## unit tests with the race detector; with CI set, a skipped test fails
 	scripts/unit.sh
 
-e2e: build ## journeys in a real browser, with a real authorization server and real MCP servers
+e2e: program ## journeys in a real browser, with a real authorization server and real MCP servers
 	scripts/e2e.sh
 
-e2e-aws: build ## journeys against the functions that are deployed, run as Lambda does, on an emulator of AWS
+e2e-aws: program ## journeys against the functions that are deployed, run as Lambda does, on an emulator of AWS
 	scripts/dist.sh bin/stack "$$(go env GOARCH)"
 	go build -o bin/stack/stack ./e2e/stack
 	scripts/emulators.sh scripts/e2e.sh aws

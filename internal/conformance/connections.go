@@ -131,7 +131,7 @@ func updateIncrementsRevision(t *testing.T, s connection.Store) {
 }
 
 func updateRaced(t *testing.T, s connection.Store) {
-	const n = 100
+	const n = 50
 	create(t, s, simple(1))
 	race(n, func(int) {
 		_, err := s.Update(t.Context(), key("con_001"), func(c *connection.Connection) error {
