@@ -66,7 +66,7 @@ java -Djava.library.path="$tools/dynamodb-local" -cp "$tools/dynamodb-local/*" \
 	com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -port "$dynamodb" -disableTelemetry >>"$log" 2>&1 &
 pids+=($!)
 for port in "$moto" "$dynamodb"; do
-	for _ in $(seq 300); do
+	for _ in $(seq 1200); do
 		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && continue 2
 		sleep 0.1
 	done
