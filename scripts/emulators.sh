@@ -48,9 +48,11 @@ install() {
 ) 9>"$tools/lock"
 [ "${1:-}" = install ] && exit 0
 
-free() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-moto=$(free)
-dynamodb=$(free)
+# Two ports that nobody has, and that are not the same one.
+read -r moto dynamodb < <(python3 -c 'import socket
+both = [socket.socket(), socket.socket()]
+for s in both: s.bind(("127.0.0.1", 0))
+print(*[s.getsockname()[1] for s in both])')
 log=$(mktemp)
 pids=()
 finish() {
