@@ -25,12 +25,12 @@ need() { # need COMMAND PACKAGE: install the Debian package, as root, if the com
 
 install() {
 	need python3 python3
-	if ! cmp -s "$root/scripts/requirements.txt" "$tools/venv/requirements.txt"; then
+	if ! cat "$root/scripts/requirements.txt" "$root/scripts/constraints.txt" | cmp -s - "$tools/venv/installed.txt"; then
 		python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv-missing python3-venv || true
 		rm -rf "$tools/venv"
 		python3 -m venv "$tools/venv"
-		"$tools/venv/bin/pip" install -q --disable-pip-version-check -r "$root/scripts/requirements.txt"
-		cp "$root/scripts/requirements.txt" "$tools/venv/requirements.txt"
+		"$tools/venv/bin/pip" install -q --disable-pip-version-check -r "$root/scripts/requirements.txt" -c "$root/scripts/constraints.txt"
+		cat "$root/scripts/requirements.txt" "$root/scripts/constraints.txt" >"$tools/venv/installed.txt"
 	fi
 	if ! cmp -s "$root/scripts/dynamodb-local/pom.xml" "$tools/dynamodb-local/pom.xml"; then
 		need java default-jre-headless
