@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -108,16 +109,13 @@ type transport struct {
 // RoundTrip implements [http.RoundTripper].
 func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	body := req.Body
-	closeBody := func() {
-		if body != nil {
-			body.Close()
-		}
+	body, err := whole(req)
+	if err != nil {
+		return nil, cmp.Or(ctx.Err(), err)
 	}
 	for attempt := 0; ; attempt++ {
 		t, err := tr.service.task(ctx, tr.conn)
 		if err != nil {
-			closeBody()
 			return nil, err
 		}
 		k := tr.service.links.of(t)
@@ -125,8 +123,9 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		out.URL = &url.URL{Scheme: "https", Host: t.Address, Path: "/mcp", RawQuery: ""}
 		out.Host = t.Address
 		out.Header.Set("Authorization", "Bearer "+tr.service.taskBearer(t).Reveal())
-		if body != nil {
-			out.Body = io.NopCloser(body) // a failed dial must not close it
+		out.Body, out.ContentLength, out.TransferEncoding = http.NoBody, int64(len(body)), nil
+		if len(body) > 0 {
+			out.Body = io.NopCloser(bytes.NewReader(body))
 		}
 		k.active.Add(1)
 		resp, err := k.transport.RoundTrip(out)
@@ -135,7 +134,6 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			resp.Body = &counted{ReadCloser: resp.Body, done: func() {
 				over()
 				k.active.Add(-1)
-				closeBody()
 			}}
 			return resp, nil
 		}
@@ -146,25 +144,31 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		refused := resp != nil // it had the request, so it is not sent again
 		if ctx.Err() != nil || !unreached(err) {
-			closeBody()
 			return nil, cmp.Or(ctx.Err(), tr.lost(ctx, t, err))
 		}
 		tr.service.Logger.InfoContext(ctx, "a task was not there any more", "task", t.ID, "err", err)
 		tr.service.end(ctx, t)
-		if attempt > 0 || refused && body != nil {
-			closeBody()
+		if attempt > 0 || refused && len(body) > 0 {
 			return nil, tr.lost(ctx, t, err)
 		}
 	}
 }
 
-// lost is what the client is told. The cause names addresses of ours, so it is
-// for the log, unless the client's own body was at fault.
-func (tr transport) lost(ctx context.Context, t Task, err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return tooLarge
+// whole reads the request's body, which the caller has bounded, to its end. A
+// task may answer before the last of it was passed on; our server closes a body
+// that it still reads from as soon as the answer begins, and with it the line to
+// the task.
+func whole(req *http.Request) ([]byte, error) {
+	if req.Body == nil {
+		return nil, nil
 	}
+	defer req.Body.Close()
+	return io.ReadAll(req.Body)
+}
+
+// lost is what the client is told. The cause names addresses of ours, so it is
+// for the log.
+func (tr transport) lost(ctx context.Context, t Task, err error) error {
 	tr.service.Logger.WarnContext(ctx, "a request to a task was lost", "task", t.ID, "err", err)
 	return ErrLost
 }

@@ -158,3 +158,24 @@ func TestBusyTaskIsNotIdle(t *testing.T) {
 		t.Errorf("the stream brought %q", body)
 	}
 }
+
+// TestAnswersAreWhole: a task that begins to answer at once, maybe before the
+// last of the request was passed on, is heard to its end.
+func TestAnswersAreWhole(t *testing.T) {
+	t.Parallel()
+	w, o := newOrders(t)
+	c := w.connect("ada", "notes")
+	m := w.mint(c)
+	task := newPuppet(t, func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(rw, "one ")
+		_ = http.NewResponseController(rw).Flush()
+		_, _ = io.WriteString(rw, "two")
+	})
+	task.play(w, w.begin(o, c))
+	for i := range 200 {
+		if _, body, err := w.tryPost(m, "{}"); err != nil || body != "one two" {
+			t.Fatalf("answer %d is %q, %v", i, body, err)
+		}
+	}
+}
