@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -166,16 +167,32 @@ func TestAnswersAreWhole(t *testing.T) {
 	w, o := newOrders(t)
 	c := w.connect("ada", "notes")
 	m := w.mint(c)
+	begun := make(chan bool)
 	task := newPuppet(t, func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(rw, "one ")
 		_ = http.NewResponseController(rw).Flush()
+		<-begun
 		_, _ = io.WriteString(rw, "two")
 	})
 	task.play(w, w.begin(o, c))
 	for i := range 200 {
-		if _, body, err := w.tryPost(m, "{}"); err != nil || body != "one two" {
-			t.Fatalf("answer %d is %q, %v", i, body, err)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.endpoint.URL+"/mcp/notes", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+m.Token.Reveal())
+		resp, err := w.endpoint.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := make([]byte, 4)
+		_, err = io.ReadFull(resp.Body, first)
+		begun <- true
+		rest, rerr := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err = errors.Join(err, rerr); err != nil || string(first)+string(rest) != "one two" {
+			t.Fatalf("answer %d is %q, %v", i, string(first)+string(rest), err)
 		}
 	}
 }
