@@ -145,15 +145,15 @@ func (s *Service) assign(ctx context.Context, w Warm, ticket token.Secret) error
 }
 
 // fill makes the pool what the settings say: it drops what is too old, too many
-// or dead, and starts what is missing.
-func (s *Service) fill(ctx context.Context) {
+// or dead, and starts what is missing. It returns the records that it found.
+func (s *Service) fill(ctx context.Context) []Warm {
 	if s.Pool == nil {
-		return
+		return nil
 	}
 	all, err := s.Pool.WarmTasks(ctx)
 	if err != nil {
 		s.Logger.WarnContext(ctx, "warm tasks not listed", "err", err)
-		return
+		return nil
 	}
 	// Where there are too many, those are kept that are up, and the youngest.
 	slices.SortFunc(all, func(a, b Warm) int {
@@ -167,8 +167,12 @@ func (s *Service) fill(ctx context.Context) {
 	for _, w := range all {
 		age := s.Now().Sub(w.StartedAt)
 		server, known := s.Catalogue.Server(w.Server)
+		late := !w.Registered && age > startTimeout
+		if late {
+			s.Logger.ErrorContext(ctx, "a warm task never came up", "task", w.ID, "server", w.Server)
+		}
 		switch {
-		case age > warmAge, !w.Registered && age > startTimeout,
+		case age > warmAge, late,
 			w.Registered && age > orphanAge && !running(w.ID),
 			!known || !hosted(server), waiting[w.Server] >= s.Warm[w.Server]:
 			s.dropWarm(ctx, w)
@@ -186,6 +190,7 @@ func (s *Service) fill(ctx context.Context) {
 			s.startWarm(ctx, server)
 		}
 	}
+	return all
 }
 
 func hosted(server presets.Server) bool { return server.Server.Registry != presets.RegistryRemote }

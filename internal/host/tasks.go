@@ -293,13 +293,12 @@ func (s *Service) Sweep(ctx context.Context) {
 			s.forget(ctx, t.Connection)
 		}
 	}
-	s.fill(ctx)
-	s.orphans(ctx, tasks)
+	s.orphans(ctx, tasks, s.fill(ctx))
 }
 
 // orphans stops tasks that have no record: their end was asked for and did not
 // arrive, or whoever started them did not live to see it.
-func (s *Service) orphans(ctx context.Context, known []Task) {
+func (s *Service) orphans(ctx context.Context, known []Task, warm []Warm) {
 	roll, ok := s.Launcher.(Roll)
 	if !ok {
 		return
@@ -310,7 +309,7 @@ func (s *Service) orphans(ctx context.Context, known []Task) {
 		return
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(known, func(t Task) bool { return t.ID == id }) {
+		if slices.ContainsFunc(known, func(t Task) bool { return t.ID == id }) || slices.ContainsFunc(warm, func(w Warm) bool { return w.ID == id }) {
 			continue
 		}
 		// The pool first: what is taken from it has a task's record next.

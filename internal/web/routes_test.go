@@ -180,7 +180,7 @@ func TestRoutesAreListed(t *testing.T) {
 	t.Parallel()
 	mounted := regexp.MustCompile(`mux\.Handle(?:Func)?\("([^"]*)"( ?\+ ?[A-Za-z.]+)?`)
 	values := strings.NewReplacer("flow.CallbackPath", flow.CallbackPath, "task.ClaimPath", "/tasks/v1/claim", "task.TokenPath", "/tasks/v1/token",
-		"task.ReportPath", "/tasks/v1/report", "+", "", " ", "")
+		"task.ReportPath", "/tasks/v1/report", "task.WarmPath", "/tasks/v1/warm", "+", "", " ", "")
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
