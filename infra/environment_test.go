@@ -72,7 +72,8 @@ func TestFunctionsUnderstandTheirEnvironment(t *testing.T) {
 			if err := f.Need(needs[strings.TrimPrefix(flat(r.at("FunctionName")), a.settings.Name+"-")]...); err != nil {
 				t.Errorf("%s: %v", id, err)
 			}
-			if f.Emulated || !slices.Equal(f.Servers, a.settings.Servers) || f.Secrets != a.settings.Name && f.Secrets != "lanyard" {
+			if f.Emulated || !slices.Equal(f.Servers, a.settings.Servers) || f.Secrets != a.settings.Name && f.Secrets != "lanyard" ||
+				env["LANYARD_CLUSTER"] != nil && !maps.Equal(f.WarmPool, a.settings.WarmPool) {
 				t.Errorf("%s: %+v", id, f)
 			}
 		}

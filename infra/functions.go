@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,7 +81,7 @@ func (v *Service) describeFunctions() []function {
 				"LANYARD_TASK_FAMILY":         jsii.String(v.family()),
 				"LANYARD_IDLE_STOP":           jsii.String(v.settings.IdleStop),
 				"AWS_USE_DUALSTACK_ENDPOINT":  jsii.String("true"),
-			}),
+			}, v.warmPool()),
 			grants: append(statements{v.useTable(), v.invokeRefresh(), v.readSecrets("ReadTaskBearers", secretTaskBearers)},
 				append(v.runTasks(), v.useVPC()...)...),
 		},
@@ -108,6 +110,20 @@ func (v *Service) environment(more ...map[string]*string) map[string]*string {
 		}
 	}
 	return env
+}
+
+// warmPool is what mcprun is told of tasks that wait; nothing where none do.
+func (v *Service) warmPool() map[string]*string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(v.settings.WarmPool)) {
+		if n := v.settings.WarmPool[name]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s=%d", name, n))
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return map[string]*string{"LANYARD_WARM_POOL": jsii.String(strings.Join(parts, ","))}
 }
 
 // functionName is known before the function is made.

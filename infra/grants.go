@@ -93,7 +93,7 @@ func (v *Service) writeLog(group awslogs.LogGroup) awsiam.PolicyStatement {
 	return allow("WriteLog", list{"logs:CreateLogStream", "logs:PutLogEvents"}, list{*group.LogGroupArn()}, nil)
 }
 
-// callControl lets a task call the control routes, three of them.
+// callControl lets a task call the control routes, and nothing else of the API.
 func (v *Service) callControl() awsiam.PolicyStatement {
 	var to list
 	for _, r := range taskRoutes() {

@@ -130,7 +130,7 @@ func routed(method, path string) string {
 func mountedPatterns(t *testing.T) map[string]string {
 	t.Helper()
 	known := map[string]string{"flow.CallbackPath": flow.CallbackPath,
-		"task.ClaimPath": task.ClaimPath, "task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath}
+		"task.ClaimPath": task.ClaimPath, "task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath, "task.WarmPath": task.WarmPath}
 	functions := map[string]string{"Connect": connect, "Callback": callback, "Refresh": refresh, "MCPRun": mcprun}
 	var text func(e ast.Expr) string
 	text = func(e ast.Expr) string {

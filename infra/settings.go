@@ -27,6 +27,7 @@ type Settings struct {
 	VaultStore          string         `yaml:"vault_store"`
 	Table               string         `yaml:"table"`
 	IdleStop            string         `yaml:"idle_stop"`
+	WarmPool            map[string]int `yaml:"warm_pool"`
 	LogRetentionDays    int            `yaml:"log_retention_days"`
 	AuditDays           int            `yaml:"audit_days"`
 	AlarmEmail          string         `yaml:"alarm_email"`
@@ -52,7 +53,7 @@ var errSettings = errors.New("settings not usable")
 func defaults() Settings {
 	return Settings{
 		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", LogRetentionDays: 30, AuditDays: 400,
-		Throttle:            Throttle{Rate: 100, Burst: 200},
+		WarmPool: map[string]int{}, Throttle: Throttle{Rate: 100, Burst: 200},
 		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, authorizer: 30},
 	}
 }
@@ -198,6 +199,11 @@ func (s *Settings) loadServers(dir string) *problem {
 			return badf("servers", "names %q, which comes from registry %s: only what npm installs can be put into a task's image", name, server.Server.Registry)
 		}
 		s.enabled = append(s.enabled, server)
+	}
+	for name, n := range s.WarmPool {
+		if !slices.Contains(s.Servers, name) || n < 0 || n > config.MaxWarm {
+			return badf("warm_pool", "holds a number from 0 to %d for servers that are offered; not %s: %d", config.MaxWarm, name, n)
+		}
 	}
 	if len(s.enabled) == 0 {
 		return badf("servers", "leaves none to offer")

@@ -39,7 +39,7 @@ func TestShippedSettings(t *testing.T) {
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ text, where, says string }{
-		{"name: lanyard\nwarm_pool: 3\n", ":2:", "warm_pool"},
+		{"name: lanyard\nwarm_pools: 3\n", ":2:", "warm_pools"},
 		{"name: lanyard\n\nwaf: sometimes\n", ":3:", "bool"},
 		{"name: [\n", ":1:", ""},
 		{"name: Lanyard\n", ":1:", "name"},
@@ -58,6 +58,11 @@ func TestBadSettings(t *testing.T) {
 		{"throttle: {rate: 1, burst: 1, quota: 1}\n", ":1:", "quota"},
 		{"reserved_concurrency: {conect: 1}\n", ":1:", "conect"},
 		{"reserved_concurrency: {connect: -1}\n", ":1:", "-1"},
+		{"name: lanyard\nwarm_pool: 3\n", ":2:", ""},
+		{"warm_pool: {demo: 1}\n", ":1:", "demo"},
+		{"servers: [slack]\nwarm_pool: {google-drive: 1}\n", ":2:", "google-drive"},
+		{"warm_pool: {slack: -1}\n", ":1:", "-1"},
+		{"warm_pool: {slack: 21}\n", ":1:", "20"},
 		{"presets: [nowhere]\n", ":1:", "nowhere"},
 		{"servers: [slack, slack]\n", ":1:", "twice"},
 		{"servers: [demo]\n", ":1:", "npm"},

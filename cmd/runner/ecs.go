@@ -43,6 +43,7 @@ func onECS(getenv func(string) string) bool { return getenv("LANYARD_TASK_ID") !
 // ecsTask is the task that the environment describes:
 //
 //	LANYARD_TASK_ID, LANYARD_TICKET, LANYARD_CONTROL_URL   overrides of RunTask
+//	LANYARD_WARM=1 instead of the ticket, which comes later
 //	AWS_CONTAINER_CREDENTIALS_…, AWS_CONTAINER_AUTHORIZATION_TOKEN,
 //	ECS_CONTAINER_METADATA_URI_V4, AWS_REGION              set by ECS
 //
@@ -54,7 +55,8 @@ func ecsTask(ctx context.Context, getenv func(string) string, logger *slog.Logge
 	if err != nil || control.Host == "" || control.Scheme != "https" && !loopback(control.Hostname()) {
 		return cfg, errors.New("LANYARD_CONTROL_URL must be an https URL")
 	}
-	if cfg.Ticket == "" {
+	warm := getenv("LANYARD_WARM") == "1"
+	if cfg.Ticket == "" && !warm {
 		return cfg, errors.New("LANYARD_TICKET is not set")
 	}
 	region := regionOf(control.Hostname(), getenv("AWS_REGION"))
@@ -76,10 +78,14 @@ func ecsTask(ctx context.Context, getenv func(string) string, logger *slog.Logge
 	if os.Geteuid() == 0 {
 		cfg.UID, cfg.GID = nobody, nobody
 	}
-	cfg.Control = &task.HTTPControl{
+	line := &task.HTTPControl{
 		URL:    control.String(),
 		Client: &http.Client{Timeout: controlTimeout, Transport: &http.Transport{ResponseHeaderTimeout: controlTimeout}},
 		Sign:   signer(role, region),
+	}
+	cfg.Control = line
+	if warm {
+		cfg.Ticket, cfg.Register = "", line.Register
 	}
 	return cfg, nil
 }

@@ -259,6 +259,26 @@ func TestECSTaskSettings(t *testing.T) {
 	}
 }
 
+// TestECSTaskWarm: a warm task has no ticket, whatever else its environment says.
+func TestECSTaskWarm(t *testing.T) {
+	t.Parallel()
+	e := newECS(t)
+	for set, warm := range map[string]bool{"LANYARD_WARM=1": true, "LANYARD_WARM=0": false, "LANYARD_WARM=": false} {
+		getenv := func(name string) string {
+			for _, kv := range append([]string{set}, e.environment()...) {
+				if v, ok := strings.CutPrefix(kv, name+"="); ok {
+					return v
+				}
+			}
+			return ""
+		}
+		cfg, err := ecsTask(t.Context(), getenv, slog.New(slog.DiscardHandler))
+		if err != nil || (cfg.Register != nil) != warm || (cfg.Ticket == "") != warm {
+			t.Errorf("%s: %v, registers %v, ticket %v", set, err, cfg.Register != nil, cfg.Ticket != "")
+		}
+	}
+}
+
 func TestRegionOf(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]string{

@@ -31,6 +31,10 @@ func principal(function string) string {
 // makeFunctions deploys the functions, with the settings that infra gives them.
 func (s *stack) makeFunctions() {
 	vault := map[string]string{"LANYARD_KMS_KEY": s.res.keyARN, "LANYARD_SECRETS": s.name, "LANYARD_VAULT_STORE": os.Getenv("LANYARD_VAULT_STORE")}
+	pool := map[string]string{}
+	if v := os.Getenv("LANYARD_WARM_POOL"); v != "" {
+		pool["LANYARD_WARM_POOL"] = v // as infra: none, and it is not set
+	}
 	for _, f := range []struct {
 		name, program string
 		timeout       time.Duration
@@ -44,7 +48,7 @@ func (s *stack) makeFunctions() {
 			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_CONTROL_URL": s.inner + "/" + stage,
 			"LANYARD_CLUSTER": s.name, "LANYARD_SUBNETS": "subnet-1,subnet-2", "LANYARD_TASK_SECURITY_GROUP": "sg-1", "LANYARD_TASK_FAMILY": s.name,
 			"LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
-		}}},
+		}, pool}},
 		{authorizer, web.FunctionMCPRun, 10 * time.Second, 256, nil},
 	} {
 		k := s.keys.Issue(principal(f.name))

@@ -184,15 +184,26 @@ func (p *Prices) perConnection(s Stack, store string) (kept, used, hosted float6
 
 	hours := a("sessions") * a("session_minutes") / 60
 	var each float64
+	tasks := p.taskHours(s)
+	for _, usd := range tasks {
+		each += usd / float64(len(tasks))
+	}
+	return kept, used, hours * each
+}
+
+// taskHours is what an hour of each server's task costs, with its address: the
+// cheapest first.
+func (p *Prices) taskHours(s Stack) (out []float64) {
 	for _, r := range s.Resources {
 		if r.Type == "AWS::ECS::TaskDefinition" {
 			var cpu, memory float64
 			fmt.Sscan(fmt.Sprint(r.Properties.Cpu), &cpu)
 			fmt.Sscan(fmt.Sprint(r.Properties.Memory), &memory)
-			each += (cpu/1024*p.usd("fargate_vcpu_hour") + memory/1024*p.usd("fargate_gb_hour") + p.usd("ipv4_hour")) / s.count("AWS::ECS::TaskDefinition")
+			out = append(out, cpu/1024*p.usd("fargate_vcpu_hour")+memory/1024*p.usd("fargate_gb_hour")+p.usd("ipv4_hour"))
 		}
 	}
-	return kept, used, hours * each
+	sort.Float64s(out)
+	return out
 }
 
 func ceil(f float64) float64 {
@@ -238,6 +249,10 @@ func Page(s Stack, p *Prices) (string, error) {
 		kept, used, hosted := p.perConnection(s, config.StoreSecretsManager)
 		kept2, used2, _ := p.perConnection(s, config.StoreDynamoDB)
 		fmt.Fprintf(&b, "| %.0f | %.2f | %.2f | %.2f |\n", n, total+n*(kept+used), total+n*(kept2+used2), n*hosted)
+	}
+	if tasks := p.taskHours(s); len(tasks) > 0 {
+		fmt.Fprintf(&b, "\nA task that waits for a connection (`warm_pool`) runs all month: $%.2f to $%.2f each, by the size of its server.\n",
+			tasks[0]*minutesOfMonth/60, tasks[len(tasks)-1]*minutesOfMonth/60)
 	}
 	b.WriteString("\nAWS WAF (`waf: true`) adds $9.00 a month and $0.60 a million requests. Logs beyond what the sweeps write, and data that servers fetch, depend on the servers.\n")
 	if len(p.missing) > 0 {

@@ -105,6 +105,12 @@ func TestTasks(t *testing.T) {
 	})
 }
 
+func TestPool(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Pool(t, func(t *testing.T) host.Pool { return newTable(t) })
+	})
+}
+
 func TestAudit(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Audit(t, func(t *testing.T) conformance.AuditLog { return newTable(t).Audit() })

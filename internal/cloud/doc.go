@@ -17,6 +17,7 @@
 //	STA#hash                    -                an OAuth state; taken: without its doc
 //	TCON#tenant#connection      -                a connection's task, and the count of its tasks
 //	TASK                        id               whose task that is
+//	WARM                        id               a task that waits for a connection; taken: without its doc, for a moment
 //	MCT#hash                    -                an MCP token; deleted: without its doc
 //	MCTID#id                    -                which hash that id has
 //	MCTS#tenant#connection      created#id       list entry of an MCP token

@@ -133,6 +133,9 @@ func TestStoresInTheStorm(t *testing.T) {
 				t.Run("Tasks", func(t *testing.T) {
 					conformance.Tasks(t, func(t *testing.T) host.Store { return table(t) })
 				})
+				t.Run("Pool", func(t *testing.T) {
+					conformance.Pool(t, func(t *testing.T) host.Pool { return table(t) })
+				})
 				t.Run("Audit", func(t *testing.T) {
 					conformance.Audit(t, func(t *testing.T) conformance.AuditLog { return table(t).Audit() })
 				})

@@ -49,16 +49,19 @@ func (l *Launcher) Launch(ctx context.Context, s host.Start) error {
 	env := func(name, value string) types.KeyValuePair {
 		return types.KeyValuePair{Name: aws.String(name), Value: aws.String(value)}
 	}
+	given := []types.KeyValuePair{env("LANYARD_TASK_ID", s.TaskID), env("LANYARD_CONTROL_URL", s.ControlURL)}
+	if s.Warm {
+		given = append(given, env("LANYARD_WARM", "1"))
+	} else {
+		given = append(given, env("LANYARD_CONNECTION", s.Connection.ID), env("LANYARD_TICKET", s.Ticket.Reveal()))
+	}
 	out, err := l.API.RunTask(ctx, &ecs.RunTaskInput{
 		Cluster: &l.Cluster, TaskDefinition: aws.String(l.Family + "-" + s.Server.Name), LaunchType: types.LaunchTypeFargate,
 		Count: aws.Int32(1), StartedBy: aws.String(s.TaskID), ClientToken: aws.String(s.TaskID), EnableExecuteCommand: false,
 		NetworkConfiguration: &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{
 			Subnets: l.Subnets, SecurityGroups: []string{l.SecurityGroup}, AssignPublicIp: types.AssignPublicIpEnabled, // to pull its image, without a NAT
 		}},
-		Overrides: &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{{Name: aws.String(container), Environment: []types.KeyValuePair{
-			env("LANYARD_TASK_ID", s.TaskID), env("LANYARD_CONNECTION", s.Connection.ID),
-			env("LANYARD_TICKET", s.Ticket.Reveal()), env("LANYARD_CONTROL_URL", s.ControlURL),
-		}}}},
+		Overrides: &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{{Name: aws.String(container), Environment: given}}},
 	})
 	if err != nil {
 		return failed(err)

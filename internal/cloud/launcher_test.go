@@ -90,6 +90,27 @@ func TestLaunch(t *testing.T) {
 	}
 }
 
+// TestLaunchWarm: a task that waits has nothing of anybody.
+func TestLaunchWarm(t *testing.T) {
+	t.Parallel()
+	c := &cluster{}
+	err := newLauncher(c).Launch(t.Context(), host.Start{TaskID: "tsk_1", Warm: true, Ticket: "canary", Connection: connection.Key{ID: "canary"},
+		ControlURL: "https://api.example/prod", Server: presets.Server{Name: "slack"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"LANYARD_TASK_ID": "tsk_1", "LANYARD_WARM": "1", "LANYARD_CONTROL_URL": "https://api.example/prod"}
+	env := c.asked.Overrides.ContainerOverrides[0].Environment
+	for _, kv := range env {
+		if want[*kv.Name] != *kv.Value {
+			t.Errorf("%s is in the overrides", *kv.Name)
+		}
+	}
+	if len(env) != len(want) || *c.asked.TaskDefinition != "lanyard-slack" || *c.asked.StartedBy != "tsk_1" {
+		t.Errorf("%d variables, want %d; started as %s", len(env), len(want), *c.asked.TaskDefinition)
+	}
+}
+
 func TestLaunchFails(t *testing.T) {
 	t.Parallel()
 	err := newLauncher(&cluster{full: true}).Launch(t.Context(), host.Start{TaskID: "tsk_1"})

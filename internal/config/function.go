@@ -57,6 +57,9 @@ type Function struct {
 	ServerDir string
 	// IdleStop is LANYARD_IDLE_STOP: how long a server runs without a call.
 	IdleStop time.Duration
+	// WarmPool is LANYARD_WARM_POOL, how many tasks of a server wait for
+	// connections: google-drive=1,slack=2. Of those that are not named, none.
+	WarmPool map[string]int
 	// Emulated: AWS_ENDPOINT_URL is loopback, so that what answers is no AWS
 	// but an emulator on this machine. Only then providers may be on loopback.
 	Emulated bool
@@ -97,10 +100,29 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 	if f.IdleStop, err = time.ParseDuration(or("LANYARD_IDLE_STOP", "10m")); err != nil || f.IdleStop < time.Second {
 		return f, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
 	}
+	if f.WarmPool, err = warmPool(get("LANYARD_WARM_POOL")); err != nil {
+		return f, err
+	}
 	if u, err := url.Parse(get("AWS_ENDPOINT_URL")); err == nil {
 		f.Emulated = u.Hostname() != "" && Loopback(u.Hostname())
 	}
 	return f, nil
+}
+
+// MaxWarm bounds the tasks of one server that wait: each costs money all day.
+const MaxWarm = 20
+
+func warmPool(text string) (map[string]int, error) {
+	out := map[string]int{}
+	for _, part := range split(text, ",") {
+		server, count, _ := strings.Cut(part, "=")
+		n, err := strconv.Atoi(count)
+		if _, twice := out[server]; err != nil || n < 0 || n > MaxWarm || server == "" || twice {
+			return nil, fmt.Errorf("%w: LANYARD_WARM_POOL must be servers, each once, with a number from 0 to %d, such as google-drive=1,slack=2", ErrInvalid, MaxWarm)
+		}
+		out[server] = n
+	}
+	return out, nil
 }
 
 // Need reports the first of the named settings that is empty.

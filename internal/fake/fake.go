@@ -18,7 +18,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
-// Store implements connection.Store, flow.Store and host.Store; see also
+// Store implements connection.Store, flow.Store, host.Store and host.Pool; see also
 // [Store.Grants], [Store.Audit] and [NewKeys]. Make one with [New].
 type Store struct {
 	mu sync.Mutex
@@ -35,6 +35,7 @@ type Store struct {
 	tasks       map[string][]byte
 	taskOf      map[connection.Key]string
 	generations map[connection.Key]int64
+	warm        map[string]host.Warm
 	tokens      map[string]host.MCPToken
 	// deletedTokens holds the ids and the hashes of those that were deleted.
 	deletedTokens map[string]bool
@@ -53,6 +54,7 @@ func New() *Store {
 		tasks:       map[string][]byte{},
 		taskOf:      map[connection.Key]string{},
 		generations: map[connection.Key]int64{},
+		warm:        map[string]host.Warm{},
 		tokens:      map[string]host.MCPToken{},
 
 		deletedLinks:  map[string]bool{},

@@ -23,6 +23,10 @@ func TestTasks(t *testing.T) {
 	conformance.Tasks(t, func(*testing.T) host.Store { return fake.New() })
 }
 
+func TestPool(t *testing.T) {
+	conformance.Pool(t, func(*testing.T) host.Pool { return fake.New() })
+}
+
 func TestGrants(t *testing.T) {
 	conformance.Grants(t, func(*testing.T) vault.GrantStore { return fake.New().Grants() })
 }

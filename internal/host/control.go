@@ -48,6 +48,9 @@ func (s *Service) Claim(ctx context.Context, identity token.Secret, r task.Claim
 	}
 	now := s.Now().UTC()
 	t, err := s.Store.UpdateTask(ctx, r.TaskID, func(t *Task) error {
+		if t.IdentityHash != "" && !token.Matches(identity, t.IdentityHash) {
+			return task.ErrRefused // it is another than registered as warm
+		}
 		if t.State != TaskStarting || t.TicketHash == "" || now.After(t.TicketExpires) || !token.Matches(r.Ticket, t.TicketHash) {
 			return task.ErrRefused
 		}

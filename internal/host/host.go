@@ -76,6 +76,8 @@ type Start struct {
 	// Connection is whose task it is: for people who look at the platform.
 	Connection connection.Key
 	Ticket     token.Secret
+	// Warm: it starts for nobody yet, and waits for its ticket.
+	Warm bool
 	// Identity is empty where the platform vouches for its tasks.
 	Identity   token.Secret
 	ControlURL string
@@ -117,6 +119,10 @@ type Service struct {
 	// Inline does what a request begins before it is answered: for a process
 	// that stands still between requests.
 	Inline bool
+	// Pool keeps tasks that wait for a connection, as many of each server as Warm
+	// says. Nil: none wait. It needs Vouch.
+	Pool Pool
+	Warm map[string]int
 	// IdleStop is how long a task lives without a request.
 	IdleStop time.Duration
 	Now      func() time.Time

@@ -90,21 +90,33 @@ func (s *Service) begin(ctx context.Context, c connection.Connection) error {
 	if !ok || server.Server.Registry == presets.RegistryRemote {
 		return fmt.Errorf("%w: %s", ErrNotHosted, c.Server)
 	}
+	old, err := s.Store.TaskOf(ctx, c.Key)
+	if err == nil && (s.replaceable(old) || superseded(old, c)) {
+		s.end(ctx, old) // its process may still be there
+	}
+	if w, ok := s.takeWarm(ctx, c.Server); ok {
+		return s.beginWarm(ctx, c, server, w)
+	}
+	return s.beginCold(ctx, c, server)
+}
+
+// newTask is the record of a task that starts with the ticket.
+func (s *Service) newTask(c connection.Connection, id string, ticket token.Secret, identityHash string) Task {
 	now := s.Now().UTC()
+	return Task{
+		ID: id, Connection: c.Key, Server: c.Server, State: TaskStarting,
+		TicketHash: token.Hash(ticket), TicketExpires: now.Add(startTimeout + ticketTTL), IdentityHash: identityHash,
+		StartedAt: now, LastUsedAt: now,
+	}
+}
+
+func (s *Service) beginCold(ctx context.Context, c connection.Connection, server presets.Server) error {
 	ticket, identity, identityHash := token.NewSecret(), token.Secret(""), ""
 	if s.Vouch == nil {
 		identity = token.NewSecret()
 		identityHash = token.Hash(identity)
 	}
-	old, err := s.Store.TaskOf(ctx, c.Key)
-	if err == nil && (s.replaceable(old) || superseded(old, c)) {
-		s.end(ctx, old) // its process may still be there
-	}
-	t, err := s.Store.BeginTask(ctx, Task{
-		ID: token.NewID("tsk"), Connection: c.Key, Server: c.Server, State: TaskStarting,
-		TicketHash: token.Hash(ticket), TicketExpires: now.Add(startTimeout + ticketTTL), IdentityHash: identityHash,
-		StartedAt: now, LastUsedAt: now,
-	})
+	t, err := s.Store.BeginTask(ctx, s.newTask(c, token.NewID("tsk"), ticket, identityHash))
 	if errors.Is(err, ErrRunning) {
 		return nil
 	}
@@ -113,6 +125,37 @@ func (s *Service) begin(ctx context.Context, c connection.Connection) error {
 	}
 	// Installing a server can take longer than a client waits for an answer.
 	s.background(func() { s.launch(context.WithoutCancel(ctx), t, server, ticket, identity) })
+	return nil
+}
+
+// beginWarm makes a task that waited the connection's. The platform knows the
+// task by its id, so it keeps that.
+func (s *Service) beginWarm(ctx context.Context, c connection.Connection, server presets.Server, w Warm) error {
+	ticket := token.NewSecret()
+	t, err := s.Store.BeginTask(ctx, s.newTask(c, w.ID, ticket, w.IdentityHash))
+	if errors.Is(err, ErrRunning) {
+		s.giveBack(ctx, w)
+		return nil
+	}
+	if err != nil {
+		if !errors.Is(err, ErrExists) { // whose task it is would lose it
+			s.stopWarm(context.WithoutCancel(ctx), w.ID) // a record may be there: it is not given back
+		}
+		return err
+	}
+	s.background(func() {
+		ctx := context.WithoutCancel(ctx)
+		err := s.assign(ctx, w, ticket)
+		if err == nil {
+			s.Logger.InfoContext(ctx, "warm task assigned", "task", t.ID, "server", t.Server, "connection", c.ID)
+			return
+		}
+		s.Logger.WarnContext(ctx, "a warm task did not take its ticket", "task", t.ID, "server", t.Server, "err", err)
+		s.end(ctx, t) // so that the ticket is worth nothing, should it have arrived
+		if err := s.beginCold(ctx, c, server); err != nil {
+			s.Logger.ErrorContext(ctx, "a task could not be started", "server", t.Server, "connection", c.ID, "err", err)
+		}
+	})
 	return nil
 }
 
@@ -231,7 +274,7 @@ func (s *Service) Run(ctx context.Context, every time.Duration) {
 }
 
 // Sweep ends tasks that nobody uses, that never came up, or whose connection
-// is gone.
+// is gone, and keeps the pool filled.
 func (s *Service) Sweep(ctx context.Context) {
 	tasks, err := s.Store.Tasks(ctx)
 	if err != nil {
@@ -250,12 +293,12 @@ func (s *Service) Sweep(ctx context.Context) {
 			s.forget(ctx, t.Connection)
 		}
 	}
-	s.orphans(ctx, tasks)
+	s.orphans(ctx, tasks, s.fill(ctx))
 }
 
 // orphans stops tasks that have no record: their end was asked for and did not
 // arrive, or whoever started them did not live to see it.
-func (s *Service) orphans(ctx context.Context, known []Task) {
+func (s *Service) orphans(ctx context.Context, known []Task, warm []Warm) {
 	roll, ok := s.Launcher.(Roll)
 	if !ok {
 		return
@@ -266,7 +309,11 @@ func (s *Service) orphans(ctx context.Context, known []Task) {
 		return
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(known, func(t Task) bool { return t.ID == id }) {
+		if slices.ContainsFunc(known, func(t Task) bool { return t.ID == id }) || slices.ContainsFunc(warm, func(w Warm) bool { return w.ID == id }) {
+			continue
+		}
+		// The pool first: what is taken from it has a task's record next.
+		if s.waits(ctx, id) {
 			continue
 		}
 		if _, err := s.Store.GetTask(ctx, id); !errors.Is(err, ErrNoTask) {

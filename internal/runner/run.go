@@ -2,6 +2,7 @@
 // server, gives it the access that it may have, and serves it to mcprun.
 //
 //	listen     TLS with a key made for this task
+//	wait       a warm task alone: for its ticket                warm
 //	claim      the ticket → recipe, access tokens, bearer
 //	prepare    private HOME, credential files, environment      home, render
 //	serve      /mcp: bearer → bridge → the server's stdio       serve
@@ -43,6 +44,9 @@ type Config struct {
 	TaskID  string
 	Ticket  token.Secret
 	Control task.Control
+	// Register, if set, makes it a warm task: instead of having a ticket it tells
+	// mcprun that it is up, and waits for one.
+	Register func(context.Context, task.WarmRequest) (task.Warm, error)
 	// Listen is where to serve; "127.0.0.1:0" if empty.
 	Listen string
 	// Advertise is the host at which mcprun reaches Listen; empty: the host of
@@ -114,8 +118,18 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	defer ln.Close()
+	address := advertised(ln.Addr(), cfg.Advertise)
+	if cfg.Register != nil {
+		cfg.Ticket, err = r.wait(ctx, ln, id, address)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("wait for a ticket: %w", err)
+		}
+	}
 	r.claim, err = cfg.Control.Claim(ctx, task.ClaimRequest{
-		TaskID: cfg.TaskID, Ticket: cfg.Ticket, Address: advertised(ln.Addr(), cfg.Advertise), KeyFingerprint: id.fingerprint,
+		TaskID: cfg.TaskID, Ticket: cfg.Ticket, Address: address, KeyFingerprint: id.fingerprint,
 	})
 	if err != nil {
 		return fmt.Errorf("claim the ticket: %w", err)

@@ -26,7 +26,11 @@ const (
 	ClaimPath  = "/tasks/v1/claim"
 	TokenPath  = "/tasks/v1/token"
 	ReportPath = "/tasks/v1/report"
+	WarmPath   = "/tasks/v1/warm"
 )
+
+// AssignPath is where a warm task takes its [Assignment].
+const AssignPath = "/assign"
 
 // maxAnswer bounds what a runner reads from the control routes.
 const maxAnswer = 4 << 20
@@ -49,6 +53,12 @@ func (c *HTTPControl) Claim(ctx context.Context, r ClaimRequest) (Claim, error) 
 func (c *HTTPControl) Token(ctx context.Context, r TokenRequest) (token.Access, error) {
 	var out token.Access
 	return out, c.post(ctx, TokenPath, r, &out)
+}
+
+// Register tells that a warm task is up: see [WarmRequest].
+func (c *HTTPControl) Register(ctx context.Context, r WarmRequest) (Warm, error) {
+	var out Warm
+	return out, c.post(ctx, WarmPath, r, &out)
 }
 
 // Report implements [Control].

@@ -43,6 +43,12 @@ func TestHTTPControl(t *testing.T) {
 				Access: token.Access{Tokens: map[string]token.Token{"": {AccessToken: "an-access-token"}}}})
 		case TokenPath:
 			_ = json.NewEncoder(w).Encode(token.Access{Metadata: map[string]string{"team.id": "T1"}})
+		case WarmPath:
+			var in WarmRequest
+			if json.Unmarshal(body, &in) != nil || in.TaskID != "tsk_1" || in.Address != "a:1" || in.KeyFingerprint != "ab" {
+				t.Errorf("registration: %s", body)
+			}
+			_ = json.NewEncoder(w).Encode(Warm{Bearer: "a-warm-bearer"})
 		case ReportPath:
 			_, _ = io.WriteString(w, "not looked at")
 		default:
@@ -55,6 +61,9 @@ func TestHTTPControl(t *testing.T) {
 	}
 	if a, err := c.Token(t.Context(), TokenRequest{TaskID: "tsk_1", MinTTL: 60, Suspect: true}); err != nil || a.Metadata["team.id"] != "T1" {
 		t.Errorf("%v %v", a, err)
+	}
+	if w, err := c.Register(t.Context(), WarmRequest{TaskID: "tsk_1", Address: "a:1", KeyFingerprint: "ab"}); err != nil || w.Bearer.Reveal() != "a-warm-bearer" {
+		t.Errorf("%v", err)
 	}
 	if err := c.Report(t.Context(), Report{TaskID: "tsk_1", State: Ready}); err != nil {
 		t.Error(err)

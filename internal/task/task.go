@@ -2,7 +2,8 @@
 // exchange, the recipe for starting an MCP server, the tokens that it may have
 // and the reports of how it went.
 //
-// A task starts with nothing but its id, a ticket and the control URL. It
+// A task starts with nothing but its id, a ticket and the control URL; a warm
+// one gets the ticket later, when there is a connection for it. It
 // trades the ticket, once, for a [Claim]; the exchange binds the task to one
 // connection until it stops, and its later requests for tokens are authorised
 // by that binding. What proves the task's identity is the transport's affair:
@@ -87,6 +88,24 @@ type Claim struct {
 	Bearer token.Secret `json:"bearer"`
 	Recipe Recipe       `json:"recipe"`
 	Access token.Access `json:"access"`
+}
+
+// WarmRequest says that a task which has no ticket yet is up. Address and
+// KeyFingerprint are those of [ClaimRequest].
+type WarmRequest struct {
+	TaskID         string `json:"task_id"`
+	Address        string `json:"address"`
+	KeyFingerprint string `json:"key_fingerprint"`
+}
+
+// Warm answers it: who assigns a ticket to the task will show the bearer.
+type Warm struct {
+	Bearer token.Secret `json:"bearer"`
+}
+
+// Assignment is what a warm task is sent, once.
+type Assignment struct {
+	Ticket token.Secret `json:"ticket"`
 }
 
 // TokenRequest asks for tokens that live at least MinTTL.

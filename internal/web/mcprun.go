@@ -46,6 +46,7 @@ func (h *MCPRun) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+task.ClaimPath, h.claim)
 	mux.HandleFunc("POST "+task.TokenPath, h.taskToken)
 	mux.HandleFunc("POST "+task.ReportPath, h.report)
+	mux.HandleFunc("POST "+task.WarmPath, h.warm)
 	h.mountPages(mux)
 }
 
@@ -303,6 +304,11 @@ func (h *MCPRun) taskToken(w http.ResponseWriter, r *http.Request) {
 func (h *MCPRun) report(w http.ResponseWriter, r *http.Request) {
 	var in task.Report
 	h.control(w, r, &in, func(id token.Secret) (any, error) { return struct{}{}, h.Host.Report(r.Context(), id, in) })
+}
+
+func (h *MCPRun) warm(w http.ResponseWriter, r *http.Request) {
+	var in task.WarmRequest
+	h.control(w, r, &in, func(id token.Secret) (any, error) { return h.Host.Register(r.Context(), id, in) })
 }
 
 func (h *MCPRun) control(w http.ResponseWriter, r *http.Request, in any, do func(token.Secret) (any, error)) {

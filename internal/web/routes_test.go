@@ -58,6 +58,7 @@ var routes = []struct {
 	{"POST /tasks/v1/claim", "/tasks/v1/claim", `{"task_id":"tsk_x","ticket":"canary"}`, "403 refused", "", "", "", "", ""},
 	{"POST /tasks/v1/token", "/tasks/v1/token", `{"task_id":"tsk_x"}`, "403 refused", "", "", "", "", ""},
 	{"POST /tasks/v1/report", "/tasks/v1/report", `{"task_id":"tsk_x","state":"ready"}`, "403 refused", "", "", "", "", ""},
+	{"POST /tasks/v1/warm", "/tasks/v1/warm", `{"task_id":"tsk_x","address":"a:1","key_fingerprint":"f"}`, "403 refused", "", "", "", "", ""},
 	{"GET /mcp/servers", "/mcp/servers", "", "401", "", "", "200", "", "401"},
 	{"GET /mcp/servers/{name}/setup", "/mcp/servers/unset/setup", "", "401 sign_in_required", "", "", "200", "", "401 sign_in_required"},
 	{"POST /mcp/servers/{name}/connect", "/mcp/servers/notes/connect", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
@@ -179,7 +180,7 @@ func TestRoutesAreListed(t *testing.T) {
 	t.Parallel()
 	mounted := regexp.MustCompile(`mux\.Handle(?:Func)?\("([^"]*)"( ?\+ ?[A-Za-z.]+)?`)
 	values := strings.NewReplacer("flow.CallbackPath", flow.CallbackPath, "task.ClaimPath", "/tasks/v1/claim", "task.TokenPath", "/tasks/v1/token",
-		"task.ReportPath", "/tasks/v1/report", "+", "", " ", "")
+		"task.ReportPath", "/tasks/v1/report", "task.WarmPath", "/tasks/v1/warm", "+", "", " ", "")
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)

@@ -72,5 +72,6 @@ func Routes() []Route {
 		{"POST", task.ClaimPath, mcprun, AuthIAM},
 		{"POST", task.TokenPath, mcprun, AuthIAM},
 		{"POST", task.ReportPath, mcprun, AuthIAM},
+		{"POST", task.WarmPath, mcprun, AuthIAM},
 	}
 }

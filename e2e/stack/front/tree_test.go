@@ -19,7 +19,7 @@ var mounted = regexp.MustCompile(`mux\.Handle(?:Func)?\("([^"]*)"(?:\+([\w.]+))?
 func TestRoutesFitHandlers(t *testing.T) {
 	t.Parallel()
 	constants := map[string]string{"": "", "flow.CallbackPath": flow.CallbackPath, "task.ClaimPath": task.ClaimPath,
-		"task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath}
+		"task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath, "task.WarmPath": task.WarmPath}
 	root := tree(web.Routes())
 	checked := 0
 	for file, function := range map[string]string{"connect.go": "connect", "connectpages.go": "connect", "callback.go": "callback",

@@ -46,6 +46,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	hosting.Installer, hosting.Launcher = cloud.Image{Dir: s.ServerDir}, launcher
 	hosting.Vouch, hosting.Inline = launcher.Vouch, true
 	hosting.BearerKey, hosting.ControlURL, hosting.IdleStop = key, s.ControlURL, s.IdleStop
+	hosting.Pool, hosting.Warm = b.Table, s.WarmPool
 	h := &web.MCPRun{Site: b.Site, NoListening: true, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	return &gateway.Function{
