@@ -61,10 +61,6 @@ func (s *Service) Proxy(w http.ResponseWriter, r *http.Request, c connection.Con
 			return nil
 		},
 	}
-	// Otherwise our server closes the request's body when the answer begins, which
-	// the transport, still looking for that body's end, takes for a failure: it
-	// would cut the answer off. HTTP/2 has no such mode, and no need of one.
-	_ = http.NewResponseController(w).EnableFullDuplex()
 	p.ServeHTTP(w, r)
 }
 
