@@ -1,0 +1,195 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/lanyardhq/lanyard/internal/config"
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/fake"
+	"github.com/lanyardhq/lanyard/internal/gateway"
+	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/token"
+)
+
+const (
+	bearer    = token.Secret("lyt_canary-canary-canary")
+	methodARN = "arn:aws:execute-api:eu-central-1:1:api/live/POST/mcp/notes"
+)
+
+// authorized is the store of one connection with one MCP token, and its
+// authorizer.
+func authorized(t *testing.T) (*fake.Store, func(context.Context, *http.Request, string) (events.APIGatewayCustomAuthorizerResponse, error)) {
+	t.Helper()
+	store, now := fake.New(), time.Now().UTC()
+	k := connection.Key{Tenant: "default", ID: "con_1"}
+	err := errors.Join(
+		store.Create(t.Context(), connection.Connection{Key: k, UserID: "ada", Server: "notes", Status: connection.Connected, CreatedAt: now}),
+		store.PutMCPToken(t.Context(), host.MCPToken{ID: "mct_1", Hash: token.Hash(bearer), Connection: k, UserID: "ada", Server: "notes", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	return store, authorizer(&host.Service{Store: store, Connections: store, Now: time.Now, Logger: logger})
+}
+
+func asks(t *testing.T, path, authorization string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	return r
+}
+
+// TestAuthorizer: a bearer passes at its own server, for that very method, and
+// everything else is the text that API Gateway makes a 401 of.
+func TestAuthorizer(t *testing.T) {
+	t.Parallel()
+	store, authorize := authorized(t)
+	good := "Bearer " + bearer.Reveal()
+	out, err := authorize(t.Context(), asks(t, "/mcp/notes", good), methodARN)
+	if err != nil || len(out.PolicyDocument.Statement) != 1 {
+		t.Fatalf("its own bearer: %v", err)
+	}
+	s := out.PolicyDocument.Statement[0]
+	if s.Effect != "Allow" || len(s.Resource) != 1 || s.Resource[0] != methodARN || len(s.Action) != 1 || s.Action[0] != "execute-api:Invoke" || out.PrincipalID != "con_1" {
+		t.Errorf("allowed %+v to %s", s, out.PrincipalID)
+	}
+	for name, r := range map[string]*http.Request{
+		"no bearer":       asks(t, "/mcp/notes", ""),
+		"another scheme":  asks(t, "/mcp/notes", "Basic "+bearer.Reveal()),
+		"made up":         asks(t, "/mcp/notes", "Bearer lyt_other-other-other"),
+		"nothing behind":  asks(t, "/mcp/notes", "Bearer "),
+		"another server":  asks(t, "/mcp/mail", good),
+		"below a server":  asks(t, "/mcp/notes/more", good),
+		"an encoded one":  asks(t, "/mcp/mail%2F..%2Fnotes", good),
+		"another route":   asks(t, "/api/v1/connections", good),
+		"no server named": asks(t, "/mcp/", good),
+	} {
+		out, err := authorize(t.Context(), r, methodARN)
+		if !errors.Is(err, gateway.ErrUnauthenticated) || len(out.PolicyDocument.Statement) != 0 {
+			t.Errorf("%s: %v, %d statements", name, err, len(out.PolicyDocument.Statement))
+		}
+	}
+	// One that has to be reconnected passes: mcprun says so in words.
+	_, err = store.Update(t.Context(), connection.Key{Tenant: "default", ID: "con_1"}, func(c *connection.Connection) error {
+		c.Status = connection.ReconnectNeeded
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := authorize(t.Context(), asks(t, "/mcp/notes", good), methodARN); err != nil {
+		t.Errorf("to be reconnected: %v", err)
+	}
+	// One that was revoked passes no more, at once.
+	if err := store.DeleteMCPToken(t.Context(), connection.Key{Tenant: "default", ID: "con_1"}, "mct_1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := authorize(t.Context(), asks(t, "/mcp/notes", good), methodARN); !errors.Is(err, gateway.ErrUnauthenticated) {
+		t.Errorf("revoked: %v", err)
+	}
+}
+
+// TestTaskIdentity: nobody signed, nobody is anybody, whatever headers say.
+func TestTaskIdentity(t *testing.T) {
+	t.Parallel()
+	const arn = "arn:aws:sts::1:assumed-role/lanyard-task/abc"
+	for signed, want := range map[string]token.Secret{arn: arn, "": "", "arn:aws:iam::1:user/root": "", "arn:aws:sts::1:assumed-role/lanyard-task": ""} {
+		r, err := gateway.Request(t.Context(), &events.APIGatewayProxyRequest{HTTPMethod: "POST", Path: "/tasks/v1/token",
+			Headers:        map[string]string{"Authorization": "Bearer " + arn, "X-User-Arn": arn},
+			RequestContext: events.APIGatewayProxyRequestContext{Identity: events.APIGatewayRequestIdentity{UserArn: signed}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := taskIdentity(r); got != want {
+			t.Errorf("signed by %q: %q", signed, got.Reveal())
+		}
+	}
+}
+
+// TestAttend: what is gone or busy is done with, and one that fails is named
+// while the others are attended.
+func TestAttend(t *testing.T) {
+	t.Parallel()
+	store := fake.New()
+	service := &refresh.Service{Connections: failing{store, "con_2"}, Now: time.Now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	key := func(id string) connection.Key { return connection.Key{Tenant: "default", ID: id} }
+	idle := connection.Connection{Key: key("con_3"), Status: connection.Connected, CreatedAt: time.Now()}
+	if err := store.Create(t.Context(), idle); err != nil {
+		t.Fatal(err)
+	}
+	if err := attend(t.Context(), service, []connection.Key{key("con_1"), key("con_3")}); err != nil {
+		t.Errorf("gone and idle: %v", err)
+	}
+	err := attend(t.Context(), service, []connection.Key{key("con_1"), key("con_2"), key("con_3")})
+	if !errors.Is(err, connection.ErrUnavailable) || !strings.Contains(err.Error(), "con_2") {
+		t.Errorf("one that fails: %v", err)
+	}
+}
+
+// failing cannot update one connection.
+type failing struct {
+	connection.Store
+	id string
+}
+
+func (f failing) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
+	if k.ID == f.id {
+		return connection.Connection{}, connection.ErrUnavailable
+	}
+	return f.Store.Update(ctx, k, change)
+}
+
+// TestOffered: a deployment offers what its settings name, and nothing that
+// only a program on somebody's own machine can run.
+func TestOffered(t *testing.T) {
+	t.Parallel()
+	all, err := newCatalogue(config.Function{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := all.Server("demo"); ok {
+		t.Error("the demo server is offered, which needs this machine's own program")
+	}
+	if _, ok := all.Server("slack"); !ok {
+		t.Error("slack is not offered")
+	}
+	one, err := newCatalogue(config.Function{Servers: []string{"slack"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := one.Server("google-drive"); ok || len(one.Servers()) != 1 {
+		t.Errorf("%d servers are offered, want slack alone", len(one.Servers()))
+	}
+	if _, err := newCatalogue(config.Function{Servers: []string{"slcak"}}); !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), "slcak") {
+		t.Errorf("a server without a preset: %v", err)
+	}
+}
+
+// TestClientCommand: the page names a command that does what it says.
+func TestClientCommand(t *testing.T) {
+	t.Parallel()
+	b := &Base{Settings: config.Function{Secrets: "lanyard"}}
+	if got := b.clientCommand("default", "google"); got != "lanyard client set google --id CLIENT_ID" {
+		t.Error(got)
+	}
+	b.Settings.Secrets = "staging"
+	if got := b.clientCommand("acme", "google"); got != "lanyard client set google --id CLIENT_ID --deployment staging --tenant acme" {
+		t.Error(got)
+	}
+}
