@@ -2,9 +2,6 @@ package cloud_test
 
 import (
 	"context"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -17,7 +14,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/host"
 )
 
-// The mutants are mistakes that are easily made in how the table is written.
+// These mistakes are easily made in how the table is written.
 
 // putsAnyway forgets the conditions of single writes.
 type putsAnyway struct{ cloud.DynamoDB }
@@ -54,32 +51,34 @@ func (f asksNothing) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o .
 	return f.DynamoDB.PutItem(ctx, &plain, o...)
 }
 
-var brokenTables = map[string]struct {
-	sentence string
-	run      func(t *testing.T, newTable func(*testing.T) *cloud.Table)
-}{
-	"single writes without conditions": {"UpdateRaced", func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+// brokenTable is a table whose calls of DynamoDB the mistake changes.
+func brokenTable(t *testing.T, mistake func(cloud.DynamoDB) cloud.DynamoDB) *cloud.Table {
+	table := newTable(t, awsConfig(t, "LANYARD_TEST_AWS"))
+	table.API = mistake(table.API)
+	return table
+}
+
+func brokenFlows(mistake func(cloud.DynamoDB) cloud.DynamoDB) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.Flows(t, func(t *testing.T) flow.Store { return brokenTable(t, mistake) })
+	}
+}
+
+// tableMutants are broken tables, by their mistake.
+var tableMutants = map[string]mutant{
+	"single writes without conditions": {"UpdateRaced", func(t *testing.T) {
 		conformance.Connections(t, func(t *testing.T) connection.Store {
-			table := newTable(t)
-			table.API = putsAnyway{table.API}
-			return table
+			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })
 		})
 	}},
-	"a state that anybody takes": {"TakeStateRefused", func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
-		conformance.Flows(t, func(t *testing.T) flow.Store {
-			table := newTable(t)
-			table.API = putsAnyway{table.API}
-			return table
-		})
-	}},
-	"transactions without conditions": {"BeginTaskRaced", func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+	"a state that anybody takes": {"TakeStateRefused",
+		brokenFlows(func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })},
+	"transactions without conditions": {"BeginTaskRaced", func(t *testing.T) {
 		conformance.Tasks(t, func(t *testing.T) host.Store {
-			table := newTable(t)
-			table.API = transactsAnyway{table.API}
-			return table
+			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return transactsAnyway{d} })
 		})
 	}},
-	"its own write taken for another's": {"TakeStateOnce", func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+	"its own write taken for another's": {"TakeStateOnce", func(t *testing.T) {
 		lostOnce := &weather{decide: func(operation, attempt, _ string) trouble {
 			if operation == "PutItem" && attempt == "1" {
 				return lost
@@ -88,43 +87,9 @@ var brokenTables = map[string]struct {
 		}}
 		cfg := awsConfig(t, "LANYARD_TEST_AWS")
 		conformance.Flows(t, func(t *testing.T) flow.Store {
-			table := reopened(under(cfg, lostOnce), newTable(t))
+			table := reopened(under(cfg, lostOnce), newTable(t, cfg))
 			table.API = asksNothing{table.API}
 			return table
 		})
 	}},
-}
-
-const brokenVariable = "LANYARD_CLOUD_BROKEN"
-
-// TestBroken runs a suite on a broken adapter; TestSuitesCatchBrokenAdapters
-// starts it.
-func TestBroken(t *testing.T) {
-	name := os.Getenv(brokenVariable)
-	if name == "" {
-		return // runs in a process of its own
-	}
-	cfg := awsConfig(t, "LANYARD_TEST_AWS")
-	brokenTables[name].run(t, func(t *testing.T) *cloud.Table { return newTable(t, cfg) })
-}
-
-// TestSuitesCatchBrokenAdapters proves that the suites can fail on this
-// adapter, and where.
-func TestSuitesCatchBrokenAdapters(t *testing.T) {
-	if os.Getenv(brokenVariable) != "" {
-		return // this is that process
-	}
-	t.Parallel()
-	awsConfig(t, "LANYARD_TEST_AWS")
-	for name, b := range brokenTables {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBroken$/^"+b.sentence+"$")
-			child.Env = append(os.Environ(), brokenVariable+"="+name)
-			out, err := child.CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: TestBroken/"+b.sentence) {
-				t.Errorf("%s did not fail (%v):\n%s", b.sentence, err, out)
-			}
-		})
-	}
 }

@@ -2,6 +2,7 @@ package cloud_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -72,7 +73,13 @@ func TestMutant(t *testing.T) {
 	if name == "" {
 		return // runs in a process of its own
 	}
-	mutants[name].run(t)
+	allMutants()[name].run(t)
+}
+
+func allMutants() map[string]mutant {
+	all := maps.Clone(mutants)
+	maps.Copy(all, tableMutants)
+	return all
 }
 
 // TestSuitesCatchMutants proves that the suites can fail here, and where.
@@ -81,10 +88,10 @@ func TestSuitesCatchMutants(t *testing.T) {
 		return // this is that process
 	}
 	awsConfig(t, "LANYARD_TEST_AWS") // skips
-	for name, m := range mutants {
+	for name, m := range allMutants() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutant$/"+m.sentence)
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutant$/^"+m.sentence)
 			child.Env = append(os.Environ(), mutantVariable+"="+name)
 			out, err := child.CombinedOutput()
 			if m.sentence == "" {
