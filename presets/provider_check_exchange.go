@@ -155,7 +155,7 @@ func (c *checker) refresh() {
 	c.oneOf("refresh.issued", r.Issued, "always", "offline_scope", "app_setting", "partner")
 	c.oneOf("refresh.rotation", r.Rotation, RotationAlways, RotationMay, RotationNever)
 	c.oneOf("refresh.ttl_if_absent", r.TTLIfAbsent, "ttl", "never", "refresh_on_401")
-	c.oneOf("refresh.on_reuse.old_access_token", r.OnReuse.OldAccessToken, "lives", "dies")
+	c.oneOf("refresh.on_reuse.old_access_token", r.OnReuse.OldAccessToken, "lives", OldDies)
 	c.oneOf("refresh.on_reuse.family", r.OnReuse.Family, "kept", "revoked", "all")
 	if r.Grant == GrantExchange && c.p.Requests.Exchange == nil && !c.partial {
 		c.add("refresh.grant", "exchange needs requests.exchange")

@@ -131,6 +131,10 @@ type Refresh struct {
 	Margin Duration `yaml:"margin,omitempty"`
 }
 
+// OldDies: a renewal ends the access token before it at once; default is that
+// it lives until its own end.
+const OldDies = "dies"
+
 // OnReuse is the penalty for presenting a spent refresh token, and what a
 // renewal does to the access token before it.
 type OnReuse struct {

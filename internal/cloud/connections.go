@@ -147,6 +147,11 @@ func (t *Table) Update(ctx context.Context, k connection.Key, change func(*conne
 	}
 }
 
+// UpdateFrom implements [connection.Store].
+func (t *Table) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	return t.Update(ctx, seen.Key, change)
+}
+
 // replace writes the item over the one of that revision, with what follows.
 func (t *Table) replace(ctx context.Context, it item, seen int64, follow []change) error {
 	return t.transact(ctx, append([]change{{put: it, condition: revision(seen)}}, follow...)...)

@@ -59,6 +59,7 @@ func full() connection.Connection {
 	set := connection.Set{
 		GrantVersion: "set_1", GrantStore: "local", AccessVersion: "set_2", Access: []byte{0, 0xff, 'x'},
 		AccessExpiresAt: epoch.Add(time.Hour), IssuedAt: epoch, RefreshExpiresAt: epoch.Add(time.Hour * 24),
+		RefreshFixed: true, TokenHash: "hash",
 	}
 	granted := connection.Granted{
 		Account:     connection.Account{Subject: "108", Label: "ann@example.com \u2028<b>"},
@@ -73,6 +74,10 @@ func full() connection.Connection {
 	c.Intent = &connection.Intent{ID: "set_3", TokenHash: "hash", At: epoch, Attempt: 1}
 	c.Failure = &connection.Failure{Verdict: "transient", Code: "503", Detail: "busy", At: epoch, Count: 2}
 	c.RetryAt, c.ConnectedAt, c.LastRefreshAt, c.LastUsedAt = epoch, epoch, epoch, epoch
+	c.RenewAt, c.EndsAt, c.NoticeAt, c.EndAnnounced = epoch.Add(50*time.Minute), epoch.Add(time.Hour), epoch.Add(time.Minute), epoch
+	c.Health = connection.Transient
+	c.Events = []connection.Event{{ID: "evt_1", Type: connection.HealthChanged, At: epoch, Health: connection.Transient, Was: connection.Healthy,
+		Code: "503", Reason: "busy", EndsAt: epoch, Published: true, Tries: 2, NextAt: epoch.Add(time.Minute)}}
 	c.Revision = 3
 	return c
 }

@@ -20,7 +20,10 @@ package connection
 
 import (
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/token"
 )
 
 // Status is the health of a connection as a person should see it.
@@ -67,10 +70,21 @@ type Set struct {
 	IssuedAt time.Time `json:"issued_at"`
 	// RefreshExpiresAt is zero when the provider named no lifetime.
 	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
+	// RefreshFixed: a renewal was seen not to move RefreshExpiresAt, so that
+	// nothing but the person can.
+	RefreshFixed bool `json:"refresh_fixed,omitempty"`
+	// TokenHash is of what a renewal spends: the refresh tokens, or the access
+	// token where that one is exchanged. See [Intent].
+	TokenHash string `json:"token_hash,omitempty"`
 }
 
 // Renewable reports whether there is a grant to renew the access token with.
 func (s Set) Renewable() bool { return s.GrantVersion != "" }
+
+// Describe notes of the set where its grant lies and what is known of it.
+func (s *Set) Describe(version, store string, g token.Grant) {
+	s.GrantVersion, s.GrantStore, s.RefreshExpiresAt, s.TokenHash = version, store, g.FirstEnd(), g.Hash()
+}
 
 // Granted is what a person granted in one flow, beside the tokens themselves.
 type Granted struct {
@@ -138,13 +152,30 @@ type Connection struct {
 
 	Failure *Failure `json:"failure,omitempty"`
 	// RetryAt is when a failed renewal may be tried again.
-	RetryAt       time.Time `json:"retry_at,omitzero"`
+	RetryAt time.Time `json:"retry_at,omitzero"`
+	// RenewAt is when the tokens are renewed although nobody asks; zero: they
+	// are renewed when somebody does. Package refresh plans it; a row that was
+	// just connected says now, and is planned then.
+	RenewAt time.Time `json:"renew_at,omitzero"`
+	// EndsAt is when the grant ends whatever we do, if that is known; NoticeAt
+	// is when its owner is told, and EndAnnounced the end that was told.
+	EndsAt       time.Time `json:"ends_at,omitzero"`
+	NoticeAt     time.Time `json:"notice_at,omitzero"`
+	EndAnnounced time.Time `json:"end_announced,omitzero"`
+	// Health changes with the transitions below, which add to Events what its
+	// owner is to be told.
+	Health Health  `json:"health,omitempty"`
+	Events []Event `json:"events,omitempty"`
+
 	CreatedAt     time.Time `json:"created_at"`
 	ConnectedAt   time.Time `json:"connected_at,omitzero"`
 	LastRefreshAt time.Time `json:"last_refresh_at,omitzero"`
 	LastUsedAt    time.Time `json:"last_used_at,omitzero"`
 	// Revision counts the writes of this row.
 	Revision int64 `json:"revision"`
+	// Trail is a store's own mark on a row that it has read, for
+	// [Store.UpdateFrom]. Nobody else looks at it.
+	Trail string `json:"-"`
 }
 
 // DisplayLabel is what a person calls the connection.
@@ -173,19 +204,44 @@ func (c Connection) Names(version string) bool {
 		slices.ContainsFunc(c.Retired, func(r Retired) bool { return r.Set.GrantVersion == version })
 }
 
+// NamesSuffix reports whether a version that the row names ends so.
+func (c Connection) NamesSuffix(suffix string) bool {
+	return strings.HasSuffix(c.Set.GrantVersion, suffix) ||
+		c.Intent != nil && strings.HasSuffix(c.Intent.ID, suffix) ||
+		c.Proposal != nil && strings.HasSuffix(c.Proposal.Set.GrantVersion, suffix) ||
+		slices.ContainsFunc(c.Retired, func(r Retired) bool { return strings.HasSuffix(r.Set.GrantVersion, suffix) })
+}
+
 // AttentionAt is when somebody has to look at the row even if nobody uses it:
 // an unconfirmed proposal runs out, a retired set or the row itself is to be
-// removed. Zero: never.
+// removed, tokens are to be renewed, somebody is to be told. Zero: never.
 func (c Connection) AttentionAt() time.Time {
-	switch {
-	case len(c.Retired) > 0 || c.Status == Deleting:
+	var at time.Time
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if len(c.Retired) > 0 || c.Status == Deleting {
 		// Once the lease that somebody holds on the work has run out.
 		if c.Lease != nil {
-			return c.Lease.Until
+			sooner(c.Lease.Until)
+		} else {
+			sooner(c.CreatedAt)
 		}
-		return c.CreatedAt
-	case c.Proposal != nil:
-		return c.Proposal.ConfirmBy
 	}
-	return time.Time{}
+	if c.Status == Deleting {
+		return at
+	}
+	if c.Proposal != nil {
+		sooner(c.Proposal.ConfirmBy)
+	}
+	if c.Status == Connected {
+		sooner(c.RenewAt)
+		sooner(c.NoticeAt)
+	}
+	for _, e := range c.Events {
+		sooner(e.NextAt)
+	}
+	return at
 }

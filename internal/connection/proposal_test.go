@@ -76,8 +76,11 @@ func TestPromoteRetiresTheOldSet(t *testing.T) {
 		t.Error("another set was forgotten")
 	}
 	must(t, c.Forget(set("old")))
-	if len(c.Retired) != 0 || !c.AttentionAt().IsZero() {
-		t.Errorf("retired %+v, attention at %v", c.Retired, c.AttentionAt())
+	if len(c.Retired) != 0 || !c.RenewAt.Equal(now) || !c.AttentionAt().Equal(now) {
+		t.Errorf("retired %+v, to be planned at %v, attention at %v", c.Retired, c.RenewAt, c.AttentionAt())
+	}
+	if c.RenewAt = now.Add(time.Hour); !c.AttentionAt().Equal(c.RenewAt) {
+		t.Errorf("attention at %v, not when it is renewed", c.AttentionAt())
 	}
 }
 

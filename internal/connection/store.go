@@ -46,6 +46,10 @@ type Store interface {
 	// and keeps the key whatever change does; ErrNotFound as Get. A change
 	// function must not call the store.
 	Update(ctx context.Context, k Key, change func(*Connection) error) (Connection, error)
+	// UpdateFrom is Update for a caller who has just read or written the row:
+	// change may first be called on seen, as it was returned by this store, and
+	// what it makes is stored if nobody has written since. It saves a read.
+	UpdateFrom(ctx context.Context, seen Connection, change func(*Connection) error) (Connection, error)
 	// Delete removes the row if check, called on the row as it is, returns
 	// nil; atomic like Update. ErrNotFound if it is not there.
 	Delete(ctx context.Context, k Key, check func(Connection) error) error

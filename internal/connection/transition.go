@@ -36,7 +36,7 @@ type Lease struct {
 type Intent struct {
 	// ID is the version id that the next grant will have.
 	ID string `json:"id"`
-	// TokenHash is the SHA-256 of the refresh tokens about to be spent.
+	// TokenHash is of the refresh tokens about to be spent: that of their set.
 	TokenHash string    `json:"token_hash"`
 	At        time.Time `json:"at"`
 	// Attempt counts the exchanges that were begun with this token. One whose
@@ -51,6 +51,9 @@ type Claim struct {
 	Holder string
 	Fence  int64
 }
+
+// LeasedAt reports whether somebody holds the lease then.
+func (c Connection) LeasedAt(now time.Time) bool { return c.Lease != nil && now.Before(c.Lease.Until) }
 
 // Acquire takes the lease unless somebody holds it.
 func (c *Connection) Acquire(holder string, now time.Time, ttl time.Duration) (Claim, error) {
@@ -89,12 +92,12 @@ func (c *Connection) Record(l Claim, intent Intent, until time.Time) error {
 }
 
 // Adopt makes a grant current that a renewal had stored before it was
-// interrupted. The access token that came with it is lost.
-func (c *Connection) Adopt(l Claim, version string) error {
+// interrupted; hash is of its tokens. The access token that came with it is lost.
+func (c *Connection) Adopt(l Claim, version, hash string) error {
 	if err := c.holds(l); err != nil {
 		return err
 	}
-	c.Set.GrantVersion, c.Intent = version, nil
+	c.Set.GrantVersion, c.Set.TokenHash, c.Intent = version, hash, nil
 	return nil
 }
 
@@ -118,6 +121,7 @@ func (c *Connection) Renewed(l Claim, set Set, scopes []string, now time.Time) e
 	}
 	c.Status, c.Failure, c.RetryAt = Connected, nil, time.Time{}
 	c.Lease, c.Intent = nil, nil
+	c.assess(now)
 	return nil
 }
 
@@ -139,6 +143,7 @@ func (c *Connection) Failed(l Claim, f Failure, dead, ambiguous bool, retryAt ti
 	if !ambiguous {
 		c.Intent = nil
 	}
+	c.assess(f.At)
 	return nil
 }
 
@@ -168,8 +173,11 @@ func (c *Connection) Promote(flowID string, now time.Time) error {
 	}
 	c.Set, c.Granted, c.Proposal = p.Set, p.Granted, nil
 	c.Status, c.Failure, c.RetryAt, c.ConnectedAt = Connected, nil, time.Time{}, now
+	// Its first attendance plans the renewals.
+	c.RenewAt, c.EndsAt, c.NoticeAt, c.EndAnnounced = now, time.Time{}, time.Time{}, time.Time{}
 	c.Fence++
 	c.Lease, c.Intent = nil, nil
+	c.assess(now)
 	return nil
 }
 

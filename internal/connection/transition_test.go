@@ -27,7 +27,7 @@ func proposal(flowID, version string) Proposal {
 // connected has the set "old" and nothing going on.
 func connected() *Connection {
 	return &Connection{
-		Key: Key{Tenant: "default", ID: "con_1"}, Status: Connected, Set: set("old"), CreatedAt: now,
+		Key: Key{Tenant: "default", ID: "con_1"}, Status: Connected, Health: Healthy, Set: set("old"), CreatedAt: now,
 		Granted: Granted{Account: Account{Subject: "old"}, Scopes: []string{"a", "b"}},
 	}
 }
@@ -102,7 +102,7 @@ var steps = map[string]func(*Connection, Claim) error{
 	"Record": func(c *Connection, l Claim) error {
 		return c.Record(l, Intent{ID: "next"}, now.Add(time.Hour))
 	},
-	"Adopt":   func(c *Connection, l Claim) error { return c.Adopt(l, "next") },
+	"Adopt":   func(c *Connection, l Claim) error { return c.Adopt(l, "next", "hash") },
 	"Release": func(c *Connection, l Claim) error { return c.Release(l) },
 	"Renewed": func(c *Connection, l Claim) error { return c.Renewed(l, set("next"), nil, now) },
 	"Failed": func(c *Connection, l Claim) error {
@@ -218,7 +218,7 @@ func TestAdopt(t *testing.T) {
 	c := connected()
 	claim := acquire(t, c, "worker", now)
 	must(t, c.Record(claim, Intent{ID: "next"}, now.Add(ttl)))
-	must(t, c.Adopt(claim, "next"))
+	must(t, c.Adopt(claim, "next", "hash"))
 	if c.Set.GrantVersion != "next" || c.Set.AccessVersion != "old" || c.Intent != nil || c.Lease == nil {
 		t.Errorf("set %+v, intent %v, lease %v", c.Set, c.Intent, c.Lease)
 	}

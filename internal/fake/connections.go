@@ -53,6 +53,11 @@ func (s *Store) Update(_ context.Context, k connection.Key, change func(*connect
 	return s.connection(k)
 }
 
+// UpdateFrom implements [connection.Store].
+func (s *Store) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	return s.Update(ctx, seen.Key, change)
+}
+
 // Delete implements [connection.Store].
 func (s *Store) Delete(_ context.Context, k connection.Key, check func(connection.Connection) error) error {
 	s.mu.Lock()

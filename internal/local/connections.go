@@ -88,6 +88,11 @@ func (d *DB) Update(ctx context.Context, k connection.Key, change func(*connecti
 	return c, nil
 }
 
+// UpdateFrom implements [connection.Store].
+func (d *DB) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	return d.Update(ctx, seen.Key, change)
+}
+
 // Delete implements [connection.Store]; for check the same holds as for the
 // change function of [DB.Update].
 func (d *DB) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {

@@ -15,6 +15,9 @@ func TestAttendIdle(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		k := w.connect("acme", "ada1")
 		w.propose(k, "flo_2", "ada1") // waits for ten minutes
+		if err := w.service.Attend(t.Context(), k); err != nil { // plans its renewals
+			t.Fatal(err)
+		}
 		before := w.row(k).Revision
 		if err := w.service.Attend(t.Context(), k); err != nil {
 			t.Fatal(err)

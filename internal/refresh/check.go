@@ -38,14 +38,10 @@ func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.K
 
 // dead notes that the provider refuses a token that cannot be renewed.
 func (s *Service) dead(ctx context.Context, k connection.Key, version string) error {
-	c, claim, err := s.lease(ctx, k, func(c connection.Connection) bool { return c.Set.AccessVersion == version })
+	c, claim, err := s.begin(ctx, k, func(c connection.Connection) bool { return c.Set.AccessVersion == version })
 	if err != nil || claim == nil {
 		return err
 	}
-	if c.Set.AccessVersion != version {
-		_, err = s.release(ctx, c, *claim)
-		return err
-	}
-	_, err = s.failed(ctx, c, *claim, provider.ErrNotRenewable)
+	_, err = s.failed(ctx, c, *claim, provider.ErrNotRenewable, false)
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -61,7 +60,7 @@ func (s *Service) takeDown(ctx context.Context, k connection.Key) (Outcome, erro
 		if s.Now().After(deadline) {
 			return Outcome{}, ErrBusy
 		}
-		if err := sleep(ctx, pollInterval); err != nil {
+		if err := sleep(ctx, firstPoll); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -144,59 +143,6 @@ func (s *Service) revokeAtProvider(ctx context.Context, c connection.Connection,
 	return Outcome{Revoked: o.Revoked, Detail: o.Detail}, err
 }
 
-// Sweep does what no request waits for: it drops proposals that nobody
-// confirmed, revokes and removes sets that are no longer current, and finishes
-// deletions that were interrupted. It reports how many rows it looked after.
-func (s *Service) Sweep(ctx context.Context, limit int) (int, error) {
-	keys, err := s.Connections.Due(ctx, s.Now(), limit)
-	if err != nil {
-		return 0, err
-	}
-	for i, k := range keys {
-		if err := s.Attend(ctx, k); err != nil && !errors.Is(err, connection.ErrNotFound) && !errors.Is(err, connection.ErrLeased) {
-			s.Logger.WarnContext(ctx, "a connection could not be tidied up", "connection", k.ID, "err", err)
-		}
-		if ctx.Err() != nil {
-			return i, ctx.Err()
-		}
-	}
-	return len(keys), nil
-}
-
-// Attend does for one connection what [Service.Sweep] does. One that needs
-// nothing any more, or that somebody else is at, is left alone.
-func (s *Service) Attend(ctx context.Context, k connection.Key) error {
-	holder, now := token.NewID("swp"), s.Now().UTC()
-	var claim connection.Claim
-	c, err := s.Connections.Update(ctx, k, func(c *connection.Connection) (err error) {
-		if at := c.AttentionAt(); at.IsZero() || at.After(now) {
-			return errIdle
-		}
-		if err := c.Expire(now); err != nil && !errors.Is(err, connection.ErrNoProposal) {
-			return err
-		}
-		claim, err = c.Acquire(holder, now, leaseTTL)
-		return err
-	})
-	switch {
-	case errors.Is(err, errIdle):
-		return nil
-	case err != nil:
-		return err
-	case c.Status == connection.Deleting:
-		_, err := s.remove(ctx, c)
-		return err
-	}
-	err = s.dropRetired(ctx, c)
-	// Also after a failure: whoever waits for a token must not wait for the
-	// lease to run out.
-	_, rerr := s.release(context.WithoutCancel(ctx), c, claim)
-	return errors.Join(err, rerr)
-}
-
-// errIdle: a connection needs no attention, whatever the index said.
-var errIdle = errors.New("nothing to attend")
-
 // dropRetired revokes, where that ends nothing else, and removes the sets that
 // are no longer current.
 func (s *Service) dropRetired(ctx context.Context, c connection.Connection) (err error) {
@@ -226,20 +172,4 @@ func (s *Service) drop(ctx context.Context, c connection.Connection, purpose, ve
 		return nil
 	}
 	return s.Vault.Remove(ctx, s.caller(c), c, purpose, version)
-}
-
-// Run sweeps until ctx ends, on one machine; on AWS a schedule does it.
-func (s *Service) Run(ctx context.Context, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		if _, err := s.Sweep(ctx, 100); err != nil && ctx.Err() == nil {
-			s.Logger.WarnContext(ctx, "sweep failed", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -23,18 +23,36 @@ const (
 	settling = 5 * time.Minute
 )
 
-// failed records what a renewal that did not work means.
-func (s *Service) failed(ctx context.Context, c connection.Connection, claim connection.Claim, cause error) (connection.Connection, error) {
+// failed records what a renewal that did not work means. sent says that the
+// provider may have been asked: if it was not, nothing was spent.
+func (s *Service) failed(ctx context.Context, c connection.Connection, claim connection.Claim, cause error, sent bool) (connection.Connection, error) {
 	ctx = context.WithoutCancel(ctx)
+	var held *Held
+	if errors.As(cause, &held) {
+		return s.held(ctx, c, claim, held)
+	}
 	f, dead, ambiguous, after := judge(c, cause, s.Now())
 	f.At = s.Now().UTC()
+	if sent {
+		var e *provider.Error
+		_ = errors.As(cause, &e)
+		s.pace().Report(ctx, c, e)
+	}
 	count := 0
 	if c.Failure != nil {
 		count = c.Failure.Count
 	}
 	wait := max(after, backoff(count))
-	out, err := s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
-		return c.Failed(claim, f, dead, ambiguous, f.At.Add(wait))
+	out, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
+		intent := unsent(*c, sent)
+		if err := c.Failed(claim, f, dead, sent && ambiguous, f.At.Add(wait)); err != nil {
+			return err
+		}
+		if !sent && !dead {
+			c.Intent = intent
+		}
+		s.plan(c)
+		return nil
 	})
 	if errors.Is(err, connection.ErrFenced) {
 		// invalid_grant means reconnect only if nobody else has rotated or
@@ -46,6 +64,48 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 	}
 	s.Logger.WarnContext(ctx, "token not renewed", "connection", c.ID, "provider", c.Provider, "verdict", f.Verdict, "code", f.Code, "count", out.Failure.Count)
 	return s.stale(out, nil, wait)
+}
+
+// unsent is the intent that stays of a renewal that never reached the
+// provider: the one before it, if nobody knows what became of that.
+func unsent(c connection.Connection, sent bool) *connection.Intent {
+	if sent || c.Intent == nil || c.Intent.Attempt < 2 {
+		return nil
+	}
+	before := *c.Intent
+	before.Attempt--
+	return &before
+}
+
+// held gives the lease back: the provider is not to be asked now, which says
+// nothing about this connection.
+func (s *Service) held(ctx context.Context, c connection.Connection, claim connection.Claim, h *Held) (connection.Connection, error) {
+	out, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
+		intent := unsent(*c, false)
+		if err := c.Release(claim); err != nil {
+			return err
+		}
+		c.Intent = intent
+		if s.plan(c); !c.RenewAt.IsZero() && c.RenewAt.Before(h.Until) {
+			c.RenewAt = h.Until.Add(spread(*c, h.Spread)).UTC()
+		}
+		return nil
+	})
+	if errors.Is(err, connection.ErrFenced) {
+		return s.overtaken(ctx, c.Key)
+	}
+	if err != nil {
+		return c, err
+	}
+	return s.waiting(out, h)
+}
+
+// waiting answers for a renewal that waits for its provider to be asked again.
+func (s *Service) waiting(c connection.Connection, h *Held) (connection.Connection, error) {
+	if c.Failure == nil {
+		c.Failure = &connection.Failure{Verdict: string(provider.ProviderDown), Code: "paused", Detail: h.Reason, At: s.Now().UTC()}
+	}
+	return s.stale(c, nil, h.Until.Sub(s.Now()))
 }
 
 // judge turns the cause into what the row and the person are told.

@@ -217,6 +217,10 @@ func (s *connections) Update(ctx context.Context, k connection.Key, change func(
 	return c, errors.Join(err, s.fail("update", true))
 }
 
+func (s *connections) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	return s.Update(ctx, seen.Key, change)
+}
+
 func (s *connections) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {
 	if err := s.fail("delete", false); err != nil {
 		return err

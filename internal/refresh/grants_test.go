@@ -52,11 +52,12 @@ func TestTidyingUpSparesWhatACallbackHasStored(t *testing.T) {
 			return c.Propose(connection.Proposal{FlowID: "flo_third", ConfirmBy: time.Now().Add(time.Minute), Set: stored, Granted: c.Granted})
 		})
 		w.promote(k, "flo_third")
-		w.sweep()
-		w.kept(k, map[string]bool{rotated: false, stored.GrantVersion: true})
+		w.sweep() // which renews it: it is an hour old
+		w.kept(k, map[string]bool{rotated: false, stored.GrantVersion: false})
+		w.sent(2)
 		time.Sleep(time.Hour)
 		w.living(w.service, k)
-		w.sent(2)
+		w.sent(3)
 	})
 }
 

@@ -57,7 +57,7 @@ func TestAudit(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		w.living(w.service, k)
-		for _, want := range []string{"refresh open_grant refresh", "refresh open_access refresh", "refresh seal refresh", "page open_access token"} {
+		for _, want := range []string{"refresh renew refresh", "page open_access token"} {
 			if got := lines(); !strings.Contains(got, want) {
 				t.Errorf("no line %q in\n%s", want, got)
 			}

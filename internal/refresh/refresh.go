@@ -5,12 +5,15 @@
 // store, is [Service.renew]:
 //
 //	lease        one renewer a connection; each lease has a higher fence
-//	re-read      the row as it is now that the lease is held
+//	re-read      the row as it is: nobody writes between this and the lease
 //	still due?   somebody else may have renewed while we waited
 //	intent       what is about to be spent, and the version its result will have
 //	exchange     once
 //	swap         seal under the intent's version, then point the row at it,
-//	             if the fence still holds
+//	             if the fence still holds; that gives the lease back
+//
+// The first four are one conditional write, so that the row says both that
+// somebody renews and what may be spent, or neither.
 //
 // Whoever finds an intent without a result looks first for a grant stored under
 // its version, then spends the old token again: had it been spent, its
@@ -62,8 +65,9 @@ const (
 	leaseTTL        = 90 * time.Second
 	exchangeTimeout = 20 * time.Second // of the 29 that API Gateway gives a request
 	waitForOther    = 45 * time.Second
-	pollInterval    = 50 * time.Millisecond
-	usedResolution  = 10 * time.Minute
+	firstPoll       = 50 * time.Millisecond
+	lastPoll        = 2 * time.Second
+	usedResolution  = time.Hour
 )
 
 // Service renews, hands out and ends.
@@ -75,8 +79,18 @@ type Service struct {
 	Engine      *provider.Engine
 	BaseURL     string
 	Deployment  map[string]string
-	Now         func() time.Time
-	Logger      *slog.Logger
+	// Pace keeps from asking a provider that is down or asks for less; nil:
+	// Unpaced.
+	Pace Pacer
+	// Notify, when set, is given what the rows have to tell.
+	Notify Notifier
+	// Window is how long after its last use a connection's tokens are kept
+	// fresh; zero: DefaultWindow.
+	Window time.Duration
+	Now    func() time.Time
+	Logger *slog.Logger
+	// AtStep, when set, is called at each step of a renewal: for rehearsals.
+	AtStep func(Step)
 
 	inFlight singleflight.Group
 	work     sync.WaitGroup
@@ -199,8 +213,9 @@ func (s *Service) used(ctx context.Context, c connection.Connection) {
 	if now.Sub(c.LastUsedAt) < usedResolution {
 		return
 	}
-	_, err := s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
+	_, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
 		c.LastUsedAt = now
+		s.plan(c)
 		return nil
 	})
 	if err != nil {

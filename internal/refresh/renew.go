@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -20,72 +19,120 @@ import (
 // renew brings the connection's tokens up to date, or returns them as they are
 // if somebody else just did.
 func (s *Service) renew(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, error) {
-	c, claim, err := s.lease(ctx, k, due) // lease, and the row as it is under it
-	if errors.Is(err, ErrBusy) {
-		return s.overtaken(ctx, k)
-	}
+	c, claim, err := s.begin(ctx, k, due) // lease, re-read, still due?, intent: one write
 	if err != nil || claim == nil {
 		return c, err
 	}
-	if !due(c) || c.Status == connection.ReconnectNeeded { // still due?
-		return s.release(ctx, c, *claim)
-	}
-	if wait := c.RetryAt.Sub(s.Now()); wait > 0 && c.Failure != nil {
-		c, err := s.release(ctx, c, *claim)
-		return s.stale(c, err, wait)
-	}
-	t, held, c, err := s.prepare(ctx, c, *claim)
-	if err == nil {
-		c, err = s.intend(ctx, c, *claim, held.Grant) // intent
-	}
+	s.reached(StepBegun)
+	o, err := s.open(ctx, &c, *claim) // from here on nothing of ours can fail
 	if err != nil {
-		return s.failed(ctx, c, *claim, err)
+		return s.failed(ctx, c, *claim, err, false)
 	}
-	result, err := s.exchange(ctx, t, held)
+	s.reached(StepOpened)
+	result, err := s.exchange(ctx, o) // once
+	s.reached(StepExchanged)
 	if err != nil && len(result.Renewed) == 0 {
-		return s.failed(ctx, c, *claim, err)
+		return s.failed(ctx, c, *claim, err, true)
 	}
 	// Of several tokens some were renewed: those must be stored, whatever
 	// became of the others, which stay due.
-	return s.swap(ctx, c, *claim, result)
+	return s.swap(ctx, c, *claim, o, result) // seal; point the row at it if the fence holds; release
 }
 
-// lease takes the lease, waiting for whoever has it. A nil claim means that
-// there is no more need: the row is returned as the other one left it.
-func (s *Service) lease(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, *connection.Claim, error) {
+// begin takes the lease and records the intent, in one write of the row as it
+// is: whoever reads the row later knows both or neither. It waits for whoever
+// has the lease. A nil claim means that nothing is to be done: the row is
+// returned as it is, or as somebody else left it.
+func (s *Service) begin(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, *connection.Claim, error) {
 	holder := token.NewID("ref") // of this renewal, not of this process
 	deadline := s.Now().Add(waitForOther)
-	for {
-		var claim connection.Claim
-		c, err := s.Connections.Update(ctx, k, func(c *connection.Connection) (err error) {
-			if c.Status == connection.Deleting {
-				return connection.ErrGone
-			}
-			claim, err = c.Acquire(holder, s.Now().UTC(), leaseTTL)
-			return err
-		})
-		if err == nil {
-			return c, &claim, nil
+	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
+		c, err := s.Connections.Get(ctx, k)
+		if err != nil {
+			return c, nil, err
 		}
-		if !errors.Is(err, connection.ErrLeased) {
+		if hold := s.pace().Closed(ctx, c); hold != nil && s.due(c, due) == nil {
+			c, err := s.waiting(c, hold)
+			return c, nil, err
+		}
+		var claim connection.Claim
+		if !c.LeasedAt(s.Now()) { // else it is in vain
+			c, err = s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) (err error) {
+				if err := s.due(*c, due); err != nil {
+					return err
+				}
+				now := s.Now().UTC()
+				if claim, err = c.Acquire(holder, now, leaseTTL); err == nil && !s.late(*c) {
+					err = c.Record(claim, s.intent(*c), now.Add(leaseTTL))
+				}
+				return err
+			})
+			if err == nil {
+				return c, &claim, nil
+			}
+			if !errors.Is(err, connection.ErrLeased) && !errors.Is(err, errIdle) && !errors.Is(err, errTooEarly) {
+				return c, nil, err
+			}
+			if c, err = s.Connections.Get(ctx, k); err != nil {
+				return c, nil, err
+			}
+		}
+		switch err := s.due(c, due); {
+		case errors.Is(err, errIdle):
+			return c, nil, standing(c)
+		case errors.Is(err, errTooEarly):
+			c, err := s.stale(c, nil, c.RetryAt.Sub(s.Now()))
+			return c, nil, err
+		case err != nil:
 			return c, nil, err
 		}
 		if s.Now().After(deadline) {
-			return c, nil, ErrBusy
-		}
-		if err := sleep(ctx, pollInterval); err != nil {
+			c, err := s.stale(c, nil, lastPoll)
 			return c, nil, err
 		}
-		if c, err = s.Connections.Get(ctx, k); err != nil {
+		if err := sleep(ctx, jitter(wait)); err != nil {
 			return c, nil, err
-		}
-		switch {
-		case c.Status == connection.ReconnectNeeded:
-			return c, nil, reconnectError(c)
-		case !due(c):
-			return c, nil, nil
 		}
 	}
+}
+
+var (
+	// errIdle: a connection needs nothing, whatever an index or an older
+	// reading of it said.
+	errIdle = errors.New("nothing is to be done")
+	// errTooEarly: a renewal has failed, and is not tried again yet.
+	errTooEarly = errors.New("a renewal that failed is not tried again yet")
+)
+
+// due returns nil if the connection is to be renewed now.
+func (s *Service) due(c connection.Connection, due func(connection.Connection) bool) error {
+	switch {
+	case c.Status == connection.Deleting:
+		return connection.ErrGone
+	case c.Status == connection.ReconnectNeeded || !due(c):
+		return errIdle
+	case c.Failure != nil && s.Now().Before(c.RetryAt):
+		return errTooEarly
+	}
+	return nil
+}
+
+// intent is what the row says while the connection's grant may be spent. When
+// nobody knows what became of the attempt before, its version stays, so that
+// whatever it may yet store is found under it.
+func (s *Service) intent(c connection.Connection) connection.Intent {
+	now := s.Now().UTC()
+	if i := c.Intent; i != nil && i.TokenHash == c.Set.TokenHash {
+		return connection.Intent{ID: i.ID, TokenHash: i.TokenHash, At: now, Attempt: i.Attempt + 1}
+	}
+	return connection.Intent{ID: vault.NextVersion(c), TokenHash: c.Set.TokenHash, At: now, Attempt: 1}
+}
+
+// late reports whether the intent is recorded in a write of its own, after all
+// else: where an intent without a result means that the person has to
+// reconnect, there should be none that was not meant.
+func (s *Service) late(c connection.Connection) bool {
+	return !s.renewable(c) || s.reuseEndsOthers(c)
 }
 
 func (s *Service) release(ctx context.Context, c connection.Connection, claim connection.Claim) (connection.Connection, error) {
@@ -116,71 +163,79 @@ func (s *Service) stale(c connection.Connection, err error, wait time.Duration) 
 // as it is decides.
 func (s *Service) overtaken(ctx context.Context, k connection.Key) (connection.Connection, error) {
 	c, err := s.Connections.Get(ctx, k)
-	return s.stale(c, err, pollInterval)
+	return s.stale(c, err, lastPoll)
 }
 
-// prepare gathers all that the exchange needs, so that nothing of ours can fail
-// any more once the intent says that the grant may be spent.
-func (s *Service) prepare(ctx context.Context, c connection.Connection, claim connection.Claim) (t provider.Target, held token.Set, _ connection.Connection, err error) {
-	if !s.renewable(c) {
-		return t, held, c, provider.ErrNotRenewable
-	}
-	if c, err = s.recover(ctx, c, claim); err != nil {
-		return t, held, c, err
-	}
-	if t, err = s.target(ctx, c, c.Granted); err != nil {
-		return t, held, c, err
-	}
-	if held.Grant, err = s.Vault.Grant(ctx, s.caller(c), c, c.Set, "refresh"); err != nil {
-		return t, held, c, err
-	}
-	held.Access, err = s.Vault.Access(ctx, s.caller(c), c, c.Set, "refresh")
-	return t, held, c, err
+// opened is everything that the exchange and the swap need.
+type opened struct {
+	permit *vault.Permit
+	target provider.Target
+	held   token.Set
 }
 
-// intend records that the grant is about to be spent.
-func (s *Service) intend(ctx context.Context, c connection.Connection, claim connection.Claim, grant token.Grant) (connection.Connection, error) {
-	now := s.Now().UTC()
-	intent := connection.Intent{ID: token.NewID("set"), TokenHash: hashOf(grant), At: now, Attempt: 1}
-	if c.Intent != nil && c.Intent.TokenHash == intent.TokenHash {
-		// Nobody knows what became of the attempt before. The version stays,
-		// so that whatever it may yet store is found under it.
-		intent.ID, intent.Attempt = c.Intent.ID, c.Intent.Attempt+1
-		if s.reuseEndsOthers(c) {
-			return c, errAnswerLost
+// open gathers all that the exchange needs, so that nothing of ours can fail
+// any more once it has begun.
+func (s *Service) open(ctx context.Context, c *connection.Connection, claim connection.Claim) (o opened, err error) {
+	if !s.renewable(*c) {
+		return o, provider.ErrNotRenewable
+	}
+	if o.permit, err = s.Vault.Permit(ctx, s.caller(*c), *c, "renew", "refresh"); err != nil {
+		return o, err
+	}
+	if err := s.recover(ctx, c, claim, o.permit); err != nil {
+		return o, err
+	}
+	if o.target, err = s.target(ctx, *c, c.Granted); err != nil {
+		return o, err
+	}
+	if o.held.Grant, err = o.permit.Grant(ctx, c.Set); err != nil {
+		return o, err
+	}
+	if o.held.Access, err = o.permit.Access(ctx, c.Set); err != nil {
+		return o, err
+	}
+	if o.target.Provider.Refresh.Rotation != presets.RotationNever {
+		if err := o.permit.Prove(ctx); err != nil {
+			return o, fmt.Errorf("prove that a new grant can be stored: %w", err)
 		}
 	}
-	out, err := s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
-		return c.Record(claim, intent, now.Add(leaseTTL))
-	})
-	if err != nil {
-		return c, err
+	if err := s.pace().Admit(ctx, *c, o.target.Provider.Refresh.RateLimit); err != nil {
+		return o, err
 	}
-	return out, nil
+	if c.Intent == nil {
+		*c, err = s.Connections.UpdateFrom(ctx, *c, func(c *connection.Connection) error {
+			return c.Record(claim, s.intent(*c), s.Now().UTC().Add(leaseTTL))
+		})
+	}
+	return o, err
 }
 
 // recover adopts what an interrupted renewal had stored and not yet published.
-func (s *Service) recover(ctx context.Context, c connection.Connection, claim connection.Claim) (connection.Connection, error) {
-	if c.Intent == nil || c.Intent.ID == c.Set.GrantVersion {
-		return c, nil
+func (s *Service) recover(ctx context.Context, c *connection.Connection, claim connection.Claim, permit *vault.Permit) error {
+	if c.Intent == nil || c.Intent.Attempt < 2 && !s.reuseEndsOthers(*c) {
+		return nil
 	}
 	stored := connection.Set{GrantVersion: c.Intent.ID}
-	_, err := s.Vault.Grant(ctx, s.caller(c), c, stored, "recover")
-	if errors.Is(err, vault.ErrNoGrant) {
-		return c, nil
-	}
-	if err != nil {
-		return c, err
+	grant, err := permit.Grant(ctx, stored)
+	switch {
+	case errors.Is(err, vault.ErrNoGrant) && s.reuseEndsOthers(*c):
+		return errAnswerLost
+	case errors.Is(err, vault.ErrNoGrant):
+		return nil
+	case err != nil:
+		return err
 	}
 	s.Logger.InfoContext(ctx, "an interrupted renewal was recovered", "connection", c.ID)
-	out, err := s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
-		return c.Adopt(claim, stored.GrantVersion)
+	spent := c.Set.GrantVersion
+	out, err := s.Connections.UpdateFrom(ctx, *c, func(c *connection.Connection) error {
+		return c.Adopt(claim, stored.GrantVersion, grant.Hash())
 	})
 	if err != nil {
-		return c, err
+		return err
 	}
-	s.dropSpent(ctx, out, c.Set.GrantVersion)
-	return out, nil
+	*c = out
+	s.dropSpent(ctx, out, permit, spent)
+	return nil
 }
 
 // reuseEndsOthers reports whether presenting a spent refresh token would end
@@ -213,19 +268,11 @@ func (s *Service) caller(c connection.Connection) vault.Caller {
 	return vault.Caller{Tenant: c.Tenant, Connection: c.ID, Actor: "refresh"}
 }
 
-func hashOf(g token.Grant) string {
-	var all strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(g.Renewables)) {
-		fmt.Fprintf(&all, "%s=%s\n", name, g.Renewables[name].RefreshToken.Reveal())
-	}
-	return token.Hash(token.Secret(all.String()))
-}
-
 // exchange spends the grant, once.
-func (s *Service) exchange(ctx context.Context, t provider.Target, held token.Set) (provider.Result, error) {
+func (s *Service) exchange(ctx context.Context, o opened) (provider.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
-	return s.Engine.Refresh(ctx, t, held.Grant, held.Access, soonest(held.Access)...)
+	return s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
 }
 
 // soonest names the tokens of a set that expire first or hardly later; none
@@ -253,50 +300,89 @@ func (s *Service) target(ctx context.Context, c connection.Connection, g connect
 }
 
 // swap seals the result under the intent's version and points the row at it.
-// What cannot be stored is tried again with the same result, never by asking
-// the provider again.
-func (s *Service) swap(ctx context.Context, c connection.Connection, claim connection.Claim, r provider.Result) (connection.Connection, error) {
+// What cannot be stored is tried again with the same bytes, never by asking the
+// provider again.
+func (s *Service) swap(ctx context.Context, c connection.Connection, claim connection.Claim, o opened, r provider.Result) (connection.Connection, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTTL/2)
 	defer cancel()
-	var (
-		out connection.Connection
-		set connection.Set
-	)
+	var set connection.Set
+	seal, publish := s.sealing(o.permit, c, r), s.publishing(claim, r, &set)
+	out := c
 	err := persist(ctx, func() (err error) {
-		// Sealed once: a second try must put the same bytes.
-		if set.AccessVersion == "" {
-			if set, err = s.seal(ctx, c, r); err != nil {
-				set = connection.Set{}
+		if set.AccessVersion == "" { // sealed once: a second try must put the same bytes
+			if set, err = seal(ctx); err != nil {
 				return err
 			}
+			s.reached(StepStored)
 		}
-		var scopes []string
-		if r.ScopesKnown {
-			scopes = r.ScopesGranted
-		}
-		out, err = s.Connections.Update(ctx, c.Key, func(row *connection.Connection) error {
-			return row.Renewed(claim, set, scopes, s.Now().UTC())
-		})
+		out, err = s.Connections.UpdateFrom(ctx, c, publish)
 		return err
 	})
 	switch {
-	case errors.Is(err, connection.ErrFenced), errors.Is(err, connection.ErrNotFound):
-		s.withdraw(ctx, c, set.GrantVersion)
+	case errors.Is(err, connection.ErrFenced), errors.Is(err, connection.ErrNotFound), errors.Is(err, connection.ErrGone):
+		if r.Rotated {
+			s.withdraw(ctx, c, c.Intent.ID)
+		}
 		return s.overtaken(ctx, c.Key) // somebody reconnected or disconnected meanwhile
 	case err != nil:
 		s.Logger.ErrorContext(ctx, "a renewed token could not be stored", "connection", c.ID, "err", err)
 		return c, fmt.Errorf("store the renewed token: %w", err)
 	}
-	s.dropSpent(ctx, out, c.Set.GrantVersion)
-	s.Logger.InfoContext(ctx, "token renewed", "connection", c.ID, "provider", c.Provider, "rotated", out.Set.GrantVersion != c.Set.GrantVersion)
+	s.reached(StepSwapped)
+	s.pace().Report(ctx, c, nil)
+	s.dropSpent(ctx, out, o.permit, c.Set.GrantVersion)
+	s.Logger.InfoContext(ctx, "token renewed", "connection", c.ID, "provider", c.Provider, "rotated", r.Rotated)
 	return out, nil
 }
 
+// sealing returns what seals the result, and the grant only if it rotated. A
+// sealed part is kept from one try to the next.
+func (s *Service) sealing(permit *vault.Permit, c connection.Connection, r provider.Result) func(context.Context) (connection.Set, error) {
+	put := permit.Rotation(c.Intent.ID, c.Fence, r.Set)
+	return func(ctx context.Context) (connection.Set, error) {
+		if r.Rotated {
+			return put(ctx)
+		}
+		set, err := permit.SealAccess(ctx, c.Intent.ID, r.Set.Access)
+		old := c.Set
+		set.GrantVersion, set.GrantStore, set.RefreshExpiresAt, set.RefreshFixed = old.GrantVersion, old.GrantStore, old.RefreshExpiresAt, old.RefreshFixed
+		if old.GrantVersion != "" {
+			set.TokenHash = old.TokenHash
+			// A provider may tell a new end of the refresh token without a new one.
+			if end := r.Set.Grant.FirstEnd(); !end.IsZero() {
+				set.RefreshExpiresAt = end
+			}
+		}
+		return set, err
+	}
+}
+
+// publishing returns the change that makes the set current.
+func (s *Service) publishing(claim connection.Claim, r provider.Result, set *connection.Set) func(*connection.Connection) error {
+	var scopes []string
+	if r.ScopesKnown {
+		scopes = r.ScopesGranted
+	}
+	return func(row *connection.Connection) error {
+		next := *set
+		next.RefreshFixed = fixed(row.Set, next)
+		if err := row.Renewed(claim, next, scopes, s.Now().UTC()); err != nil {
+			return err
+		}
+		s.plan(row)
+		return nil
+	}
+}
+
 // dropSpent removes a grant that was spent, once the row names its successor.
-func (s *Service) dropSpent(ctx context.Context, c connection.Connection, version string) {
-	if err := s.drop(ctx, c, "rotated", version); err != nil {
+func (s *Service) dropSpent(ctx context.Context, c connection.Connection, permit *vault.Permit, version string) {
+	if version == "" || c.Names(version) {
+		return
+	}
+	if err := permit.DropSpent(ctx, version); err != nil {
 		s.Logger.WarnContext(ctx, "a spent grant was not removed", "connection", c.ID, "err", err)
 	}
+	s.reached(StepDropped)
 }
 
 // withdraw removes what a renewal has stored that lost its lease, unless the
@@ -314,40 +400,6 @@ func (s *Service) withdraw(ctx context.Context, c connection.Connection, version
 	}
 }
 
-// seal writes the access part, and the grant only if it rotated.
-func (s *Service) seal(ctx context.Context, c connection.Connection, r provider.Result) (connection.Set, error) {
-	old := c.Set
-	if r.Rotated {
-		set, err := s.Vault.Seal(ctx, s.caller(c), c, c.Intent.ID, "refresh", r.Set)
-		if err == nil || !s.stored(ctx, c, r.Set.Grant) {
-			return set, err
-		}
-		// The store kept the grant although it answered with an error. Sealed
-		// again it would be other bytes, which the store refuses.
-		old = connection.Set{GrantVersion: c.Intent.ID, GrantStore: s.Vault.Grants.Name(), RefreshExpiresAt: firstEnd(r.Set.Grant)}
-	}
-	set, err := s.Vault.SealAccess(ctx, s.caller(c), c, c.Intent.ID, "refresh", r.Set.Access)
-	set.GrantVersion, set.GrantStore, set.RefreshExpiresAt = old.GrantVersion, old.GrantStore, old.RefreshExpiresAt
-	return set, err
-}
-
-// stored reports whether the grant lies in the store under the intent's version.
-func (s *Service) stored(ctx context.Context, c connection.Connection, g token.Grant) bool {
-	found, err := s.Vault.Grant(ctx, s.caller(c), c, connection.Set{GrantVersion: c.Intent.ID}, "refresh")
-	return err == nil && hashOf(found) == hashOf(g)
-}
-
-// firstEnd is when the first refresh token of the grant expires; zero: never.
-func firstEnd(g token.Grant) time.Time {
-	var first time.Time
-	for _, r := range g.Renewables {
-		if !r.ExpiresAt.IsZero() && (first.IsZero() || r.ExpiresAt.Before(first)) {
-			first = r.ExpiresAt
-		}
-	}
-	return first
-}
-
 // persist tries again for a while: what is to be stored exists nowhere else.
 func persist(ctx context.Context, write func() error) error {
 	wait := 50 * time.Millisecond
@@ -362,6 +414,8 @@ func persist(ctx context.Context, write func() error) error {
 		wait = min(2*wait, 5*time.Second)
 	}
 }
+
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

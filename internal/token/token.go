@@ -8,9 +8,14 @@
 package token
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -90,6 +95,40 @@ type Renewable struct {
 type Grant struct {
 	// Renewables by the name of the token that they renew; see [Access.Tokens].
 	Renewables map[string]Renewable `json:"renewables,omitempty"`
+}
+
+// FirstEnd is when the first refresh token of the grant expires; zero: never.
+func (g Grant) FirstEnd() time.Time {
+	var first time.Time
+	for _, r := range g.Renewables {
+		if !r.ExpiresAt.IsZero() && (first.IsZero() || r.ExpiresAt.Before(first)) {
+			first = r.ExpiresAt
+		}
+	}
+	return first
+}
+
+// Hash is a short name of the grant's refresh tokens, and tells nothing of them.
+func (g Grant) Hash() string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(g.Renewables)) {
+		fmt.Fprintf(h, "%s=%s\n", name, g.Renewables[name].RefreshToken.Reveal())
+	}
+	return shortHash(h)
+}
+
+// Hash is a short name of the access tokens, and tells nothing of them.
+func (a Access) Hash() string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(a.Tokens)) {
+		fmt.Fprintf(h, "%s=%s\n", name, a.Tokens[name].AccessToken.Reveal())
+	}
+	return shortHash(h)
+}
+
+// shortHash is the first 128 bits of a SHA-256: names are stored in each row.
+func shortHash(h hash.Hash) string {
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }
 
 // Empty reports whether there is nothing in the grant to keep.

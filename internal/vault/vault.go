@@ -57,7 +57,8 @@ type Line struct {
 	UserID     string    `json:"user_id,omitempty"`
 	Connection string    `json:"connection"`
 	Server     string    `json:"server,omitempty"`
-	// Action is what was done: "open_access", "open_grant", "seal", "remove".
+	// Action is what was done: "open_access", "open_grant", "seal", "remove",
+	// or "renew", which opens both parts and seals their successors.
 	Action string `json:"action"`
 	// Purpose is what for: "refresh", "token", "task", "disconnect", ….
 	Purpose string `json:"purpose"`
@@ -95,6 +96,44 @@ type PlacedGrants interface {
 	At(store string) GrantStore
 }
 
+// Slots is a GrantStore in which a renewal's grant takes the place of the one
+// that was spent before it: one write in place of two. A slot is written in
+// turn with another, so that the grant in force is never touched.
+type Slots interface {
+	GrantStore
+	// Replace stores the grant in the slot of its version ([Slot]), unless what
+	// lies there was put under a higher fence; whatever lower one there was is
+	// gone. Of one version the same bytes may be put again.
+	Replace(ctx context.Context, k connection.Key, version string, fence int64, sealed []byte) error
+}
+
+// Slot is the slot that a version names by its end, "a" or "b"; "" for one that
+// has a place of its own.
+func Slot(version string) string {
+	if n := len(version) - 2; n > 0 && (version[n:] == "_a" || version[n:] == "_b") {
+		return version[n+1:]
+	}
+	return ""
+}
+
+// NextVersion names the set that a renewal of the connection is to make: in a
+// slot that the row names no version of, so that nothing in it is needed.
+func NextVersion(c connection.Connection) string {
+	version := token.NewID("set")
+	for _, slot := range []string{"_a", "_b"} {
+		if !c.NamesSuffix(slot) {
+			return version + slot
+		}
+	}
+	return version
+}
+
+// Prover is a GrantStore that can be proven to take a write before a refresh
+// token is spent whose successor it must keep.
+type Prover interface {
+	Prove(ctx context.Context, k connection.Key) error
+}
+
 // Vault seals and opens.
 type Vault struct {
 	Sealer *Sealer
@@ -103,67 +142,119 @@ type Vault struct {
 	Now    func() time.Time
 }
 
+// Permit is the right to use one connection's secrets for one purpose. There is
+// an audit line of it, durable before it was given.
+type Permit struct {
+	v *Vault
+	c connection.Connection
+}
+
+// Permit admits the caller for one action, such as "renew", and everything that
+// it takes of opening and sealing.
+func (v *Vault) Permit(ctx context.Context, caller Caller, c connection.Connection, action, purpose string) (*Permit, error) {
+	if err := v.admit(ctx, caller, c, action, purpose); err != nil {
+		return nil, err
+	}
+	return &Permit{v, c}, nil
+}
+
 // Seal stores a set under the version and returns what the row has to say of
 // it. The row decides: until it names the version, nothing has changed.
 func (v *Vault) Seal(ctx context.Context, caller Caller, c connection.Connection, version, purpose string, s token.Set) (connection.Set, error) {
-	out, err := v.SealAccess(ctx, caller, c, version, purpose, s.Access)
+	p, err := v.Permit(ctx, caller, c, "seal", purpose)
 	if err != nil {
 		return connection.Set{}, err
 	}
-	if s.Grant.Empty() {
-		return out, nil
-	}
-	plain, err := json.Marshal(s.Grant)
-	if err != nil {
-		return connection.Set{}, err
-	}
-	sealed, err := v.Sealer.Seal(ctx, binding(c, GrantPart, version), plain)
-	if err != nil {
-		return connection.Set{}, fmt.Errorf("seal the grant: %w", err)
-	}
-	if err := v.Grants.Put(ctx, c.Key, version, sealed); err != nil {
-		return connection.Set{}, fmt.Errorf("store the grant: %w", err)
-	}
-	out.GrantVersion, out.GrantStore = version, v.Grants.Name()
-	for _, r := range s.Grant.Renewables {
-		if !r.ExpiresAt.IsZero() && (out.RefreshExpiresAt.IsZero() || r.ExpiresAt.Before(out.RefreshExpiresAt)) {
-			out.RefreshExpiresAt = r.ExpiresAt
-		}
-	}
-	return out, nil
+	return p.Seal(ctx, version, s)
 }
 
-// SealAccess seals the access part alone: a renewal that does not rotate
-// writes one row and touches no grant.
-func (v *Vault) SealAccess(ctx context.Context, caller Caller, c connection.Connection, version, purpose string, a token.Access) (connection.Set, error) {
-	if err := v.admit(ctx, caller, c, "seal", purpose); err != nil {
-		return connection.Set{}, err
+// Seal is [Vault.Seal].
+func (p *Permit) Seal(ctx context.Context, version string, s token.Set) (connection.Set, error) {
+	return p.Rotation(version, 0, s)(ctx)
+}
+
+// Rotation returns what seals and stores the set, under the fence of the lease
+// under which a renewal runs. It can be called again after an error, and seals
+// but once: a store that took a grant and answered with an error is given the
+// same bytes.
+func (p *Permit) Rotation(version string, fence int64, s token.Set) func(context.Context) (connection.Set, error) {
+	var out connection.Set
+	var sealed []byte
+	return func(ctx context.Context) (_ connection.Set, err error) {
+		if out.AccessVersion == "" {
+			if out, err = p.SealAccess(ctx, version, s.Access); err != nil {
+				out = connection.Set{}
+				return out, err
+			}
+		}
+		if s.Grant.Empty() {
+			return out, nil
+		}
+		if sealed == nil {
+			if sealed, err = p.seal(ctx, GrantPart, version, s.Grant); err != nil {
+				return connection.Set{}, fmt.Errorf("seal the grant: %w", err)
+			}
+		}
+		if err := p.put(ctx, version, fence, sealed); err != nil {
+			return connection.Set{}, fmt.Errorf("store the grant: %w", err)
+		}
+		set := out
+		set.Describe(version, p.v.Grants.Name(), s.Grant)
+		return set, nil
 	}
-	plain, err := json.Marshal(a)
+}
+
+func (p *Permit) put(ctx context.Context, version string, fence int64, sealed []byte) error {
+	if slots, ok := p.v.Grants.(Slots); ok && Slot(version) != "" {
+		return slots.Replace(ctx, p.c.Key, version, fence, sealed)
+	}
+	return p.v.Grants.Put(ctx, p.c.Key, version, sealed)
+}
+
+// SealAccess seals the access part alone: what a person pasted has no other.
+func (v *Vault) SealAccess(ctx context.Context, caller Caller, c connection.Connection, version, purpose string, a token.Access) (connection.Set, error) {
+	p, err := v.Permit(ctx, caller, c, "seal", purpose)
 	if err != nil {
 		return connection.Set{}, err
 	}
-	sealed, err := v.Sealer.Seal(ctx, binding(c, AccessPart, version), plain)
+	return p.SealAccess(ctx, version, a)
+}
+
+// SealAccess is [Vault.SealAccess]: a renewal that does not rotate writes one
+// row and touches no grant.
+func (p *Permit) SealAccess(ctx context.Context, version string, a token.Access) (connection.Set, error) {
+	sealed, err := p.seal(ctx, AccessPart, version, a)
 	if err != nil {
 		return connection.Set{}, fmt.Errorf("seal the access token: %w", err)
 	}
 	return connection.Set{
-		AccessVersion:   version,
-		Access:          sealed,
-		AccessExpiresAt: a.ExpiresAt(),
-		IssuedAt:        v.Now().UTC(),
+		AccessVersion: version, Access: sealed, AccessExpiresAt: a.ExpiresAt(), IssuedAt: p.v.Now().UTC(), TokenHash: a.Hash(),
 	}, nil
+}
+
+func (p *Permit) seal(ctx context.Context, part Part, version string, value any) ([]byte, error) {
+	plain, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	return p.v.Sealer.Seal(ctx, binding(p.c, part, version), plain)
 }
 
 // Access opens the access part of a set of the connection.
 func (v *Vault) Access(ctx context.Context, caller Caller, c connection.Connection, s connection.Set, purpose string) (token.Access, error) {
-	var out token.Access
-	if err := v.admit(ctx, caller, c, "open_access", purpose); err != nil {
-		return out, err
-	}
-	plain, err := v.Sealer.Open(ctx, binding(c, AccessPart, s.AccessVersion), s.Access)
+	p, err := v.Permit(ctx, caller, c, "open_access", purpose)
 	if err != nil {
-		return out, fmt.Errorf("open the access token of %s: %w", c.ID, err)
+		return token.Access{}, err
+	}
+	return p.Access(ctx, s)
+}
+
+// Access is [Vault.Access].
+func (p *Permit) Access(ctx context.Context, s connection.Set) (token.Access, error) {
+	var out token.Access
+	plain, err := p.v.Sealer.Open(ctx, binding(p.c, AccessPart, s.AccessVersion), s.Access)
+	if err != nil {
+		return out, fmt.Errorf("open the access token of %s: %w", p.c.ID, err)
 	}
 	err = json.Unmarshal(plain, &out)
 	return out, err
@@ -171,27 +262,54 @@ func (v *Vault) Access(ctx context.Context, caller Caller, c connection.Connecti
 
 // Grant opens the long-lived part. A set without one opens as an empty grant.
 func (v *Vault) Grant(ctx context.Context, caller Caller, c connection.Connection, s connection.Set, purpose string) (token.Grant, error) {
+	if s.GrantVersion == "" {
+		return token.Grant{}, nil
+	}
+	p, err := v.Permit(ctx, caller, c, "open_grant", purpose)
+	if err != nil {
+		return token.Grant{}, err
+	}
+	return p.Grant(ctx, s)
+}
+
+// Grant is [Vault.Grant].
+func (p *Permit) Grant(ctx context.Context, s connection.Set) (token.Grant, error) {
 	var out token.Grant
 	if s.GrantVersion == "" {
 		return out, nil
 	}
-	if err := v.admit(ctx, caller, c, "open_grant", purpose); err != nil {
-		return out, err
-	}
-	grants := v.Grants
+	grants := p.v.Grants
 	if placed, ok := grants.(PlacedGrants); ok {
 		grants = placed.At(s.GrantStore)
 	}
-	sealed, err := grants.Get(ctx, c.Key, s.GrantVersion)
+	sealed, err := grants.Get(ctx, p.c.Key, s.GrantVersion)
 	if err != nil {
-		return out, fmt.Errorf("read the grant of %s: %w", c.ID, err)
+		return out, fmt.Errorf("read the grant of %s: %w", p.c.ID, err)
 	}
-	plain, err := v.Sealer.Open(ctx, binding(c, GrantPart, s.GrantVersion), sealed)
+	plain, err := p.v.Sealer.Open(ctx, binding(p.c, GrantPart, s.GrantVersion), sealed)
 	if err != nil {
-		return out, fmt.Errorf("open the grant of %s: %w", c.ID, err)
+		return out, fmt.Errorf("open the grant of %s: %w", p.c.ID, err)
 	}
 	err = json.Unmarshal(plain, &out)
 	return out, err
+}
+
+// Prove proves that the store of new grants takes a write, where it can: what a
+// renewal yields exists nowhere else.
+func (p *Permit) Prove(ctx context.Context) error {
+	if prover, ok := p.v.Grants.(Prover); ok {
+		return prover.Prove(ctx, p.c.Key)
+	}
+	return nil
+}
+
+// DropSpent removes the grant of a version that a renewal has spent, unless the
+// next renewal takes its place anyway.
+func (p *Permit) DropSpent(ctx context.Context, version string) error {
+	if _, ok := p.v.Grants.(Slots); ok && Slot(version) != "" {
+		return nil
+	}
+	return p.v.Grants.Remove(ctx, p.c.Key, version)
 }
 
 // Remove removes the stored grants of these versions, which no row may name any

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/cfn"
@@ -110,7 +108,7 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 			if err != nil {
 				return err
 			}
-			return attend(ctx, service, keys)
+			return service.AttendAll(ctx, keys)
 		},
 		Resource: func(ctx context.Context, event json.RawMessage) (any, error) {
 			var e cfn.Event
@@ -120,23 +118,6 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 			return resource(ctx, e)
 		},
 	}, nil
-}
-
-// attend looks after the connections of one message beside each other: a
-// provider that hangs holds up its own alone.
-func attend(ctx context.Context, service *refresh.Service, keys []connection.Key) error {
-	all := make([]error, len(keys))
-	var wg sync.WaitGroup
-	for i, k := range keys {
-		wg.Go(func() {
-			err := service.Attend(ctx, k)
-			if err != nil && !errors.Is(err, connection.ErrNotFound) && !errors.Is(err, connection.ErrLeased) {
-				all[i] = fmt.Errorf("attend %s: %w", k.ID, err)
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(all...)
 }
 
 // disconnected removes the connection's MCP tokens, so that no request passes

@@ -17,7 +17,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/gateway"
 	"github.com/lanyardhq/lanyard/internal/host"
-	"github.com/lanyardhq/lanyard/internal/refresh"
+
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
@@ -120,39 +120,6 @@ func TestTaskIdentity(t *testing.T) {
 			t.Errorf("signed by %q: %q", signed, got.Reveal())
 		}
 	}
-}
-
-// TestAttend: what is gone or busy is done with, and one that fails is named
-// while the others are attended.
-func TestAttend(t *testing.T) {
-	t.Parallel()
-	store := fake.New()
-	service := &refresh.Service{Connections: failing{store, "con_2"}, Now: time.Now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	key := func(id string) connection.Key { return connection.Key{Tenant: "default", ID: id} }
-	idle := connection.Connection{Key: key("con_3"), Status: connection.Connected, CreatedAt: time.Now()}
-	if err := store.Create(t.Context(), idle); err != nil {
-		t.Fatal(err)
-	}
-	if err := attend(t.Context(), service, []connection.Key{key("con_1"), key("con_3")}); err != nil {
-		t.Errorf("gone and idle: %v", err)
-	}
-	err := attend(t.Context(), service, []connection.Key{key("con_1"), key("con_2"), key("con_3")})
-	if !errors.Is(err, connection.ErrUnavailable) || !strings.Contains(err.Error(), "con_2") {
-		t.Errorf("one that fails: %v", err)
-	}
-}
-
-// failing cannot update one connection.
-type failing struct {
-	connection.Store
-	id string
-}
-
-func (f failing) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
-	if k.ID == f.id {
-		return connection.Connection{}, connection.ErrUnavailable
-	}
-	return f.Store.Update(ctx, k, change)
 }
 
 // TestOffered: a deployment offers what its settings name, and nothing that

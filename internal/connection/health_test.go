@@ -1,0 +1,85 @@
+package connection_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/lanyardhq/lanyard/internal/connection"
+)
+
+// TestHealth: each change of health is told once, in the order that it came;
+// what nobody can notice yet is none.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	c := connected()
+	c.Set.AccessExpiresAt = now.Add(time.Hour)
+	at := now
+	fail := func(verdict Health, dead bool) {
+		t.Helper()
+		claim := acquire(t, c, "worker", at)
+		must(t, c.Failed(claim, Failure{Verdict: string(verdict), Code: "code", Detail: "why", At: at}, dead, false, at.Add(time.Minute)))
+	}
+	renewed := func() {
+		t.Helper()
+		claim := acquire(t, c, "worker", at)
+		next := set("next")
+		next.AccessExpiresAt = at.Add(time.Hour)
+		must(t, c.Renewed(claim, next, nil, at))
+	}
+	fail(ProviderDown, false) // its token lives yet
+	if c.Health != Healthy || len(c.Events) != 0 {
+		t.Fatalf("told of an outage that nobody noticed: %s %+v", c.Health, c.Events)
+	}
+	at = now.Add(2 * time.Hour)
+	fail(ProviderDown, false)
+	fail(ProviderDown, false)
+	fail(Transient, false)
+	fail(ClientMisconfigured, false)
+	renewed()
+	renewed()
+	fail(ScopeLost, true)
+	want := []Health{ProviderDown, Transient, ClientMisconfigured, Healthy, ScopeLost}
+	was := Healthy
+	for i, e := range c.Events {
+		if i >= len(want) || e.Type != HealthChanged || e.Health != want[i] || e.Was != was || e.ID == "" || !e.NextAt.Equal(e.At) || (e.Reason == "why") != (e.Health != Healthy) {
+			t.Errorf("event %d: %+v", i, e)
+		}
+		was = e.Health
+	}
+	if len(c.Events) != len(want) {
+		t.Errorf("%d events, want %d", len(c.Events), len(want))
+	}
+	if !c.AttentionAt().Equal(c.Events[0].NextAt) {
+		t.Errorf("attention at %v", c.AttentionAt())
+	}
+	rest := c.Events[1]
+	rest.Tries = 1
+	c.Delivered(c.Events[0].ID, nil)
+	c.Delivered(rest.ID, &rest)
+	if len(c.Events) != len(want)-1 || c.Events[0].Tries != 1 {
+		t.Errorf("left: %+v", c.Events)
+	}
+	for range 20 { // an endpoint that never answers does not fill the row
+		renewed()
+		fail(NeedsReconnect, true)
+		c.Status = Connected
+	}
+	if len(c.Events) > 8 || c.Events[len(c.Events)-1].Health != NeedsReconnect {
+		t.Errorf("%d events wait", len(c.Events))
+	}
+}
+
+// TestAnnounceEnd: an end is told once, and another end again.
+func TestAnnounceEnd(t *testing.T) {
+	t.Parallel()
+	c := connected()
+	c.AnnounceEnd(now)
+	c.EndsAt = now.Add(time.Hour)
+	c.AnnounceEnd(now)
+	c.AnnounceEnd(now)
+	c.EndsAt = now.Add(2 * time.Hour)
+	c.AnnounceEnd(now)
+	if len(c.Events) != 2 || c.Events[0].Type != Expiring || !c.Events[1].EndsAt.Equal(c.EndsAt) {
+		t.Errorf("events %+v", c.Events)
+	}
+}

@@ -1,0 +1,73 @@
+package refresh
+
+import (
+	"context"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+// Gate is what all renewers of a deployment share about one of our clients at
+// one provider: whether it may be asked, and how often.
+type Gate struct {
+	// Until is when it may be asked again; zero: now. Failures counts the
+	// failures in a row that closed it. Reason says why, for a person.
+	Until    time.Time `json:"until,omitzero"`
+	Failures int       `json:"failures,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	// Tokens is what is left of a rationed provider's bucket as of At.
+	Tokens float64   `json:"tokens,omitempty"`
+	At     time.Time `json:"at,omitzero"`
+}
+
+// Gates keeps them by name.
+type Gates interface {
+	// Gate returns the zero Gate for a name that is not there.
+	Gate(ctx context.Context, name string) (Gate, error)
+	// UpdateGate applies change to the gate as it is, atomically, as
+	// connection.Store.Update does; one that is not there is the zero Gate. An
+	// error from change is returned as it is and changes nothing.
+	UpdateGate(ctx context.Context, name string, change func(*Gate) error) (Gate, error)
+}
+
+// Held: a provider is not asked for now, because of what it answered to others.
+type Held struct {
+	Until  time.Time
+	Reason string
+	// Spread is over how long those who wait for it should come back.
+	Spread time.Duration
+}
+
+func (h *Held) Error() string { return "the provider is not asked for now: " + h.Reason }
+
+// Pacer keeps renewals from hammering a provider that is down or asks for less.
+type Pacer interface {
+	// Closed returns why the provider may not be asked now; nil: it may. It
+	// costs next to nothing, and takes nothing from a ration.
+	Closed(ctx context.Context, c connection.Connection) *Held
+	// Admit takes one renewal from the provider's ration, or returns *Held.
+	Admit(ctx context.Context, c connection.Connection, ration *presets.RateLimit) error
+	// Report tells what became of an admitted renewal: nil, that it worked.
+	Report(ctx context.Context, c connection.Connection, e *provider.Error)
+}
+
+// Unpaced asks whenever it is asked to.
+type Unpaced struct{}
+
+// Closed implements [Pacer].
+func (Unpaced) Closed(context.Context, connection.Connection) *Held { return nil }
+
+// Admit implements [Pacer].
+func (Unpaced) Admit(context.Context, connection.Connection, *presets.RateLimit) error { return nil }
+
+// Report implements [Pacer].
+func (Unpaced) Report(context.Context, connection.Connection, *provider.Error) {}
+
+func (s *Service) pace() Pacer {
+	if s.Pace == nil {
+		return Unpaced{}
+	}
+	return s.Pace
+}
