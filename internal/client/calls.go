@@ -97,6 +97,7 @@ type Connection struct {
 	Server   string `json:"server"`
 	Provider string `json:"provider"`
 	Status   string `json:"status"`
+	Health   string `json:"health"`
 	Label    string `json:"label"`
 	Account  struct {
 		Subject string `json:"subject"`
@@ -109,6 +110,8 @@ type Connection struct {
 	ConnectedAt   *time.Time `json:"connected_at"`
 	ExpiresAt     *time.Time `json:"expires_at"`
 	LastRefreshAt *time.Time `json:"last_refresh_at"`
+	NextRefreshAt *time.Time `json:"next_refresh_at"`
+	EndsAt        *time.Time `json:"ends_at"`
 	LastUsedAt    *time.Time `json:"last_used_at"`
 	LastError     *Failure   `json:"last_error"`
 }

@@ -74,7 +74,7 @@ func TestBadSettings(t *testing.T) {
 		{"LANYARD_BASE_URL", "http://localhost.example.com"}, {"LANYARD_BASE_URL", "https://%zz"},
 		{"LANYARD_CONFIRM", "yes"}, {"LANYARD_CONFIRM", "ON"},
 		{"LANYARD_RETURN_URLS", "app.example.com"}, {"LANYARD_RETURN_URLS", "https://ok.example.com javascript:alert(1)"}, {"LANYARD_RETURN_URLS", "https:///x"},
-		{"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_IDLE_STOP", "-1m"}, {"LANYARD_IDLE_STOP", "soon"},
+		{"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_IDLE_STOP", "-1m"}, {"LANYARD_IDLE_STOP", "soon"}, {"LANYARD_KEEP_FRESH", "7d"}, {"LANYARD_KEEP_FRESH", "1s"},
 	} {
 		_, err := config.Load(environment(test.name, test.value))
 		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(fmt.Sprint(err), test.name) {
