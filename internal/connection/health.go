@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"strings"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -57,6 +58,15 @@ type Event struct {
 	NextAt    time.Time `json:"next_at"`
 }
 
+// LostScopes says what the provider stopped granting, for a person; "" when
+// nothing.
+func (c Connection) LostScopes() string {
+	if len(c.ScopesLost) == 0 {
+		return ""
+	}
+	return "the provider no longer grants " + strings.Join(c.ScopesLost, ", ") + ": reconnect and grant it again"
+}
+
 // maxEvents bounds what waits in a row; of more, the oldest are given up.
 const maxEvents = 8
 
@@ -64,8 +74,11 @@ const maxEvents = 8
 func (c *Connection) tell(e Event) {
 	e.ID, e.Health = token.NewID("evt"), c.Health
 	e.NextAt = e.At
-	if c.Failure != nil {
+	switch {
+	case c.Failure != nil:
 		e.Code, e.Reason = c.Failure.Code, c.Failure.Detail
+	case len(c.ScopesLost) > 0:
+		e.Code, e.Reason = "scopes_narrowed", c.LostScopes()
 	}
 	c.Events = append(c.Events, e)
 	if n := len(c.Events) - maxEvents; n > 0 {
@@ -92,6 +105,8 @@ func (c Connection) healthAt(now time.Time) Health {
 		return ScopeLost
 	case c.Status == ReconnectNeeded:
 		return NeedsReconnect
+	case c.Failure == nil && len(c.ScopesLost) > 0:
+		return ScopeLost
 	case c.Failure == nil:
 		return Healthy
 	case c.Failure.Verdict == string(ClientMisconfigured):

@@ -1,6 +1,7 @@
 package connection_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,32 @@ func TestHealth(t *testing.T) {
 	}
 	if len(c.Events) > 8 || c.Events[len(c.Events)-1].Health != NeedsReconnect {
 		t.Errorf("%d events wait", len(c.Events))
+	}
+}
+
+// TestScopesLost: a scope that a renewal came without is missed until it is
+// granted again; one that was never granted is not.
+func TestScopesLost(t *testing.T) {
+	t.Parallel()
+	c := connected() // has a and b
+	renewed := func(scopes ...string) {
+		t.Helper()
+		claim := acquire(t, c, "worker", now)
+		must(t, c.Renewed(claim, set("next"), scopes, now))
+	}
+	renewed("b", "a")
+	if c.Health != Healthy {
+		t.Errorf("another order: %s", c.Health)
+	}
+	renewed("a")
+	renewed("a")
+	renewed() // the provider did not say
+	if c.Health != ScopeLost || len(c.Events) != 1 || !strings.Contains(c.Events[0].Reason, "no longer grants b:") || c.Status != Connected {
+		t.Errorf("%s, %s, %+v", c.Status, c.Health, c.Events)
+	}
+	renewed("a", "b")
+	if c.Health != Healthy || len(c.Events) != 2 {
+		t.Errorf("granted again: %s, %+v", c.Health, c.Events)
 	}
 }
 

@@ -36,7 +36,8 @@ func (s *Service) plan(c *connection.Connection) {
 	if s.renewable(*c) {
 		c.RenewAt = earlier(s.beforeExpiry(*c, h), beforeDeath(*c, h))
 		if c.Failure != nil && c.RenewAt.Before(c.RetryAt) && !c.RenewAt.IsZero() {
-			c.RenewAt = c.RetryAt
+			// Those who failed together do not come back together.
+			c.RenewAt = c.RetryAt.Add(spread(*c, c.RetryAt.Sub(c.Failure.At)/5))
 		}
 	}
 	c.EndsAt = s.end(*c, h)

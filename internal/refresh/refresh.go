@@ -82,7 +82,7 @@ type Service struct {
 	// Pace keeps from asking a provider that is down or asks for less; nil:
 	// Unpaced.
 	Pace Pacer
-	// Notify, when set, is given what the rows have to tell.
+	// Notify is given what the rows have to tell; nil: nobody is told.
 	Notify Notifier
 	// Window is how long after its last use a connection's tokens are kept
 	// fresh; zero: DefaultWindow.

@@ -64,7 +64,7 @@ func (s *Service) Serve(ctx context.Context, c Call) Answer {
 	}
 	if err == nil {
 		// The sealed sets are nobody's business over there.
-		out.Connection.Set.Access, out.Connection.Proposal, out.Connection.Retired = nil, nil, nil
+		out.Connection.Set.Access, out.Connection.Proposal, out.Connection.Retired, out.Connection.Events = nil, nil, nil, nil
 		return out
 	}
 	var down *Unavailable

@@ -136,6 +136,8 @@ func statusText(c connection.Connection) string {
 			return "Needs the operator"
 		case c.Health == connection.Transient:
 			return "No access for now"
+		case c.Health == connection.ScopeLost:
+			return "Connected, with less access"
 		case c.Failure != nil:
 			return "Connected, renewal delayed"
 		}
@@ -151,6 +153,9 @@ func statusText(c connection.Connection) string {
 // reason says in plain words why a connection is not well.
 func reason(c connection.Connection) string {
 	if c.Failure == nil {
+		if lost := c.LostScopes(); lost != "" {
+			return sentence(lost)
+		}
 		if c.Status == connection.Connected && !c.EndsAt.IsZero() && c.EndsAt.Equal(c.EndAnnounced) {
 			return "The provider ends this access on " + c.EndsAt.UTC().Format("2 January 2006") + ". Reconnect before then: your MCP clients keep working with the same address."
 		}
