@@ -19,7 +19,7 @@ func (s *Store) Create(_ context.Context, c connection.Connection) error {
 	if s.connections[c.Key] != nil {
 		return connection.ErrExists
 	}
-	s.connections[c.Key] = document(c)
+	s.connections[c.Key], s.revisions[c.Key] = document(c), c.Revision
 	return nil
 }
 
@@ -44,17 +44,28 @@ func (s *Store) Update(_ context.Context, k connection.Key, change func(*connect
 	if err != nil {
 		return connection.Connection{}, err
 	}
-	revision := c.Revision
+	return s.change(c, change)
+}
+
+// change stores what change makes of the row as it is.
+func (s *Store) change(c connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	k, revision := c.Key, c.Revision
 	if err := change(&c); err != nil {
 		return connection.Connection{}, err
 	}
 	c.Key, c.Revision = k, revision+1
-	s.connections[k] = document(c)
+	s.connections[k], s.revisions[k] = document(c), c.Revision
 	return s.connection(k)
 }
 
 // UpdateFrom implements [connection.Store].
 func (s *Store) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	s.mu.Lock()
+	if s.connections[seen.Key] != nil && s.revisions[seen.Key] == seen.Revision {
+		defer s.mu.Unlock()
+		return s.change(seen, change)
+	}
+	s.mu.Unlock()
 	return s.Update(ctx, seen.Key, change)
 }
 
@@ -70,6 +81,7 @@ func (s *Store) Delete(_ context.Context, k connection.Key, check func(connectio
 		return err
 	}
 	delete(s.connections, k)
+	delete(s.revisions, k)
 	return nil
 }
 

@@ -24,6 +24,7 @@ type Store struct {
 	mu sync.Mutex
 
 	connections map[connection.Key][]byte
+	revisions   map[connection.Key]int64 // of connections
 
 	links, sessions, flows, states map[string][]byte
 	spent                          map[string]bool // states that were taken
@@ -31,6 +32,8 @@ type Store struct {
 
 	grants map[connection.Key]map[string][]byte
 	lines  []vault.Line
+	// lineIDs are those of lines.
+	lineIDs map[string]bool
 
 	tasks       map[string][]byte
 	taskOf      map[connection.Key]string
@@ -45,12 +48,14 @@ type Store struct {
 func New() *Store {
 	return &Store{
 		connections: map[connection.Key][]byte{},
+		revisions:   map[connection.Key]int64{},
 		links:       map[string][]byte{},
 		sessions:    map[string][]byte{},
 		flows:       map[string][]byte{},
 		states:      map[string][]byte{},
 		spent:       map[string]bool{},
 		grants:      map[connection.Key]map[string][]byte{},
+		lineIDs:     map[string]bool{},
 		tasks:       map[string][]byte{},
 		taskOf:      map[connection.Key]string{},
 		generations: map[connection.Key]int64{},
