@@ -87,6 +87,20 @@ func (a *authority) answer(form url.Values) (status int, body string, connection
 		`,"access_token":"` + made("at", connection, next, accessSize) + successor + `"}`, connection, a.rotates
 }
 
+// respond answers without a network.
+func (a *authority) respond(r *http.Request) (*http.Response, error) {
+	form, err := url.ParseQuery(string(discard(r.Body)))
+	if err != nil {
+		return nil, err
+	}
+	status, body, _, _ := a.answer(form)
+	return response(r, status, body), nil
+}
+
+func response(r *http.Request, status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}
+}
+
 // ServeHTTP answers as a server of its own.
 func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {

@@ -146,3 +146,9 @@ func compareNumbers(a, b string) int {
 
 func writeUnits(size int) float64 { return float64(max(1, (size+1023)/1024)) }
 func readUnits(size int) float64  { return float64(max(1, (size+4095)/4096)) }
+
+// kindTenant is the tenant of a kind.
+func kindTenant(kind string) string {
+	_, tenant, _ := strings.Cut(kind, "#")
+	return tenant
+}

@@ -1,0 +1,156 @@
+package scale
+
+import (
+	"context"
+	"maps"
+	"runtime"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The phases of the simulation, and in the middle of the outage some workers
+// are lost.
+const (
+	warmUp = 10 * time.Minute
+	steady = 30 * time.Minute
+	outage = 10 * time.Minute
+	after  = 40 * time.Minute
+)
+
+// TestSimulation keeps many connections fresh for one and a half hours of fake
+// time, with an outage of a provider and a loss of workers.
+func TestSimulation(t *testing.T) {
+	n := number(t, "BENCH_CONNECTIONS", 2000)
+	workers := number(t, "BENCH_WORKERS", max(4, n/20_000))
+	start, cpu := time.Now(), cpuTime()
+	synctest.Test(t, func(t *testing.T) { simulate(t, n, workers) })
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v by the clock, %v of %d processors, %.1f GB of memory", time.Since(start).Round(time.Second), (cpuTime() - cpu).Round(time.Second),
+		runtime.GOMAXPROCS(0), float64(u.Maxrss)/(1<<20))
+}
+
+func simulate(t *testing.T, n, workers int) {
+	w := newWorld(n, 1)
+	before := processorTime()
+	if err := w.connectAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d connections, %d workers; connected in %v", n, workers, (processorTime() - before).Round(time.Second))
+	w.dynamodb.Units.Take()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running []*worker
+	for i := range workers {
+		running = append(running, w.launch(ctx, uint64(i+1)))
+	}
+	w.workers.Go(func() { w.dispatch(ctx) })
+
+	time.Sleep(warmUp)
+	w.next()
+	w.dynamodb.Units.Take()
+	kms := w.kms.calls.Load()
+	time.Sleep(steady)
+	calm, used := w.next(), w.dynamodb.Units.Take()
+	kms = w.kms.calls.Load() - kms
+	calm.report(t, "steady", steady)
+	for _, name := range []string{keeping, rotating} {
+		per := float64(len(calm.late[name]))
+		sum := total(used, "#"+name)
+		t.Logf("%s: %.2f write units and %.2f read units a renewal:\n%s", name, (sum.Writes+sum.Index)/per, sum.Reads/per, list(only(used, name), per))
+	}
+	renewals := float64(calm.renewals())
+	t.Logf("sweeps: %.4f read units a renewal; %.4f KMS calls a renewal", used[dueIndex].Reads/renewals, float64(kms)/renewals)
+
+	f := w.fleetOf(failing)
+	f.down.Store(true)
+	time.Sleep(outage / 2)
+	killed := running[:max(1, workers/4)]
+	for i, p := range killed {
+		p.kill()
+		w.launch(ctx, uint64(workers+i+1)) // as Lambda would
+	}
+	time.Sleep(outage / 2)
+	f.down.Store(false)
+	back := time.Since(w.start)
+	time.Sleep(after)
+	troubled := w.next()
+	troubled.report(t, "outage, loss of workers and after", outage+after)
+	cancel()
+	w.queue.close()
+	w.workers.Wait()
+
+	died := map[int]string{}
+	for _, p := range killed {
+		for n := range p.answers {
+			died[n] = nameOf(n)
+		}
+	}
+	t.Logf("the provider that was down for %v was asked %d times meanwhile, of %d connections; its last token that had ended was renewed %v after it was back",
+		outage, f.refused.Load(), n/5, max(0, troubled.lastLate-back).Round(time.Second))
+	t.Logf("%d of %d workers were killed; %d answers of rotating providers died with them; %d connections were lost", len(killed), workers, len(died), len(w.lost))
+	for n, provider := range w.lost {
+		if died[n] == "" {
+			t.Errorf("connection %d at the provider %s was lost, although no answer to it was", n, provider)
+		}
+	}
+	q := w.queue
+	t.Logf("queue: %d messages sent in %d requests, %d received, %d deleted, %d redelivered, %d dead, %d too old, %d waiting at most", q.sent, q.sends, q.received, q.deleted, q.redelivered, q.dead, q.expired, q.most)
+	for _, line := range w.failures {
+		t.Error(line)
+	}
+	for _, name := range []string{keeping, rotating} {
+		if troubled.expired[name]+calm.expired[name] > 0 {
+			t.Errorf("%d tokens of the provider %s ended before they were renewed", troubled.expired[name]+calm.expired[name], name)
+		}
+	}
+	now := time.Since(w.start)
+	stale := 0
+	for n, end := range w.ends {
+		if end < now && w.lost[n] == "" {
+			stale++
+		}
+	}
+	if stale > 0 {
+		t.Errorf("%d tokens have ended and were not renewed", stale)
+	}
+}
+
+func only(used map[string]Used, name string) map[string]Used {
+	out := maps.Clone(used)
+	maps.DeleteFunc(out, func(kind string, _ Used) bool { return kindTenant(kind) != name })
+	return out
+}
+
+func (p *phase) renewals() (n int) {
+	for _, late := range p.late {
+		n += len(late)
+	}
+	return n
+}
+
+func (p *phase) report(t *testing.T, name string, took time.Duration) {
+	t.Helper()
+	t.Logf("%s, %v: %d renewals, %.0f/s", name, took, p.renewals(), float64(p.renewals())/took.Seconds())
+	for _, provider := range slices.Sorted(maps.Keys(p.late)) {
+		late := slices.Sorted(slices.Values(p.late[provider]))
+		at := func(q float64) time.Duration {
+			return late[min(len(late)-1, int(q*float64(len(late))))].Round(time.Millisecond)
+		}
+		t.Logf("  %-9s %8d renewals, later than planned: p50 %v, p99 %v, at most %v; %d tokens had ended", provider, len(late), at(0.5), at(0.99), at(1), p.expired[provider])
+	}
+	var queued, longest int
+	var took1, processor time.Duration
+	for _, s := range p.sweeps {
+		queued, longest = queued+s.queued, max(longest, s.queued)
+		took1, processor = max(took1, s.took), processor+s.processor
+	}
+	if len(p.sweeps) > 0 {
+		t.Logf("  %d sweeps queued %d connections, at most %d; the longest took %v; %v each on this machine", len(p.sweeps), queued, longest, took1, processor/time.Duration(len(p.sweeps)))
+	}
+	t.Logf("  at least %v of a token's life was left", p.least.Round(time.Second))
+}
