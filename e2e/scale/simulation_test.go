@@ -3,12 +3,18 @@ package scale
 import (
 	"context"
 	"maps"
+	"math"
+	"os"
 	"runtime"
 	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
 )
 
 // The phases of the simulation, and in the middle of the outage some workers
@@ -18,6 +24,9 @@ const (
 	steady = 30 * time.Minute
 	outage = 10 * time.Minute
 	after  = 40 * time.Minute
+	// margin is how long before its end a token is due at the latest: what a
+	// renewal may be late.
+	margin = 10 * time.Minute
 )
 
 // TestSimulation keeps many connections fresh for one and a half hours of fake
@@ -58,23 +67,18 @@ func simulate(t *testing.T, n, workers int) {
 	calm, used := w.next(), w.dynamodb.Units.Take()
 	kms = w.kms.calls.Load() - kms
 	calm.report(t, "steady", steady)
-	for _, name := range []string{keeping, rotating} {
-		per := float64(len(calm.late[name]))
-		sum := total(used, "#"+name)
-		t.Logf("%s: %.2f write units and %.2f read units a renewal:\n%s", name, (sum.Writes+sum.Index)/per, sum.Reads/per, list(only(used, name), per))
-	}
-	renewals := float64(calm.renewals())
-	t.Logf("sweeps: %.4f read units a renewal; %.4f KMS calls a renewal", used[dueIndex].Reads/renewals, float64(kms)/renewals)
+	reckoned(t, calm, used, kms)
 
 	f := w.fleetOf(failing)
 	f.down.Store(true)
-	time.Sleep(outage / 2)
-	killed := running[:max(1, workers/4)]
+	// While they attend what the minute's sweep has found.
+	time.Sleep(outage/2 + time.Second/2)
+	killed := running[:max(2, workers/4)]
 	for i, p := range killed {
 		p.kill()
 		w.launch(ctx, uint64(workers+i+1)) // as Lambda would
 	}
-	time.Sleep(outage / 2)
+	time.Sleep(outage/2 - time.Second/2)
 	f.down.Store(false)
 	back := time.Since(w.start)
 	time.Sleep(after)
@@ -104,6 +108,9 @@ func simulate(t *testing.T, n, workers int) {
 		t.Error(line)
 	}
 	for _, name := range []string{keeping, rotating} {
+		if p99 := quantile(troubled.late[name], 0.99); p99 >= margin {
+			t.Errorf("renewals at the provider %s came %v late (p99), their margin is %v", name, p99, margin)
+		}
 		if troubled.expired[name]+calm.expired[name] > 0 {
 			t.Errorf("%d tokens of the provider %s ended before they were renewed", troubled.expired[name]+calm.expired[name], name)
 		}
@@ -118,6 +125,56 @@ func simulate(t *testing.T, n, workers int) {
 	if stale > 0 {
 		t.Errorf("%d tokens have ended and were not renewed", stale)
 	}
+	if n <= fewEnough {
+		w.reread(t)
+	}
+}
+
+// fewEnough connections are read again at the end.
+const fewEnough = 10_000
+
+// reread checks that the rows are what was seen of them.
+func (w *world) reread(t *testing.T) {
+	t.Helper()
+	table := w.table()
+	for n := range w.n {
+		c, err := table.Get(t.Context(), key(nameOf(n), n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if connected := c.Status == connection.Connected; connected != (w.lost[n] == "") || connected && c.Set.AccessExpiresAt.Before(time.Now()) {
+			t.Errorf("connection %d is %s, and its token ends at %v; lost: %q", n, c.Status, c.Set.AccessExpiresAt, w.lost[n])
+		}
+	}
+}
+
+// reckoned prints what a renewal took, and checks that the prices reckon with
+// it. What depends on how many connections there are is only printed.
+func reckoned(t *testing.T, p *phase, used map[string]Used, kms int64) {
+	t.Helper()
+	var prices struct {
+		Renewal map[string]float64 `yaml:"renewal"`
+	}
+	data, err := os.ReadFile("../../infra/prices.yaml")
+	if err == nil {
+		err = yaml.Unmarshal(data, &prices)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, suffix := range map[string]string{keeping: "", rotating: "_rotating"} {
+		per := float64(len(p.late[name]))
+		sum := total(used, "#"+name)
+		writes, reads := (sum.Writes+sum.Index)/per, sum.Reads/per
+		t.Logf("%s: %.2f write units and %.2f read units a renewal:\n%s", name, writes, reads, list(only(used, name), per))
+		for unit, got := range map[string]float64{"writes": writes, "reads": reads} {
+			if want := prices.Renewal[unit+suffix]; math.Abs(got-want) > 0.2 {
+				t.Errorf("a renewal takes %.2f %s, infra/prices.yaml says %.2f: write it there, and make costs", got, unit+suffix, want)
+			}
+		}
+	}
+	renewals := float64(p.renewals())
+	t.Logf("sweeps: %.4f read units a renewal; %.4f KMS calls a renewal", used[dueIndex].Reads/renewals, float64(kms)/renewals)
 }
 
 func only(used map[string]Used, name string) map[string]Used {
@@ -131,6 +188,11 @@ func (p *phase) renewals() (n int) {
 		n += len(late)
 	}
 	return n
+}
+
+// quantile is of sorted times.
+func quantile(late []time.Duration, q float64) time.Duration {
+	return late[min(len(late)-1, int(q*float64(len(late))))].Round(time.Millisecond)
 }
 
 func (p *phase) report(t *testing.T, name string, took time.Duration) {
