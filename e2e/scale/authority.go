@@ -1,8 +1,10 @@
 package scale
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,13 +15,13 @@ import (
 )
 
 // The sizes of tokens, in bytes: Google's access tokens have about 220, its
-// refresh tokens 103. A rotating provider here sends one of 2,500, so that
-// the sealed grant, with its keys, is what the budget of a rotation is
+// refresh tokens 103. The simulation's rotating providers send one of 2,500, so
+// that the sealed grant, with its keys, is what the budget of a rotation is
 // reckoned with: 3 KB.
 const (
-	accessSize   = 220
-	keptSize     = 103
-	rotatingSize = 2500
+	accessSize  = 220
+	refreshSize = 103
+	longSize    = 2500
 	// lifetime is what a token lives, in seconds.
 	lifetime = 3600
 )
@@ -29,31 +31,41 @@ const (
 // its refresh tokens is the living one. One that was spent is refused.
 type authority struct {
 	rotates bool
-	living  []atomic.Uint32
+	// size is that of its refresh tokens.
+	size   int
+	living []atomic.Uint32
 	// asked counts the requests, granted those that yielded a token, and reused
 	// those that came with a spent token.
 	asked, granted, reused atomic.Int64
 }
 
-func newAuthority(rotates bool, connections int) *authority {
-	return &authority{rotates: rotates, living: make([]atomic.Uint32, connections)}
+func newAuthority(rotates bool, size, connections int) *authority {
+	return &authority{rotates: rotates, size: size, living: make([]atomic.Uint32, connections)}
 }
+
+// filling is what tokens are made of: characters that cannot be compressed to
+// less than the six bits of each.
+var filling = func() string {
+	random := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, 3<<12)
+	for i := range b {
+		b[i] = byte(random.Uint32())
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}()
 
 // made is a token: which it is, and as many characters as it has to have.
 func made(kind string, connection int, generation uint32, size int) string {
 	t := fmt.Sprintf("%s.%d.%d.", kind, connection, generation)
-	return t + strings.Repeat("x", max(0, size-len(t)))
+	from := (connection*61 + int(generation)*127) % (len(filling) - size)
+	return t + filling[from:from+max(0, size-len(t))]
 }
 
 // set is what the person's consent has yielded.
 func (a *authority) set(connection int) token.Set {
-	size := keptSize
-	if a.rotates {
-		size = rotatingSize
-	}
 	return token.Set{
 		Access: token.Access{Tokens: map[string]token.Token{"": {AccessToken: token.Secret(made("at", connection, 0, accessSize)), TokenType: "Bearer"}}},
-		Grant:  token.Grant{Renewables: map[string]token.Renewable{"": {RefreshToken: token.Secret(made("rt", connection, 0, size))}}},
+		Grant:  token.Grant{Renewables: map[string]token.Renewable{"": {RefreshToken: token.Secret(made("rt", connection, 0, a.size))}}},
 	}
 }
 
@@ -81,7 +93,7 @@ func (a *authority) answer(form url.Values) (status int, body string, connection
 	a.granted.Add(1)
 	successor := ""
 	if a.rotates {
-		successor = `","refresh_token":"` + made("rt", connection, next, rotatingSize)
+		successor = `","refresh_token":"` + made("rt", connection, next, a.size)
 	}
 	return http.StatusOK, `{"token_type":"Bearer","expires_in":` + strconv.Itoa(lifetime) +
 		`,"access_token":"` + made("at", connection, next, accessSize) + successor + `"}`, connection, a.rotates

@@ -183,7 +183,7 @@ func TestUnits(t *testing.T) {
 	theirs := newTable(t, client, clock)
 	theirs.API = meter
 	ours := &cloud.Table{API: played, Name: "lanyard", Now: clock, AuditDays: 400}
-	for _, a := range []*authority{newAuthority(false, 2), newAuthority(true, 2)} {
+	for _, a := range []*authority{newAuthority(false, refreshSize, 2), newAuthority(true, longSize, 2)} {
 		k := key(tenantOf(a.rotates), 1)
 		engine := &provider.Engine{HTTP: &http.Client{Transport: answering{a}}, Now: clock}
 		step := func(name string, do func(context.Context, *cloud.Table, stores) error) {

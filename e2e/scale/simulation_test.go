@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"testing"
@@ -20,22 +21,26 @@ import (
 // The phases of the simulation, and in the middle of the outage some workers
 // are lost.
 const (
-	warmUp = 10 * time.Minute
+	warmUp = 5 * time.Minute
 	steady = 30 * time.Minute
 	outage = 10 * time.Minute
-	after  = 40 * time.Minute
+	after  = 30 * time.Minute
 	// margin is how long before its end a token is due at the latest: what a
 	// renewal may be late.
 	margin = 10 * time.Minute
 )
 
-// TestSimulation keeps many connections fresh for one and a half hours of fake
-// time, with an outage of a provider and a loss of workers.
+// TestSimulation keeps many connections fresh for more than an hour of fake
+// time, with an outage of a provider and a loss of workers. BENCH_HOURS makes it
+// longer.
 func TestSimulation(t *testing.T) {
 	n := number(t, "BENCH_CONNECTIONS", 2000)
-	workers := number(t, "BENCH_WORKERS", max(4, n/20_000))
+	workers := number(t, "BENCH_WORKERS", max(4, n/15_000))
+	calm := steady + time.Duration(number(t, "BENCH_HOURS", 0))*time.Hour
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(10 << 30))
 	start, cpu := time.Now(), cpuTime()
-	synctest.Test(t, func(t *testing.T) { simulate(t, n, workers) })
+	synctest.Test(t, func(t *testing.T) { simulate(t, n, workers, calm) })
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		t.Fatal(err)
@@ -44,7 +49,7 @@ func TestSimulation(t *testing.T) {
 		runtime.GOMAXPROCS(0), float64(u.Maxrss)/(1<<20))
 }
 
-func simulate(t *testing.T, n, workers int) {
+func simulate(t *testing.T, n, workers int, steady time.Duration) {
 	w := newWorld(n, 1)
 	before := processorTime()
 	if err := w.connectAll(t.Context()); err != nil {

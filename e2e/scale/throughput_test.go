@@ -55,8 +55,8 @@ func serveAuthorities() {
 		panic(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/"+keeping+"/token", newAuthority(false, mostConnections))
-	mux.Handle("/"+rotating+"/token", newAuthority(true, mostConnections))
+	mux.Handle("/"+keeping+"/token", newAuthority(false, refreshSize, mostConnections))
+	mux.Handle("/"+rotating+"/token", newAuthority(true, refreshSize, mostConnections))
 	go func() { _ = http.Serve(listener, mux) }()
 	fmt.Println("http://" + listener.Addr().String())
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -150,7 +150,7 @@ func newBench(t *testing.T, base string, first, n int, open func(now func() time
 			b.swapped.Add(1)
 		}
 	}
-	for _, a := range []*authority{newAuthority(false, 0), newAuthority(true, 0)} {
+	for _, a := range []*authority{newAuthority(false, refreshSize, 0), newAuthority(true, refreshSize, 0)} {
 		each(n, func(i int) {
 			k := key(tenantOf(a.rotates), first+i)
 			if _, err := connect(t.Context(), b.stores, b.service.Vault, a, k, first+i, b.clock()); err != nil {
@@ -212,15 +212,11 @@ func (b *bench) exchange(rotates bool, from int, generation *uint32) spent {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	size := keptSize
-	if rotates {
-		size = rotatingSize
-	}
 	out := measure(func() {
 		each(b.n, func(i int) {
-			held := (&authority{rotates: rotates}).set(from + i)
+			held := (&authority{rotates: rotates, size: refreshSize}).set(from + i)
 			r := held.Grant.Renewables[""]
-			r.RefreshToken = token.Secret(made("rt", from+i, *generation, size))
+			r.RefreshToken = token.Secret(made("rt", from+i, *generation, refreshSize))
 			held.Grant.Renewables[""] = r
 			if _, err := b.engine.Refresh(b.t.Context(), target, held.Grant, held.Access); err != nil {
 				b.t.Error(err)

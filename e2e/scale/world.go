@@ -77,8 +77,8 @@ func newWorld(n int, seed uint64) *world {
 	w := &world{seed: seed, n: n, dynamodb: NewDynamoDB(), queue: newQueue(), kms: &kms{}, planned: make([]time.Duration, n), ends: make([]time.Duration, n),
 		start: time.Now(), phase: newPhase(), lost: map[int]string{}}
 	w.dynamodb.Forget = []string{"AUD#", "CONS#", "USER#", "HELD#"}
-	for _, name := range []string{keeping, rotating, failing} {
-		w.fleets = append(w.fleets, &fleet{name: name, authority: newAuthority(name != keeping, n)})
+	for name, size := range map[string]int{keeping: refreshSize, rotating: longSize, failing: longSize} {
+		w.fleets = append(w.fleets, &fleet{name: name, authority: newAuthority(name != keeping, size, n)})
 	}
 	return w
 }
