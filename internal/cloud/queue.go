@@ -32,8 +32,9 @@ const (
 	perMessage = 10
 	// perSend is the most messages that SQS takes at once.
 	perSend = 10
-	// mostDue bounds one sweep; what is left is due at the next one.
-	mostDue = 10_000
+	// mostDue bounds one sweep; what is left is due at the next one. A million
+	// hourly tokens are 20,000 a minute, and more after an outage.
+	mostDue = 50_000
 )
 
 // Fill puts the connections that are due into the queue and returns how many.
