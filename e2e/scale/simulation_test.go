@@ -34,7 +34,7 @@ const (
 // time, with an outage of a provider and a loss of workers. BENCH_HOURS makes it
 // longer.
 func TestSimulation(t *testing.T) {
-	n := number(t, "BENCH_CONNECTIONS", 2000)
+	n := number(t, "BENCH_CONNECTIONS", 1000)
 	workers := number(t, "BENCH_WORKERS", max(4, n/15_000))
 	calm := steady + time.Duration(number(t, "BENCH_HOURS", 0))*time.Hour
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
