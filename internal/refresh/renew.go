@@ -270,7 +270,7 @@ func (s *Service) caller(c connection.Connection) vault.Caller {
 
 // exchange spends the grant, once.
 func (s *Service) exchange(ctx context.Context, o opened) (provider.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.exchangeTimeout())
 	defer cancel()
 	return s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
 }
