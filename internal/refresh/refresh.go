@@ -91,7 +91,7 @@ type Service struct {
 	// seconds. It has to stay well below the time of a lease, 90 seconds.
 	ExchangeTimeout time.Duration
 	Now             func() time.Time
-	Logger *slog.Logger
+	Logger          *slog.Logger
 	// AtStep, when set, is called at each step of a renewal: for rehearsals.
 	AtStep func(Step)
 
