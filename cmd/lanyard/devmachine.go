@@ -63,6 +63,7 @@ type machine struct {
 	launcher     *local.Launcher
 	demo         *http.Server
 	demoListener net.Listener
+	demoURLFile  string
 	apiKeyFile   string
 	progress     progress
 	now          func() time.Time
@@ -232,16 +233,29 @@ func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (
 		return none, fmt.Errorf("listen for the demo provider: %w: set LANYARD_DEMO_ADDR to a free address, or to off", err)
 	}
 	base := "http://" + ln.Addr().String()
-	client := provider.Client{ID: "lanyard", Secret: token.Secret(hex.EncodeToString(keys.Derive("demo client")))}
+	client := demoClient(keys)
 	p, err := demo.New(demo.Config{BaseURL: base, ClientID: client.ID, ClientSecret: client.Secret.Reveal(),
 		RedirectURIs: []string{m.cfg.BaseURL + flow.CallbackPath}, DataFile: filepath.Join(m.cfg.DataDir, "demo.json"), Logger: m.logger})
 	if err != nil {
 		ln.Close()
 		return none, err
 	}
+	m.demoURLFile = filepath.Join(m.cfg.DataDir, demoURLFile)
+	if err := os.WriteFile(m.demoURLFile, []byte(base+"\n"), 0o600); err != nil {
+		ln.Close()
+		return none, fmt.Errorf("note where the demo provider is: %w", err)
+	}
 	deployment["base"], deployment["demo_base"] = base, base
 	m.demoListener, m.demo = ln, &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
 	return m.cfg.Clients(map[string]provider.Client{demo.ProviderID: client}), nil
+}
+
+// demoURLFile says, in the data directory, where the demo provider is.
+const demoURLFile = "demo-url"
+
+// demoClient is the machine's client at the demo provider.
+func demoClient(keys *local.KeyFile) provider.Client {
+	return provider.Client{ID: "lanyard", Secret: token.Secret(hex.EncodeToString(keys.Derive("demo client")))}
 }
 
 func (m *machine) listenDemo() (net.Listener, error) {
@@ -312,6 +326,7 @@ func (m *machine) finish() {
 func (m *machine) close() {
 	if m.demo != nil {
 		_ = m.demo.Close()
+		_ = os.Remove(m.demoURLFile)
 	}
 	if err := m.db.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		m.logger.Warn("state not closed", "err", err)
