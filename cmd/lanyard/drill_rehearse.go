@@ -112,6 +112,9 @@ func expected(b demo.Behaviour) outcome {
 	if b.After != "" {
 		want.Exchanges++
 	}
+	if b.Narrows {
+		want.Health = connection.ScopeLost
+	}
 	return want
 }
 

@@ -23,6 +23,9 @@ type Behaviour struct {
 	// Ends: the connection has to be reconnected, at once or when the token is
 	// presented again after the drill.
 	Ends bool
+	// Narrows: what is renewed is good for less than before, which the
+	// connection's health tells.
+	Narrows bool
 	// After is the behaviour that has to come first for this one to be seen.
 	After string
 
@@ -68,7 +71,7 @@ func Behaviours() []Behaviour {
 			Does: "renews, and says expires_in: -3600"},
 		{Name: "expiry-huge", Verdict: verdictOK, play: renews(renewal{}, expiresIn(4102444800)),
 			Does: "renews, and says expires_in: 4102444800, a time where a lifetime belongs"},
-		{Name: "scope-narrowed", Verdict: verdictOK, play: renews(renewal{narrows: true}, nil),
+		{Name: "scope-narrowed", Verdict: verdictOK, Narrows: true, play: renews(renewal{narrows: true}, nil),
 			Does: "renews, but for one scope less than was granted"},
 
 		{Name: "server-error", Verdict: verdictDown, Ambiguous: true, play: answers(http.StatusInternalServerError, "text/plain", "internal error\n"),

@@ -105,7 +105,11 @@ func TestDrills(t *testing.T) {
 			c := s.row()
 			s.sent(asked + 1)
 			if tt.verdict == provider.OK {
-				s.renewed(c, err)
+				health := connection.Healthy
+				if b.Narrows {
+					health = connection.ScopeLost
+				}
+				s.renewed(c, err, health)
 				if narrowed := slices.Equal(c.Scopes, []string{"profile"}); narrowed != (tt.behaviour == "scope-narrowed") {
 					t.Errorf("the row says scopes %v", c.Scopes)
 				}
@@ -170,7 +174,7 @@ func TestDrillOfUnknownLifetimes(t *testing.T) {
 			s.advance(6 * time.Minute)
 			s.drill(name)
 			_, err := s.token()
-			s.renewed(s.row(), err)
+			s.renewed(s.row(), err, connection.Healthy)
 		})
 	}
 }
@@ -343,9 +347,9 @@ func (s *stage) sent(want int32) {
 }
 
 // renewed wants a token that lives for as long as the provider's file says.
-func (s *stage) renewed(c connection.Connection, err error) {
+func (s *stage) renewed(c connection.Connection, err error, health connection.Health) {
 	s.t.Helper()
-	if err != nil || c.Failure != nil || c.Intent != nil || c.Health != connection.Healthy {
+	if err != nil || c.Failure != nil || c.Intent != nil || c.Health != health {
 		s.t.Fatalf("not renewed: %v, %s, %+v", err, c.Health, c.Failure)
 	}
 	if life := c.Set.AccessExpiresAt.Sub(s.now()); life != 5*time.Minute || !c.RenewAt.After(s.now()) || !c.RenewAt.Before(c.Set.AccessExpiresAt) {
