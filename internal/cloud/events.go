@@ -18,10 +18,6 @@ type EventBridge interface {
 	PutEvents(context.Context, *eventbridge.PutEventsInput, ...func(*eventbridge.Options)) (*eventbridge.PutEventsOutput, error)
 }
 
-// EventSource is the source of all our events, by which rules find them. The
-// function refresh may put none of another source.
-const EventSource = "lanyard"
-
 // Events is the account's default event bus.
 type Events struct{ API EventBridge }
 
@@ -30,7 +26,7 @@ var _ notify.Bus = (*Events)(nil)
 // Publish implements [notify.Bus].
 func (b *Events) Publish(ctx context.Context, kind string, at time.Time, detail []byte) error {
 	out, err := b.API.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
-		Source: aws.String(EventSource), DetailType: &kind, Time: &at, Detail: aws.String(string(detail)),
+		Source: aws.String(notify.Source), DetailType: &kind, Time: &at, Detail: aws.String(string(detail)),
 	}}})
 	if err != nil {
 		return failed(err)

@@ -55,6 +55,9 @@ type Endpoints interface {
 	Endpoint(ctx context.Context, tenant string) (Endpoint, error)
 }
 
+// Source is what all events on a bus are from, by which rules find them.
+const Source = "lanyard"
+
 // Bus is an event bus of the deployment.
 type Bus interface {
 	// Publish returns when the bus has the event; it may get it twice. Detail is
