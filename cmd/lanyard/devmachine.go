@@ -118,7 +118,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
-	if m.webhooks, err = m.newWebhooks(keys); err != nil {
+	if m.webhooks, err = m.newWebhooks(ctx, keys); err != nil {
 		return nil, err
 	}
 	m.refresh.Notify = m.webhooks
@@ -134,7 +134,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 }
 
 // newWebhooks tells whoever LANYARD_WEBHOOK_URL names of connections' health.
-func (m *machine) newWebhooks(keys *local.KeyFile) (*notify.Service, error) {
+func (m *machine) newWebhooks(ctx context.Context, keys *local.KeyFile) (*notify.Service, error) {
 	to := notify.Endpoint{URL: m.cfg.WebhookURL, ReturnURL: m.cfg.WebhookReturnURL, LinkKey: keys.Derive("reconnect links")}
 	if to.URL != "" {
 		secret, err := local.OpenWebhookSecret(m.cfg.WebhookSecret, webhookSecretFile(m.cfg.DataDir))
@@ -142,6 +142,12 @@ func (m *machine) newWebhooks(keys *local.KeyFile) (*notify.Service, error) {
 			return nil, err
 		}
 		to.Secrets = []token.Secret{secret}
+		if err := m.starter.CheckReturnURL(ctx, flow.DefaultTenant, to.ReturnURL); err != nil {
+			return nil, fmt.Errorf("%w: LANYARD_WEBHOOK_RETURN_URL is none of LANYARD_RETURN_URLS", config.ErrInvalid)
+		}
+		if m.cfg.Confirm && to.ReturnURL == "" {
+			m.logger.WarnContext(ctx, "who reconnects by the link in a webhook cannot be confirmed: set LANYARD_WEBHOOK_RETURN_URL")
+		}
 	}
 	endpoint, err := local.NewWebhook(to)
 	if err != nil {
