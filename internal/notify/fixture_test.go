@@ -110,15 +110,21 @@ func (w *world) Tenant(context.Context, string) (flow.Tenant, error) {
 
 // RoundTrip implements [http.RoundTripper]: it is the internet.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
+	var body []byte
+	var err error
+	if r.Body != nil {
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
 	}
 	w.mu.Lock()
 	n := len(w.got)
 	w.got = append(w.got, received{r.URL.Host, r.Header.Clone(), body, time.Now()})
 	answer := w.answer
 	w.mu.Unlock()
+	if n > 100 {
+		return nil, errors.New("requests without end")
+	}
 	status := http.StatusNoContent
 	if answer != nil {
 		if status, err = answer(n, r); err != nil {
