@@ -59,7 +59,7 @@ func TestCloudScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exitsCmd, "connection": connectionCmd, "apikey": apiKeyCmd, "client-secret": clientSecretCmd, "grant": grantCmd,
-			"function": functionCmd, "function-fails": functionFailsCmd, "restore": restoreCmd,
+			"function": functionCmd, "webhook": webhookCmd, "function-fails": functionFailsCmd, "restore": restoreCmd,
 		},
 	})
 }

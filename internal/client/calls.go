@@ -199,3 +199,16 @@ func (c *Client) callConnection(ctx context.Context, method, id, rest string, in
 	}
 	return c.call(ctx, method, "/api/v1/connections/"+name+rest, in, out)
 }
+
+// WebhookTest is what became of an event that was sent as a test.
+type WebhookTest struct {
+	Answer
+	// Status is what the endpoint took it with.
+	Status int `json:"status"`
+}
+
+// TestWebhook has an event sent to the tenant's webhook endpoint.
+func (c *Client) TestWebhook(ctx context.Context) (out WebhookTest, err error) {
+	out.Raw, err = c.call(ctx, http.MethodPost, "/api/v1/webhooks/test", nil, &out)
+	return out, err
+}

@@ -51,6 +51,15 @@ type Config struct {
 	// they are renewed when somebody uses them, and the refresh token is kept
 	// alive all the same.
 	KeepFresh time.Duration
+	// WebhookURL is LANYARD_WEBHOOK_URL, where to tell of changes in
+	// connections' health; empty: nowhere. Plain http is for loopback alone.
+	WebhookURL string
+	// WebhookSecret is LANYARD_WEBHOOK_SECRET, which signs what is sent there;
+	// empty: the one in DataDir/webhook-secret.
+	WebhookSecret token.Secret
+	// WebhookReturnURL is LANYARD_WEBHOOK_RETURN_URL, where a person is sent
+	// after reconnecting by the link in a webhook. It must be one of ReturnURLs.
+	WebhookReturnURL string
 
 	getenv func(string) string
 }
@@ -70,7 +79,8 @@ func Load(getenv func(string) string) (Config, error) {
 		Addr: or("LANYARD_ADDR", "127.0.0.1:8080"), DataDir: or("LANYARD_DATA", ".lanyard"),
 		APIKey: token.Secret(or("LANYARD_API_KEY", "")), Presets: split(getenv("LANYARD_PRESETS"), ":"),
 		ReturnURLs: strings.Fields(getenv("LANYARD_RETURN_URLS")), ServerRead: split(getenv("LANYARD_SERVER_READ"), ":"),
-		ServerEnv: map[string]string{}, getenv: getenv,
+		WebhookURL: or("LANYARD_WEBHOOK_URL", ""), WebhookSecret: token.Secret(or("LANYARD_WEBHOOK_SECRET", "")),
+		WebhookReturnURL: or("LANYARD_WEBHOOK_RETURN_URL", ""), ServerEnv: map[string]string{}, getenv: getenv,
 	}
 	host, port, err := net.SplitHostPort(c.Addr)
 	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {

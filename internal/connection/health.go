@@ -51,9 +51,11 @@ type Event struct {
 	Reason string `json:"reason,omitempty"`
 	// EndsAt is when the grant ends, of an Expiring event.
 	EndsAt time.Time `json:"ends_at,omitzero"`
-	// Published: the deployment's event bus has it. Tries counts the webhook's
-	// deliveries that failed; NextAt is when the next one is due.
+	// Published: the deployment's event bus has it. Posted: the webhook was
+	// taken, or there is nobody to take it. Tries counts the deliveries of which
+	// one of the two failed; NextAt is when the next one is due.
 	Published bool      `json:"published,omitempty"`
+	Posted    bool      `json:"posted,omitempty"`
 	Tries     int       `json:"tries,omitempty"`
 	NextAt    time.Time `json:"next_at"`
 }

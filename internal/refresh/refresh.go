@@ -87,8 +87,11 @@ type Service struct {
 	// Window is how long after its last use a connection's tokens are kept
 	// fresh; zero: DefaultWindow.
 	Window time.Duration
-	Now    func() time.Time
-	Logger *slog.Logger
+	// ExchangeTimeout is how long a provider may take to answer; zero: 20
+	// seconds. It has to stay well below the time of a lease, 90 seconds.
+	ExchangeTimeout time.Duration
+	Now             func() time.Time
+	Logger          *slog.Logger
 	// AtStep, when set, is called at each step of a renewal: for rehearsals.
 	AtStep func(Step)
 
@@ -196,7 +199,7 @@ func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(co
 		begun = true
 		s.work.Add(1)
 		defer s.work.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+exchangeTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+s.exchangeTimeout())
 		defer cancel()
 		return s.renew(ctx, k, due)
 	})
@@ -206,6 +209,13 @@ func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(co
 	case <-ctx.Done():
 		return connection.Connection{}, false, ctx.Err()
 	}
+}
+
+func (s *Service) exchangeTimeout() time.Duration {
+	if s.ExchangeTimeout > 0 {
+		return s.ExchangeTimeout
+	}
+	return exchangeTimeout
 }
 
 // used notes that somebody uses the connection, seldom enough to cost little.

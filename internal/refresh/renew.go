@@ -171,6 +171,9 @@ type opened struct {
 	permit *vault.Permit
 	target provider.Target
 	held   token.Set
+	// life is how long the access token in force lives in all, if it is the
+	// only one and its end is known.
+	life time.Duration
 }
 
 // open gathers all that the exchange needs, so that nothing of ours can fail
@@ -193,6 +196,9 @@ func (s *Service) open(ctx context.Context, c *connection.Connection, claim conn
 	}
 	if o.held.Access, err = o.permit.Access(ctx, c.Set); err != nil {
 		return o, err
+	}
+	if end := o.held.Access.ExpiresAt(); len(o.held.Access.Tokens) == 1 && !end.IsZero() {
+		o.life = end.Sub(c.Set.IssuedAt)
 	}
 	if o.target.Provider.Refresh.Rotation != presets.RotationNever {
 		if err := o.permit.Prove(ctx); err != nil {
@@ -276,9 +282,26 @@ func (s *Service) caller(c connection.Connection) vault.Caller {
 
 // exchange spends the grant, once.
 func (s *Service) exchange(ctx context.Context, o opened) (provider.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.exchangeTimeout())
 	defer cancel()
-	return s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
+	result, err := s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
+	s.keepLife(o, result)
+	return result, err
+}
+
+// keepLife gives a renewed token the lifetime of the one before it where the
+// provider named one then and names none now, and its file does not say what
+// that means: else the token would end without anybody having planned for it.
+func (s *Service) keepLife(o opened, r provider.Result) {
+	if o.life <= 0 || o.target.Provider.Refresh.TTLIfAbsent != "" {
+		return
+	}
+	for _, name := range r.Renewed {
+		if t := r.Set.Access.Tokens[name]; t.ExpiresAt.IsZero() {
+			t.ExpiresAt = s.Now().UTC().Add(o.life)
+			r.Set.Access.Tokens[name] = t
+		}
+	}
 }
 
 // soonest names the tokens of a set that expire first or hardly later; none
