@@ -308,7 +308,7 @@ func TestRenewedOnSchedule(t *testing.T) {
 	for name, recipe := range ways {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newAPI(t, 4*time.Second, manyCalls)
+			a := newAPI(t, 2*time.Second, manyCalls)
 			u := apiTask(t, a, recipe)
 			ends := inFlight(u, a, manyCalls)
 			var once sync.Once
@@ -432,12 +432,12 @@ func TestHostileAnswersWithRenewals(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		calls, repeats := calling(ctx, r, newServer(nil, 1), clients)
 		for range renewals {
-			time.Sleep(10 * time.Minute)
+			time.Sleep(2 * time.Minute)
 			c.mu.Lock()
 			edition++
 			c.mu.Unlock()
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		cancel()
 		time.Sleep(time.Minute)
 		if n := repeats.Load(); n < renewals || n > clients*renewals {

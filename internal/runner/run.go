@@ -10,6 +10,7 @@
 //	           broker   the server asks the loopback endpoint   broker
 //	           file     its credential file is replaced
 //	           restart  a second server is started and swapped in
+//	repeat     a call that a renewal made fail, once:           again
 //	end        the process group is killed, the HOME removed
 //
 // The runner never sees a refresh token or a client secret, and what it hands
