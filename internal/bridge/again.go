@@ -62,7 +62,7 @@ func (m message) failed() bool {
 // second sends first again if it may be, and returns the call that is waited
 // for then. That one is never sent again.
 func (s *session) second(ctx context.Context, first *call, a answer, m message, token span) *call {
-	if !first.again(ctx, a.msg.raw) {
+	if !first.again(ctx, a.msg.raw) || ctx.Err() != nil {
 		return nil
 	}
 	c := &call{session: s, id: first.id, token: first.token, side: first.side, done: make(chan answer, 1)}

@@ -35,10 +35,9 @@ func holding() (*oracle, chan struct{}) {
 	return &oracle{say: func(ctx context.Context, _ []byte) bool {
 		select {
 		case <-let:
-			return true
 		case <-ctx.Done():
-			return false
 		}
+		return true // also when it is too late
 	}}, let
 }
 
@@ -235,6 +234,30 @@ func TestGivenUpWhileHeld(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A second try that is sent just when its client goes is taken back.
+func TestHoldLeavesNoCallBehind(t *testing.T) {
+	t.Parallel()
+	b, connect := serving(t, Config{Start: new(starts).start})
+	c := connect()
+	p := b.shared.processes()[0]
+	ctx, leave := context.WithCancel(t.Context())
+	sent := make(chan struct{})
+	hold(ctx, time.Minute, func(context.Context) *call {
+		defer close(sent)
+		c := &call{done: make(chan answer, 1)}
+		if err := p.add(c); err != nil {
+			t.Error(err)
+		}
+		leave()
+		return c
+	})
+	<-sent
+	eventually(t, "it is taken back", func() bool { return p.find(func(*call) bool { return true }) == nil })
+	eventually(t, "the server is told", func() bool {
+		return strings.Contains(textOf(t, c.tool("2", "told", "")), "cancelled")
+	})
 }
 
 // A second try can be cancelled like any call.

@@ -84,7 +84,7 @@ func (r *run) newer(ctx context.Context, than int64) (int64, bool) {
 		case answered:
 			return 0, false
 		case q == nil:
-			if q = r.doubts.ask(ctx); q == nil {
+			if q = r.doubts.ask(ctx, than); q == nil {
 				return 0, false
 			}
 			defer r.doubts.leave(q)
@@ -143,7 +143,9 @@ const firstPause = time.Second
 // question is one request to mcprun for which calls are held.
 type question struct {
 	answered chan struct{}
-	// calls are how many wait for it; doubts.mu guards it.
+	// than is the newest edition that one of the calls began with, calls is how
+	// many there are; doubts.mu guards both.
+	than  int64
 	calls int
 }
 
@@ -165,8 +167,8 @@ type doubts struct {
 func newDoubts() *doubts { return &doubts{wake: make(chan struct{}, 1)} }
 
 // ask returns the next question, to be left later; nil if it will not begin
-// before ctx ends.
-func (d *doubts) ask(ctx context.Context) *question {
+// before ctx ends. It is to tell whether there is a newer edition than that.
+func (d *doubts) ask(ctx context.Context, than int64) *question {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if end, ok := ctx.Deadline(); ok && !d.after.Before(end) {
@@ -176,6 +178,7 @@ func (d *doubts) ask(ctx context.Context) *question {
 		d.next = &question{answered: make(chan struct{})}
 	}
 	d.next.calls++
+	d.next.than = max(d.next.than, than)
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -194,10 +197,14 @@ func (d *doubts) leave(q *question) {
 }
 
 // pending reports whether somebody waits, and how long until the question may
-// begin.
-func (d *doubts) pending() (time.Duration, bool) {
+// begin. What was offered meanwhile answers it without being asked.
+func (d *doubts) pending(offered int64) (time.Duration, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.next != nil && d.next.than < offered {
+		close(d.next.answered)
+		d.next = nil
+	}
 	return max(0, time.Until(d.after)), d.next != nil
 }
 

@@ -36,6 +36,8 @@ type api struct {
 	full, gate      chan struct{}
 	done            map[string]int
 	refused         int
+	// broken: it refuses everybody.
+	broken bool
 }
 
 func newAPI(t *testing.T, lives time.Duration, wanted int) *api {
@@ -69,7 +71,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 	<-a.gate
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r.Header.Get("Authorization") != fmt.Sprint("Bearer token-", a.edition) {
+	if a.broken || r.Header.Get("Authorization") != fmt.Sprint("Bearer token-", a.edition) {
 		a.refused++
 		w.WriteHeader(http.StatusUnauthorized)
 		return
@@ -298,6 +300,15 @@ func TestRenewedElsewhere(t *testing.T) {
 			if len(asked) < 1 || len(asked) > 2 || !asked[0].Suspect || asked[0].Refused != access("token-1", 0).Hash() {
 				t.Errorf("asked %+v", asked)
 			}
+			// What fails afterwards fails without a renewal: once, as it is.
+			a.mu.Lock()
+			a.broken = true
+			before := a.refused
+			a.mu.Unlock()
+			_, body := u.post(u.control.claim.Bearer.Reveal(), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"do","arguments":{"text":"late"}}}`)
+			if want := 1 + len(recipe.Env["TRIES_AGAIN"]); !strings.Contains(body, "invalid_auth") || a.refusals() != before+want {
+				t.Errorf("refused %d times, want %d: %s", a.refusals()-before, want, body)
+			}
 		})
 	}
 }
@@ -315,9 +326,6 @@ func TestRenewedOnSchedule(t *testing.T) {
 			u.control.mu.Lock()
 			u.control.next = func(r task.TokenRequest) (token.Access, error) {
 				once.Do(func() {
-					if r.Suspect {
-						t.Error("a hint came before the renewal")
-					}
 					a.lives = time.Hour
 					a.renew()
 					close(a.gate)
@@ -335,6 +343,11 @@ func TestRenewedOnSchedule(t *testing.T) {
 				defer renewing.Wait()
 			}
 			noneFails(t, a, ends)
+			for _, q := range u.control.requests() {
+				if q.Suspect {
+					t.Errorf("asked although the renewal was the task's own: %+v", q)
+				}
+			}
 		})
 	}
 }

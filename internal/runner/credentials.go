@@ -111,15 +111,20 @@ func equal(a, b token.Access) bool {
 }
 
 // fresh returns a set that lives at least ttl, from memory if it can, and
-// whether it is another than before. With suspect it always asks.
+// whether it is another than before. With suspect it always asks, unless
+// somebody else has brought other tokens meanwhile.
 func (c *credentials) fresh(ctx context.Context, ttl time.Duration, suspect bool) (token.Access, bool, error) {
+	_, before := c.latest()
 	select {
 	case c.asking <- struct{}{}:
 		defer func() { <-c.asking }()
 	case <-ctx.Done():
 		return token.Access{}, false, ctx.Err()
 	}
-	now := c.current()
+	now, edition := c.latest()
+	if suspect && edition != before {
+		return now, true, nil
+	}
 	if at := now.ExpiresAt(); !suspect && (at.IsZero() || time.Until(at) >= ttl) {
 		return now, false, nil
 	}

@@ -88,7 +88,7 @@ func (o *rotation) wait(ctx context.Context) (suspect, ok bool) {
 	case expires && o.timed():
 		nap = min(nap, max(shortestRetry, left-o.cred.margin()))
 	}
-	if pause, held := o.doubts.pending(); held {
+	if pause, held := o.held(); held {
 		nap = min(nap, pause)
 	}
 	timer := time.NewTimer(nap)
@@ -103,8 +103,15 @@ func (o *rotation) wait(ctx context.Context) (suspect, ok bool) {
 			return true, true
 		}
 	}
-	pause, held := o.doubts.pending()
+	pause, held := o.held()
 	return held && pause <= 0, true
+}
+
+// held reports whether calls wait for a question, and how long until it may
+// begin.
+func (o *rotation) held() (time.Duration, bool) {
+	edition, _ := o.offered()
+	return o.doubts.pending(edition)
 }
 
 // timed reports whether a renewed token is brought to the server by us.
