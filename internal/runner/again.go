@@ -72,68 +72,34 @@ func (r *run) again(c bridge.Child, h *hint) bridge.Again {
 	}
 }
 
-// newer waits until a newer edition than that is within the server's reach, and
-// reports false when there is none or ctx is over.
+// newer returns a newer edition than that which is within the server's reach,
+// and asks for one if need be. It reports false when there is none, or none
+// before ctx ends.
 func (r *run) newer(ctx context.Context, than int64) (int64, bool) {
-	var q *question
-	for answered := false; ; {
-		edition, news := r.offered()
-		switch {
-		case edition > than:
-			return edition, true
-		case answered:
-			return 0, false
-		case q == nil:
-			if q = r.doubts.ask(ctx, than); q == nil {
-				return 0, false
-			}
-			defer r.doubts.leave(q)
-		}
-		select {
-		case <-news: // somebody else's question, or the schedule
-		case <-q.answered:
-			answered = true
-		case <-ctx.Done():
-			return 0, false
-		}
+	if edition := r.withinReach(); edition > than {
+		return edition, true
+	}
+	q := r.doubts.ask(ctx, than)
+	if q == nil {
+		return 0, false
+	}
+	defer r.doubts.leave(q)
+	select {
+	case <-q.answered:
+		edition := r.withinReach()
+		return edition, edition > than
+	case <-ctx.Done():
+		return 0, false
 	}
 }
 
-// offered is the newest edition that a server finds if it looks, and what is
-// closed when that changes.
-func (r *run) offered() (int64, <-chan struct{}) {
-	edition, news := r.offer.last()
+// withinReach is the newest edition that a server finds if it looks.
+func (r *run) withinReach() int64 {
 	if r.claim.Recipe.Rotation == task.RotateBroker {
-		_, edition = r.cred.latest() // the endpoint hands it out at once
+		_, edition := r.cred.latest() // the endpoint hands it out at once
+		return edition
 	}
-	return edition, news
-}
-
-// offer is the edition that was last brought to the servers. The zero value is
-// none.
-type offer struct {
-	mu      sync.Mutex
-	edition int64
-	news    chan struct{}
-}
-
-func (o *offer) make(edition int64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.edition = max(o.edition, edition)
-	if o.news != nil {
-		close(o.news)
-		o.news = nil
-	}
-}
-
-func (o *offer) last() (edition int64, news <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.news == nil {
-		o.news = make(chan struct{})
-	}
-	return o.edition, o.news
+	return r.brought.Load()
 }
 
 // The pauses between questions: doubled by each that brought no other token,
@@ -197,11 +163,12 @@ func (d *doubts) leave(q *question) {
 }
 
 // pending reports whether somebody waits, and how long until the question may
-// begin. What was offered meanwhile answers it without being asked.
-func (d *doubts) pending(offered int64) (time.Duration, bool) {
+// begin. One that all who wait were brought a newer edition for is answered
+// without being asked.
+func (d *doubts) pending(brought int64) (time.Duration, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.next != nil && d.next.than < offered {
+	if d.next != nil && d.next.than < brought {
 		close(d.next.answered)
 		d.next = nil
 	}

@@ -464,9 +464,9 @@ func TestHostileAnswersWithRenewals(t *testing.T) {
 // question to wait for; one that is the same token lets it go at once.
 func TestHeldAnswersGoOut(t *testing.T) {
 	t.Parallel()
-	var slow time.Duration
+	var slow atomic.Int64
 	rotating(t, 24*time.Hour, func(int, task.TokenRequest) (token.Access, error) {
-		time.Sleep(slow)
+		time.Sleep(time.Duration(slow.Load()))
 		return access("token-0", 24*time.Hour), nil
 	}, func(r *run, c *control) {
 		again := r.again(newServer(nil, 1), newHint([]string{"invalid_auth"}))
@@ -482,23 +482,32 @@ func TestHeldAnswersGoOut(t *testing.T) {
 		if d := took([]byte(`{"result":{"isError":true,"content":[]}}`)); d != 0 || len(c.requests()) != 0 {
 			t.Errorf("an error without the hint was held for %s", d)
 		}
-		slow = 2 * time.Second
-		if d := took(hostile); d != slow {
+		slow.Store(int64(2 * time.Second))
+		if d := took(hostile); d != 2*time.Second {
 			t.Errorf("held for %s", d)
 		}
-		slow = time.Minute
+		slow.Store(int64(time.Minute))
 		if d := took(hostile); d != 10*time.Second {
 			t.Errorf("with mcprun silent it was held for %s", d)
 		}
 		time.Sleep(10 * time.Minute)
-		slow = 0
+		slow.Store(0)
 		for range 30 {
 			took(hostile) // until the pauses are longer than a call may be held
 		}
 		if d := took(hostile); d != 0 {
 			t.Errorf("with no question to come it was held for %s", d)
 		}
+		time.Sleep(10 * time.Minute)
+		took(hostile)
 		n := len(c.requests())
+		ctx, leave := context.WithTimeout(context.Background(), firstPause/2)
+		defer leave()
+		held, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		context.AfterFunc(ctx, cancel) // its client goes before the question begins
+		if again(held, hostile) {
+			t.Error("repeated")
+		}
 		time.Sleep(10 * time.Minute)
 		if len(c.requests()) != n {
 			t.Error("asked although nobody waits")

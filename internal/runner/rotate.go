@@ -110,8 +110,7 @@ func (o *rotation) wait(ctx context.Context) (suspect, ok bool) {
 // held reports whether calls wait for a question, and how long until it may
 // begin.
 func (o *rotation) held() (time.Duration, bool) {
-	edition, _ := o.offered()
-	return o.doubts.pending(edition)
+	return o.doubts.pending(o.withinReach())
 }
 
 // timed reports whether a renewed token is brought to the server by us.
@@ -134,7 +133,7 @@ func (o *rotation) due() bool {
 // step renews what is due and brings it to the server.
 func (o *rotation) step(ctx context.Context, suspect bool) error {
 	left, _ := o.left()
-	if suspect || o.due() {
+	if suspect && !o.pending || o.due() { // what is pending may be all that is missing
 		// A little longer than what is left asks for another one, and is less
 		// than even a short-lived token brings. A hint asks for nothing: it must
 		// not be what ends a token that lives.
@@ -172,7 +171,7 @@ func (r *run) apply(ctx context.Context, hold bool) (err error) {
 	}
 	// broker: the server asks; none: there is nothing to bring
 	if err == nil {
-		r.offer.make(edition)
+		r.brought.Store(edition)
 	}
 	return err
 }

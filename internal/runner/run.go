@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/bridge"
@@ -91,7 +92,9 @@ type run struct {
 	reports chan task.Report
 	hints   chan struct{}
 	doubts  *doubts
-	offer   offer
+	// brought is the edition of the access that was last brought to the servers;
+	// only rotate writes it.
+	brought atomic.Int64
 	// files lets one at a time write the credential files, with the set that is
 	// current then: an older one must not be the last.
 	files sync.Mutex
