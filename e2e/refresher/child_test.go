@@ -50,8 +50,9 @@ type order struct {
 type report struct {
 	ID int
 	// Event is "ready"; "waiting", when somebody who asks waits for another
-	// process; or "done".
+	// process; "dying", with the moment Where; or "done".
 	Event string
+	Where string `json:",omitempty"`
 	// Tokens and Errors count what the askers got.
 	Tokens map[string]int `json:",omitempty"`
 	Errors map[string]int `json:",omitempty"`
@@ -124,7 +125,7 @@ func child() int {
 
 // token asks for a token, many times at once.
 func (w *worker) token(o order, start <-chan struct{}) {
-	m := &mortal{at: o.KillMoment}
+	m := &mortal{at: o.KillMoment, last: func(where string) { w.say(report{ID: o.ID, Event: "dying", Where: where}) }}
 	on := w.stores
 	if o.KillMoment > 0 || o.Askers == 0 {
 		on = m.wrap(on, func() { w.say(report{ID: o.ID, Event: "waiting"}) })
@@ -268,19 +269,21 @@ func (c *process) do(o order) report {
 	return r
 }
 
-// killed waits for a child that kills itself. It reports false, and what the
-// child said instead, if that came to its end.
-func (c *process) killed() (report, bool) {
+// killed waits for a child that is killed, and returns what it said last. It
+// reports false if the child came to its end instead.
+func (c *process) killed() (last report, was bool) {
 	c.t.Helper()
-	if r, ended := c.until("done"); ended {
-		return r, false
+	for r := range c.reports {
+		if last = r; r.Event == "done" {
+			return r, false
+		}
 	}
 	err := c.cmd.Wait()
 	var exit *exec.ExitError
 	if status, ok := exitStatus(err, &exit); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 		c.t.Fatalf("a child was not killed, but ended with %v", err)
 	}
-	return report{}, true
+	return last, true
 }
 
 func exitStatus(err error, exit **exec.ExitError) (syscall.WaitStatus, bool) {
@@ -300,4 +303,11 @@ func (c *process) kill() {
 	if _, killed := c.killed(); !killed {
 		c.t.Fatal("a child came to its end although it was killed")
 	}
+}
+
+// killedBy gives the order and waits for the kill that it brings; see killed.
+func (c *process) killedBy(o order) (last report, was bool) {
+	c.t.Helper()
+	c.tell(o)
+	return c.killed()
 }

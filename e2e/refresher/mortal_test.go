@@ -14,13 +14,20 @@ import (
 type mortal struct {
 	at    int64
 	count atomic.Int64
+	// last is told the moment before the process is killed.
+	last func(where string)
 }
 
-func (m *mortal) moment() {
+func (m *mortal) moment(where string) {
 	if m.count.Add(1) == m.at {
+		m.last(where)
 		die()
 	}
 }
+
+// beforePut is the one moment at which the provider's answer lies nowhere but
+// in the process.
+const beforePut = "before a grant is put"
 
 // wrap returns the stores with their moments. waiting is called when somebody
 // reads the row again and again.
@@ -47,7 +54,7 @@ type mortalRows struct {
 }
 
 func (s *mortalRows) Get(ctx context.Context, k connection.Key) (connection.Connection, error) {
-	s.m.moment()
+	s.m.moment("before a row is read")
 	c, err := s.Store.Get(ctx, k)
 	if s.reads.Add(1) == readsOfOne && c.Lease != nil {
 		s.waiting()
@@ -56,20 +63,20 @@ func (s *mortalRows) Get(ctx context.Context, k connection.Key) (connection.Conn
 }
 
 func (s *mortalRows) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
-	defer s.m.moment()
-	s.m.moment()
+	defer s.m.moment("after a write of a row")
+	s.m.moment("before a write of a row")
 	return s.Store.Update(ctx, k, s.within(change))
 }
 
 func (s *mortalRows) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
-	defer s.m.moment()
-	s.m.moment()
+	defer s.m.moment("after a write of a row")
+	s.m.moment("before a write of a row")
 	return s.Store.UpdateFrom(ctx, seen, s.within(change))
 }
 
 func (s *mortalRows) within(change func(*connection.Connection) error) func(*connection.Connection) error {
 	return func(c *connection.Connection) error {
-		defer s.m.moment()
+		defer s.m.moment("in a write of a row")
 		return change(c)
 	}
 }
@@ -80,19 +87,19 @@ type mortalGrants struct {
 }
 
 func (s mortalGrants) Put(ctx context.Context, k connection.Key, version string, sealed []byte) error {
-	defer s.m.moment()
-	s.m.moment()
+	defer s.m.moment("after a grant is put")
+	s.m.moment(beforePut)
 	return s.GrantStore.Put(ctx, k, version, sealed)
 }
 
 func (s mortalGrants) Get(ctx context.Context, k connection.Key, version string) ([]byte, error) {
-	s.m.moment()
+	s.m.moment("before a grant is read")
 	return s.GrantStore.Get(ctx, k, version)
 }
 
 func (s mortalGrants) Remove(ctx context.Context, k connection.Key, versions ...string) error {
-	defer s.m.moment()
-	s.m.moment()
+	defer s.m.moment("after a grant is removed")
+	s.m.moment("before a grant is removed")
 	return s.GrantStore.Remove(ctx, k, versions...)
 }
 
@@ -103,15 +110,15 @@ type mortalSlots struct {
 }
 
 func (s mortalSlots) Replace(ctx context.Context, k connection.Key, version string, fence int64, sealed []byte) error {
-	defer s.m.moment()
-	s.m.moment()
+	defer s.m.moment("after a grant is put")
+	s.m.moment(beforePut)
 	return s.slots.Replace(ctx, k, version, fence, sealed)
 }
 
 // Prove keeps a store that can be proven one.
 func (s mortalSlots) Prove(ctx context.Context, k connection.Key) error {
-	defer s.m.moment()
-	s.m.moment()
+	defer s.m.moment("after a store is proven")
+	s.m.moment("before a store is proven")
 	if p, ok := s.slots.(vault.Prover); ok {
 		return p.Prove(ctx, k)
 	}
@@ -124,7 +131,7 @@ type mortalAudit struct {
 }
 
 func (s mortalAudit) Append(ctx context.Context, l vault.Line) error {
-	defer s.m.moment()
-	s.m.moment()
+	defer s.m.moment("after an audit line")
+	s.m.moment("before an audit line")
 	return s.Audit.Append(ctx, l)
 }
