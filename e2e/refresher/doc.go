@@ -7,7 +7,7 @@
 // `make e2e-refresher` installs what they need and runs them. These settings
 // make a run longer:
 //
-//	PROOF_ROUNDS   renewals of each race, one after the other
+//	PROOF_ROUNDS   renewals of each race on SQLite and DynamoDB Local, one after the other
 //	PROOF_KILLS    kills at each step of a renewal
 //	PROOF_CHAIN    kills at random moments, one after the other
 //	PROOF_SEED     which random moments; each run says its own

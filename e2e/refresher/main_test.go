@@ -31,7 +31,7 @@ func lacking(t *testing.T, what string) {
 	if os.Getenv("CI") != "" {
 		t.Fatalf("%s: run `make e2e-refresher`", what)
 	}
-	t.Skipf("%s: run `make e2e-refresher`, which installs it", what)
+	t.Skipf("%s: run `make e2e-refresher`, which installs it or says how to", what)
 }
 
 // needNode skips a test where there is no authorization server to be had.
@@ -55,7 +55,7 @@ func setting(name string, standard int) int {
 	return standard
 }
 
-// later is by how much the clocks of the processes are moved for a token that
+// These are by how much the clocks of the processes are moved for a token that
 // lives an hour to be due, and for a dead process's lease to run out.
 const (
 	nextHour = time.Hour

@@ -27,7 +27,7 @@ func TestRace(t *testing.T) {
 	})
 	t.Run("moto", func(t *testing.T) { race(t, deployment(t, moto, config.StoreDynamoDB), racers, 1) })
 	t.Run("SecretsManager", func(t *testing.T) {
-		race(t, deployment(t, moto, config.StoreSecretsManager), racers/10, rounds)
+		race(t, deployment(t, moto, config.StoreSecretsManager), racers/10, 1)
 	})
 }
 
