@@ -67,6 +67,8 @@ const (
 	waitForOther    = 45 * time.Second
 	firstPoll       = 50 * time.Millisecond
 	lastPoll        = 2 * time.Second
+	pollShare       = 4 // a poll is followed by a pause of so many times its length
+	slowestPoll     = 5 * time.Second
 	usedResolution  = time.Hour
 )
 
@@ -225,11 +227,14 @@ func (s *Service) used(ctx context.Context, c connection.Connection) {
 		return
 	}
 	_, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
+		if now.Sub(c.LastUsedAt) < usedResolution {
+			return errIdle // one of all who ask at the same time notes it
+		}
 		c.LastUsedAt = now
 		s.plan(c)
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errIdle) {
 		s.Logger.WarnContext(ctx, "last use not noted", "connection", c.ID, "err", err)
 	}
 }

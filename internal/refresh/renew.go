@@ -47,6 +47,7 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 	holder := token.NewID("ref") // of this renewal, not of this process
 	deadline := s.Now().Add(waitForOther)
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
+		asked := time.Now()
 		c, err := s.Connections.Get(ctx, k)
 		if err != nil {
 			return c, nil, err
@@ -57,7 +58,9 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 		}
 		var claim connection.Claim
 		if !c.LeasedAt(s.Now()) { // else it is in vain
+			row := c // as it was when it refused: of many who begin at once, all but one see it so
 			c, err = s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) (err error) {
+				row = *c
 				if err := s.due(*c, due); err != nil {
 					return err
 				}
@@ -73,9 +76,7 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 			if !errors.Is(err, connection.ErrLeased) && !errors.Is(err, errIdle) && !errors.Is(err, errTooEarly) {
 				return c, nil, err
 			}
-			if c, err = s.Connections.Get(ctx, k); err != nil {
-				return c, nil, err
-			}
+			c = row
 		}
 		switch err := s.due(c, due); {
 		case errors.Is(err, errIdle):
@@ -90,7 +91,10 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 			c, err := s.stale(c, nil, lastPoll)
 			return c, nil, err
 		}
-		if err := sleep(ctx, jitter(wait)); err != nil {
+		// A store that is slow to answer is asked less often: whoever has the
+		// lease needs it, too.
+		slow := min(pollShare*time.Since(asked), slowestPoll)
+		if err := sleep(ctx, jitter(max(wait, slow))); err != nil {
 			return c, nil, err
 		}
 	}
