@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -42,7 +44,7 @@ func row(c connection.Connection) item {
 		shard := fnv.New32a()
 		shard.Write([]byte(c.ID))
 		it["due_shard"] = text(fmt.Sprint(shard.Sum32() % dueShards))
-		it["due_at"] = text(connection.Stamp(due))
+		it["due_at"] = text(dueKey(due))
 	}
 	// A renewal must write a kilobyte and no more: that is what a unit is. See
 	// docs/decisions/0012.
@@ -56,6 +58,20 @@ func row(c connection.Connection) item {
 	}
 	it["doc"] = binary(rowFormat.Pack(doc))
 	return it
+}
+
+// dueKey writes a time so that the order of the keys is that of times, to the
+// nanosecond, in 13 characters. They come after those of rows that were written
+// when keys began with the year: those are due at once, and get a new one.
+func dueKey(at time.Time) string {
+	first, last := time.Unix(0, 0), time.Unix(0, math.MaxInt64) // 2262
+	switch {
+	case at.Before(first):
+		at = first
+	case at.After(last):
+		at = last
+	}
+	return strconv.FormatUint(uint64(at.UnixNano())|1<<63, 32)
 }
 
 // maxRow is the longest document of a row: that of an item is at most 400 KB,
@@ -414,9 +430,8 @@ func (s *dueShard) wanted(all []dueRow, limit int) bool {
 func (t *Table) moreDue(ctx context.Context, name string, s *dueShard, now time.Time, n int) error {
 	in := &dynamodb.QueryInput{
 		TableName: &t.Name, IndexName: aws.String(dueIndex), ExclusiveStartKey: s.next, Limit: aws.Int32(int32(min(n, 10_000))),
-		KeyConditionExpression: aws.String("due_shard = :shard AND due_at < :after"),
-		// Whatever begins with the stamp of now comes before this.
-		ExpressionAttributeValues: item{":shard": text(name), ":after": text(connection.Stamp(now) + "$")},
+		KeyConditionExpression:    aws.String("due_shard = :shard AND due_at <= :now"),
+		ExpressionAttributeValues: item{":shard": text(name), ":now": text(dueKey(now))},
 	}
 	for n > 0 && !s.end {
 		page, err := t.API.Query(ctx, in)

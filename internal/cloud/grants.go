@@ -250,7 +250,7 @@ func (g tableGrants) Get(ctx context.Context, k connection.Key, version string) 
 	if err != nil {
 		return nil, err
 	}
-	if it["sealed"] == nil {
+	if it["sealed"] == nil || it["v"] != nil { // the name of a slot is no version
 		return nil, vault.ErrNoGrant
 	}
 	return binaryOf(it, "sealed"), nil
@@ -267,7 +267,7 @@ func (g tableGrants) remove(ctx context.Context, k connection.Key, version strin
 			return was, err
 		}
 	}
-	return g.delete(ctx, k, version, condition{})
+	return g.delete(ctx, k, version, condition{expression: "attribute_not_exists(v)"})
 }
 
 // delete deletes the item if the condition holds, and reports whether there was

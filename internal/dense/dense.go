@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -23,6 +24,10 @@ type Format struct {
 
 // ErrFormat means that the bytes were not packed in this format, or damaged.
 var ErrFormat = errors.New("the packed text is damaged, or of a format that is not known here")
+
+// tail ends what a flate.Writer writes, an empty block: it need not be kept
+// (as in RFC 7692, section 7.2.1).
+var tail = []byte{0, 0, 0xff, 0xff}
 
 // plain begins every text, and so what is kept as it is: tags are others.
 const plain = '{'
@@ -59,10 +64,11 @@ func (f *Format) Pack(text []byte) []byte {
 	if err != nil {
 		panic(err) // a bytes.Buffer takes everything
 	}
-	if out.Len() >= len(text) {
+	packed := bytes.TrimSuffix(out.Bytes(), tail)
+	if len(packed) >= len(text) {
 		return text
 	}
-	return out.Bytes()
+	return packed
 }
 
 // Unpack returns what was packed, if it is no longer than most bytes.
@@ -75,7 +81,7 @@ func (f *Format) Unpack(packed []byte, most int) ([]byte, error) {
 	}
 	r := f.readers.Get().(io.ReadCloser)
 	defer f.readers.Put(r)
-	if err := r.(flate.Resetter).Reset(bytes.NewReader(packed[1:]), f.dictionary); err != nil {
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(slices.Concat(packed[1:], tail)), f.dictionary); err != nil {
 		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
