@@ -3,6 +3,7 @@ package fake
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +45,12 @@ func (s *Store) Update(_ context.Context, k connection.Key, change func(*connect
 	if err != nil {
 		return connection.Connection{}, err
 	}
-	revision := c.Revision
+	return s.write(c, change)
+}
+
+// write stores what change makes of the row.
+func (s *Store) write(c connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	k, revision := c.Key, c.Revision
 	if err := change(&c); err != nil {
 		return connection.Connection{}, err
 	}
@@ -53,9 +59,22 @@ func (s *Store) Update(_ context.Context, k connection.Key, change func(*connect
 	return s.connection(k)
 }
 
-// UpdateFrom implements [connection.Store].
+// UpdateFrom implements [connection.Store]. What was seen is believed, as by
+// the stores that are spared a read.
 func (s *Store) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
-	return s.Update(ctx, seen.Key, change)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.connection(seen.Key)
+	if err != nil {
+		return connection.Connection{}, err
+	}
+	if c.Revision == seen.Revision {
+		c = connection.Connection{}
+		if err := json.Unmarshal(document(seen), &c); err != nil {
+			return c, err
+		}
+	}
+	return s.write(c, change)
 }
 
 // Delete implements [connection.Store].

@@ -19,7 +19,7 @@ import (
 )
 
 // Store implements connection.Store, flow.Store, host.Store and host.Pool; see also
-// [Store.Grants], [Store.Audit] and [NewKeys]. Make one with [New].
+// [Store.Grants], [Store.Slots], [Store.Audit] and [NewKeys]. Make one with [New].
 type Store struct {
 	mu sync.Mutex
 
@@ -30,6 +30,7 @@ type Store struct {
 	deletedLinks                   map[string]bool
 
 	grants map[connection.Key]map[string][]byte
+	slots  map[connection.Key]map[string]slot
 	lines  []vault.Line
 
 	tasks       map[string][]byte
@@ -51,6 +52,7 @@ func New() *Store {
 		states:      map[string][]byte{},
 		spent:       map[string]bool{},
 		grants:      map[connection.Key]map[string][]byte{},
+		slots:       map[connection.Key]map[string]slot{},
 		tasks:       map[string][]byte{},
 		taskOf:      map[connection.Key]string{},
 		generations: map[connection.Key]int64{},
