@@ -2,6 +2,7 @@ package cloud_test
 
 import (
 	"context"
+	"maps"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -12,6 +13,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
 // These mistakes are easily made in how the table is written.
@@ -51,6 +53,25 @@ func (f asksNothing) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o .
 	return f.DynamoDB.PutItem(ctx, &plain, o...)
 }
 
+// forgets leaves in an item the name of the last write alone.
+type forgets struct{ cloud.DynamoDB }
+
+func (f forgets) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	plain := *in
+	plain.Item = maps.Clone(in.Item)
+	plain.Item["w"] = &types.AttributeValueMemberB{Value: in.Item["w"].(*types.AttributeValueMemberB).Value[:5]}
+	return f.DynamoDB.PutItem(ctx, &plain, o...)
+}
+
+// deletesAnyway forgets the conditions of deletions.
+type deletesAnyway struct{ cloud.DynamoDB }
+
+func (d deletesAnyway) DeleteItem(ctx context.Context, in *dynamodb.DeleteItemInput, o ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error) {
+	plain := *in
+	plain.ConditionExpression, plain.ExpressionAttributeValues = nil, nil
+	return d.DynamoDB.DeleteItem(ctx, &plain, o...)
+}
+
 // brokenTable is a table whose calls of DynamoDB the mistake changes.
 func brokenTable(t *testing.T, mistake func(cloud.DynamoDB) cloud.DynamoDB) *cloud.Table {
 	table := newTable(t, awsConfig(t, "LANYARD_TEST_AWS"))
@@ -69,6 +90,35 @@ var tableMutants = map[string]mutant{
 	"single writes without conditions": {"UpdateRaced", func(t *testing.T) {
 		conformance.Connections(t, func(t *testing.T) connection.Store {
 			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })
+		})
+	}},
+	"an update from what was seen, without conditions": {"UpdateFromAStaleRow", func(t *testing.T) {
+		conformance.Connections(t, func(t *testing.T) connection.Store {
+			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })
+		})
+	}},
+	"a slot without conditions": {"ReplaceRefusesTheFencedOut", func(t *testing.T) {
+		conformance.Slots(t, func(t *testing.T) vault.Slots {
+			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} }).Grants()
+		})
+	}},
+	"a slot that is emptied by its name": {"RemoveFromASlotExactly", func(t *testing.T) {
+		conformance.Slots(t, func(t *testing.T) vault.Slots {
+			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return deletesAnyway{d} }).Grants()
+		})
+	}},
+	"a row that forgets the writes before": {"UpdateFromRaced", func(t *testing.T) {
+		lostOnce := &weather{decide: func(operation, attempt, _ string) trouble {
+			if operation == "PutItem" && attempt == "1" {
+				return lost
+			}
+			return calm
+		}}
+		cfg := awsConfig(t, "LANYARD_TEST_AWS")
+		conformance.Connections(t, func(t *testing.T) connection.Store {
+			table := reopened(under(cfg, lostOnce), newTable(t, cfg))
+			table.API = forgets{table.API}
+			return table
 		})
 	}},
 	"a state that anybody takes": {"TakeStateRefused",

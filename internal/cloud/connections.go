@@ -1,13 +1,16 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"math"
 	"slices"
-
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,15 +38,77 @@ func connectionPK(k connection.Key) string { return join("CON", k.Tenant, k.ID) 
 
 // row is the item of a connection.
 func row(c connection.Connection) item {
-	it := document(connectionPK(c.Key), only, c)
+	it := at(connectionPK(c.Key), only)
 	it["rev"] = number(c.Revision)
 	if due := c.AttentionAt(); !due.IsZero() {
 		shard := fnv.New32a()
 		shard.Write([]byte(c.ID))
 		it["due_shard"] = text(fmt.Sprint(shard.Sum32() % dueShards))
-		it["due_at"] = text(join(connection.Stamp(due), c.Tenant, c.ID))
+		it["due_at"] = text(dueKey(due))
 	}
+	// A renewal must write a kilobyte and no more: that is what a unit is. See
+	// docs/decisions/0012.
+	if len(c.Set.Access) > 0 {
+		it["access"] = binary(c.Set.Access)
+	}
+	c.Set.Access, c.Key = nil, connection.Key{} // the sealed part is random, and the key is in pk
+	doc, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // plain data, which json.Marshal never refuses
+	}
+	it["doc"] = binary(rowFormat.Pack(doc))
 	return it
+}
+
+// dueKey writes a time so that the order of the keys is that of times, to the
+// nanosecond, in 13 characters. They come after those of rows that were written
+// when keys began with the year: those are due at once, and get a new one.
+func dueKey(at time.Time) string {
+	first, last := time.Unix(0, 0), time.Unix(0, math.MaxInt64) // 2262
+	switch {
+	case at.Before(first):
+		at = first
+	case at.After(last):
+		at = last
+	}
+	return strconv.FormatUint(uint64(at.UnixNano())|1<<63, 32)
+}
+
+// maxRow is the longest document of a row: that of an item is at most 400 KB,
+// and packed.
+const maxRow = 4 << 20
+
+// connectionOf is the connection of an item; ErrNotFound of one without.
+func connectionOf(it item) (connection.Connection, error) {
+	var c connection.Connection
+	packed := binaryOf(it, "doc")
+	if packed == nil {
+		// Rows that were written before they were packed, or none.
+		err := decode(it, &c, connection.ErrNotFound)
+		c.Trail = string(trail(it))
+		return c, err
+	}
+	doc, err := rowFormat.Unpack(packed, maxRow)
+	if err == nil {
+		err = json.Unmarshal(doc, &c)
+	}
+	if err != nil {
+		return connection.Connection{}, fmt.Errorf("read the row %s: %w", textOf(it, "pk"), err)
+	}
+	if c.Key, err = keyOf(it); err != nil {
+		return connection.Connection{}, err
+	}
+	c.Set.Access, c.Trail = binaryOf(it, "access"), string(trail(it))
+	return c, nil
+}
+
+// keyOf is the key of a row, or of its entry in the index.
+func keyOf(it item) (connection.Key, error) {
+	parts := split(textOf(it, "pk"))
+	if len(parts) != 3 || parts[0] != "CON" {
+		return connection.Key{}, fmt.Errorf("the item %q is no connection's", textOf(it, "pk"))
+	}
+	return connection.Key{Tenant: parts[1], ID: parts[2]}, nil
 }
 
 // tombstone is what stays of a connection: nothing of it, but its key is taken.
@@ -107,39 +172,24 @@ func (t *Table) Create(ctx context.Context, c connection.Connection) error {
 
 // Get implements [connection.Store].
 func (t *Table) Get(ctx context.Context, k connection.Key) (connection.Connection, error) {
-	c, _, err := t.getRow(ctx, k)
-	return c, err
-}
-
-// getRow returns a connection and its item.
-func (t *Table) getRow(ctx context.Context, k connection.Key) (connection.Connection, item, error) {
-	var c connection.Connection
 	it, err := t.get(ctx, connectionPK(k), only)
-	if err == nil {
-		err = decode(it, &c, connection.ErrNotFound)
+	if err != nil {
+		return connection.Connection{}, err
 	}
-	return c, it, err
+	return connectionOf(it)
 }
 
 // Update implements [connection.Store]: the row is written only if it is still
 // of the revision that change saw.
 func (t *Table) Update(ctx context.Context, k connection.Key, change func(*connection.Connection) error) (connection.Connection, error) {
 	for try := 0; ; try++ {
-		c, old, err := t.getRow(ctx, k)
+		c, err := t.Get(ctx, k)
 		if err != nil {
 			return connection.Connection{}, err
 		}
-		seen, before := c.Revision, entries(c)
-		if err := change(&c); err != nil {
-			return connection.Connection{}, err
-		}
-		c.Key, c.Revision = k, seen+1
-		err = t.replace(ctx, following(row(c), old), seen, moved(before, entries(c)))
+		c, err = t.replace(ctx, c, change)
 		if _, raced := refusal(err); !raced {
-			if err != nil {
-				return connection.Connection{}, err
-			}
-			return c, nil
+			return c, err
 		}
 		if err := pause(ctx, try); err != nil {
 			return connection.Connection{}, err
@@ -149,25 +199,60 @@ func (t *Table) Update(ctx context.Context, k connection.Key, change func(*conne
 
 // UpdateFrom implements [connection.Store].
 func (t *Table) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
-	return t.Update(ctx, seen.Key, change)
+	// What change does to the row must not show in what the caller has seen.
+	c, err := copied(seen)
+	if err == nil {
+		c, err = t.replace(ctx, c, change)
+	}
+	if _, stale := refusal(err); stale {
+		return t.Update(ctx, seen.Key, change)
+	}
+	return c, err
 }
 
-// replace writes the item over the one of that revision, with what follows.
-func (t *Table) replace(ctx context.Context, it item, seen int64, follow []change) error {
+// copied is a copy that shares nothing with the original.
+func copied(c connection.Connection) (connection.Connection, error) {
+	out := connection.Connection{Trail: c.Trail}
+	doc, err := json.Marshal(c)
+	if err == nil {
+		err = json.Unmarshal(doc, &out)
+	}
+	return out, err
+}
+
+// replace makes one change to the row that was seen, and returns what it has
+// become; *refused if somebody has written since.
+func (t *Table) replace(ctx context.Context, c connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	k, seen, writes, before := c.Key, c.Revision, []byte(c.Trail), entries(c)
+	if err := change(&c); err != nil {
+		return connection.Connection{}, err
+	}
+	c.Key, c.Revision = k, seen+1
+	it := trailing(row(c), writes)
+	if err := t.overwrite(ctx, it, seen, moved(before, entries(c))); err != nil {
+		return connection.Connection{}, err
+	}
+	c.Trail = string(trail(it))
+	return c, nil
+}
+
+// overwrite writes the item over the one of that revision, with what follows.
+func (t *Table) overwrite(ctx context.Context, it item, seen int64, follow []change) error {
 	return t.transact(ctx, append([]change{{put: it, condition: revision(seen)}}, follow...)...)
 }
 
 // Delete implements [connection.Store]. What stays is a tombstone.
 func (t *Table) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {
 	for try := 0; ; try++ {
-		c, old, err := t.getRow(ctx, k)
+		c, err := t.Get(ctx, k)
 		if err != nil {
 			return err
 		}
+		before := entries(c)
 		if err := check(c); err != nil {
 			return err
 		}
-		err = t.replace(ctx, following(t.tombstone(k), old), c.Revision, moved(entries(c), nil))
+		err = t.overwrite(ctx, trailing(t.tombstone(k), []byte(c.Trail)), c.Revision, moved(before, nil))
 		if _, raced := refusal(err); !raced {
 			return err
 		}
@@ -273,8 +358,7 @@ func (t *Table) rows(ctx context.Context, tenant string, keys []string, f connec
 	}
 	var out []connection.Connection
 	for _, pk := range order {
-		var c connection.Connection
-		err := decode(there[pk], &c, connection.ErrNotFound)
+		c, err := connectionOf(there[pk])
 		if err == nil && f.Matches(c) {
 			out = append(out, c)
 		} else if err != nil && !errors.Is(err, connection.ErrNotFound) {
@@ -284,55 +368,82 @@ func (t *Table) rows(ctx context.Context, tenant string, keys []string, f connec
 	return out, nil
 }
 
+// dueRow is an entry of the index.
+type dueRow struct {
+	at, pk string
+}
+
 // Due implements [connection.Store], from an index that may lag behind the
-// rows.
+// rows. Each shard is asked for its part of what is wanted, and again only if
+// it may still have some of the earliest.
 func (t *Table) Due(ctx context.Context, now time.Time, limit int) ([]connection.Key, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	var found [dueShards][]string
-	group, ctx := errgroup.WithContext(ctx)
-	for shard := range dueShards {
-		group.Go(func() (err error) {
-			found[shard], err = t.dueIn(ctx, fmt.Sprint(shard), now, limit)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	all := slices.Concat(found[:]...)
-	slices.Sort(all)
-	var out []connection.Key
-	for _, due := range all[:min(limit, len(all))] {
-		if parts := split(due); len(parts) == 3 {
-			out = append(out, connection.Key{Tenant: parts[1], ID: parts[2]})
+	shards := make([]dueShard, dueShards)
+	var all []dueRow
+	for again := true; again; {
+		group, ctx := errgroup.WithContext(ctx)
+		for n := range shards {
+			if s := &shards[n]; s.wanted(all, limit) {
+				group.Go(func() error { return t.moreDue(ctx, fmt.Sprint(n), s, now, limit/dueShards+1) })
+			}
 		}
+		if err := group.Wait(); err != nil {
+			return nil, err
+		}
+		all, again = nil, false
+		for _, s := range shards {
+			all = append(all, s.rows...)
+		}
+		slices.SortFunc(all, func(a, b dueRow) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.pk, b.pk)) })
+		all = all[:min(limit, len(all))]
+		for _, s := range shards {
+			again = again || s.wanted(all, limit)
+		}
+	}
+	var out []connection.Key
+	for _, due := range all {
+		k, err := keyOf(at(due.pk, only))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
 	}
 	return out, nil
 }
 
-// dueIn returns what of one shard is due.
-func (t *Table) dueIn(ctx context.Context, shard string, now time.Time, limit int) ([]string, error) {
+// dueShard is what was read of a shard of the index, the earliest first.
+type dueShard struct {
+	rows []dueRow
+	next item // where to go on
+	end  bool
+}
+
+// wanted reports whether the rest of the shard may hold some of the earliest
+// entries, of which those are known that all the shards have read.
+func (s *dueShard) wanted(all []dueRow, limit int) bool {
+	return !s.end && (len(s.rows) == 0 || len(all) < limit || s.rows[len(s.rows)-1].at <= all[len(all)-1].at)
+}
+
+// moreDue reads at least n more entries of a shard, if it has them.
+func (t *Table) moreDue(ctx context.Context, name string, s *dueShard, now time.Time, n int) error {
 	in := &dynamodb.QueryInput{
-		TableName: &t.Name, IndexName: aws.String(dueIndex), Limit: aws.Int32(int32(min(limit, 1000))),
-		KeyConditionExpression: aws.String("due_shard = :shard AND due_at < :after"),
-		// Whatever begins with the stamp of now comes before this.
-		ExpressionAttributeValues: item{":shard": text(shard), ":after": text(connection.Stamp(now) + "$")},
+		TableName: &t.Name, IndexName: aws.String(dueIndex), ExclusiveStartKey: s.next, Limit: aws.Int32(int32(min(n, 10_000))),
+		KeyConditionExpression:    aws.String("due_shard = :shard AND due_at <= :now"),
+		ExpressionAttributeValues: item{":shard": text(name), ":now": text(dueKey(now))},
 	}
-	var out []string
-	for len(out) < limit {
+	for n > 0 && !s.end {
 		page, err := t.API.Query(ctx, in)
 		if err != nil {
-			return nil, failed(err)
+			return failed(err)
 		}
 		for _, it := range page.Items {
-			out = append(out, textOf(it, "due_at"))
+			s.rows = append(s.rows, dueRow{textOf(it, "due_at"), textOf(it, "pk")})
 		}
-		if len(page.LastEvaluatedKey) == 0 {
-			break
-		}
-		in.ExclusiveStartKey = page.LastEvaluatedKey
+		n -= len(page.Items)
+		s.next, s.end = page.LastEvaluatedKey, len(page.LastEvaluatedKey) == 0
+		in.ExclusiveStartKey = s.next
 	}
-	return out, nil
+	return nil
 }

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"bytes"
 	"context"
 	crand "crypto/rand"
 	"encoding/base64"
@@ -74,6 +75,8 @@ func split(key string) []string {
 
 func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
 
+func binary(b []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: b} }
+
 func number(n int64) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
 }
@@ -89,6 +92,14 @@ func textOf(it item, name string) string {
 		return v.Value
 	}
 	return ""
+}
+
+// binaryOf is a binary attribute; nil if there is none.
+func binaryOf(it item, name string) []byte {
+	if v, ok := it[name].(*types.AttributeValueMemberB); ok {
+		return v.Value
+	}
+	return nil
 }
 
 // numberOf is a number attribute; 0 if there is none.
@@ -215,28 +226,49 @@ func (t *Table) put(ctx context.Context, it item, c condition) error {
 	return failed(err)
 }
 
-// remembered is how many writes an item remembers. A request whose answer was
-// lost is repeated within moments, in which few others can have written.
-const remembered = 16
+const (
+	// nonceSize is how long the name of a write is: it is unique among the few
+	// that an item remembers.
+	nonceSize = 5
+	// remembered is how many writes an item remembers. A request whose answer
+	// was lost is repeated within a second or two, in which few others can have
+	// written.
+	remembered = 12
+)
 
-// nonce names a write among the few that an item remembers.
-func nonce() string {
-	b := make([]byte, 6)
+// nonce names a write.
+func nonce() []byte {
+	b := make([]byte, nonceSize)
 	_, _ = crand.Read(b) // never fails: it ends the program instead
-	return base64.RawURLEncoding.EncodeToString(b)
+	return b
 }
 
 // sign names the write that makes the item, before those that the item
 // remembers from [following].
-func sign(it item, nonce string) {
-	writes := append([]string{nonce}, strings.Fields(textOf(it, "w"))...)
-	it["w"] = text(strings.Join(writes[:min(remembered, len(writes))], " "))
+func sign(it item, nonce []byte) {
+	writes := slices.Concat(nonce, trail(it))
+	it["w"] = binary(writes[:min(remembered*nonceSize, len(writes))])
+}
+
+// trail are the names of the item's last writes, the last one first.
+func trail(it item) []byte {
+	if w := binaryOf(it, "w"); w != nil {
+		return w
+	}
+	// Items that were written before this was binary.
+	w, err := base64.RawURLEncoding.DecodeString(strings.ReplaceAll(textOf(it, "w"), " ", ""))
+	if err != nil {
+		return nil
+	}
+	return w
 }
 
 // following lets an item remember the writes of the one that it replaces.
-func following(it, replaced item) item {
-	if w := textOf(replaced, "w"); w != "" {
-		it["w"] = text(w)
+func following(it, replaced item) item { return trailing(it, trail(replaced)) }
+
+func trailing(it item, writes []byte) item {
+	if len(writes) > 0 {
+		it["w"] = binary(writes)
 	}
 	return it
 }
@@ -245,8 +277,13 @@ func following(it, replaced item) item {
 // to be: the answer to it was lost and the request repeated, maybe after
 // somebody else had written again.
 func own(there, written item) bool {
-	w, _, _ := strings.Cut(textOf(written, "w"), " ")
-	return slices.Contains(strings.Fields(textOf(there, "w")), w)
+	w := trail(written)
+	for n := range slices.Chunk(trail(there), nonceSize) {
+		if len(w) >= nonceSize && bytes.Equal(n, w[:nonceSize]) {
+			return true
+		}
+	}
+	return false
 }
 
 // change is one write of a transaction.

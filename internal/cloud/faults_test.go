@@ -22,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
 // trouble is what befalls a call on its way.
@@ -126,6 +127,9 @@ func TestStoresInTheStorm(t *testing.T) {
 			t.Run("suites", func(t *testing.T) {
 				t.Run("Connections", func(t *testing.T) {
 					conformance.Connections(t, func(t *testing.T) connection.Store { return table(t) })
+				})
+				t.Run("Slots", func(t *testing.T) {
+					conformance.Slots(t, func(t *testing.T) vault.Slots { return table(t).Grants() })
 				})
 				t.Run("Flows", func(t *testing.T) {
 					conformance.Flows(t, func(t *testing.T) flow.Store { return table(t) })

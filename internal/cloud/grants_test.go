@@ -21,6 +21,17 @@ func TestTableGrants(t *testing.T) {
 	})
 }
 
+func TestTableSlots(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Slots(t, func(t *testing.T) vault.Slots { return newTable(t).Grants() })
+	})
+}
+
+// Where new grants go to the table, they go to its slots.
+func TestGrantsSlots(t *testing.T) {
+	conformance.Slots(t, func(t *testing.T) vault.Slots { return newGrants(t, "dynamodb") })
+}
+
 // Both stores as one are a store, whichever takes what is new.
 func TestGrants(t *testing.T) {
 	for _, store := range []string{"secretsmanager", "dynamodb"} {

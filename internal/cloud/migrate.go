@@ -123,7 +123,7 @@ func (m *Migration) once(ctx context.Context, k connection.Key, count *Moved) er
 		return err
 	}
 	if len(old) == 0 && m.placed(c) {
-		return m.tidy(ctx, k, nil, &count.Already, count)
+		return m.tidy(ctx, c, nil, &count.Already, count)
 	}
 	var claim connection.Claim
 	c, err = m.Connections.Update(ctx, k, func(c *connection.Connection) (err error) {
@@ -143,7 +143,7 @@ func (m *Migration) once(ctx context.Context, k connection.Key, count *Moved) er
 	if err != nil {
 		return errors.Join(err, m.release(ctx, k, claim))
 	}
-	return m.tidy(ctx, k, copied, &count.Moved, count)
+	return m.tidy(ctx, c, copied, &count.Moved, count)
 }
 
 // stores are the one to move to and the one to move from.
@@ -222,9 +222,7 @@ func (m *Migration) copy(ctx context.Context, c connection.Connection) (copied [
 		if err != nil {
 			return nil, fmt.Errorf("read version %s: %w", version, err)
 		}
-		// By way of the one that looks at the row afterwards: a connection that was
-		// deleted meanwhile gets nothing.
-		if err := m.Grants.Put(ctx, c.Key, version, sealed); err != nil {
+		if err := m.put(ctx, c, version, sealed); err != nil {
 			return nil, fmt.Errorf("copy version %s: %w", version, err)
 		}
 		stored, err := to.Get(ctx, c.Key, version)
@@ -237,6 +235,18 @@ func (m *Migration) copy(ctx context.Context, c connection.Connection) (copied [
 		copied = append(copied, version)
 	}
 	return copied, nil
+}
+
+// put puts a copy where a renewal would have put it, by way of what looks at the
+// row afterwards: a connection that was deleted meanwhile gets nothing.
+func (m *Migration) put(ctx context.Context, c connection.Connection, version string, sealed []byte) error {
+	if vault.Slot(version) == "" {
+		return m.Grants.Put(ctx, c.Key, version, sealed)
+	}
+	if err := m.Grants.Replace(ctx, c.Key, version, c.Fence, sealed); err != nil {
+		return err
+	}
+	return m.Grants.unlessDeleted(ctx, c.Key)
 }
 
 // point makes the row name the new store, and gives the lease back. c is the
@@ -272,9 +282,9 @@ func (m *Migration) release(ctx context.Context, k connection.Key, claim connect
 }
 
 // tidy removes what was copied from the old store, and counts.
-func (m *Migration) tidy(ctx context.Context, k connection.Key, copied []string, as *int, count *Moved) error {
+func (m *Migration) tidy(ctx context.Context, c connection.Connection, copied []string, as *int, count *Moved) error {
 	_, from := m.stores()
-	empty, err := from.discard(ctx, k, copied...)
+	empty, err := from.discard(ctx, c, copied...)
 	if err != nil {
 		return fmt.Errorf("it has moved, but its old copy is still there: %w", err)
 	}

@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -37,9 +40,18 @@ import (
 // proposal and what is retired until the next minute's sweep, and each that it
 // gives up is removed: a handful. A person who reconnects without end is
 // answered with ErrUnavailable until the sweep has passed.
-type SecretGrants struct{ Store *SecretStore }
+type SecretGrants struct {
+	Store *SecretStore
 
-var _ vault.GrantStore = (*SecretGrants)(nil)
+	proving singleflight.Group
+	mu      sync.Mutex
+	written time.Time // the last write that succeeded
+}
+
+var (
+	_ vault.GrantStore = (*SecretGrants)(nil)
+	_ vault.Prover     = (*SecretGrants)(nil)
+)
 
 // Name implements [vault.GrantStore].
 func (g *SecretGrants) Name() string { return config.StoreSecretsManager }
@@ -91,6 +103,7 @@ func (g *SecretGrants) Put(ctx context.Context, k connection.Key, version string
 		case err == nil && !slices.Contains(out.VersionStages, label(version)):
 			return g.relabel(ctx, k, version) // these bytes were stored once, and removed
 		case err == nil:
+			g.wrote()
 			return nil
 		case isTaken(err):
 			return fmt.Errorf("another grant of %s is stored as version %s", k.ID, version)
@@ -116,6 +129,52 @@ func (g *SecretGrants) create(ctx context.Context, k connection.Key) error {
 	if err != nil && !isTaken(err) {
 		return unavailable(err)
 	}
+	if err == nil {
+		g.wrote()
+	}
+	return nil
+}
+
+// proofTTL is for how long a write shows that another one would succeed.
+const proofTTL = time.Minute
+
+func (g *SecretGrants) wrote() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.written = time.Now()
+}
+
+// Prove implements [vault.Prover]. An account may write 50 times a second, so
+// that one write proves it for a minute and for all connections of a process;
+// whether this connection's secret is about to be deleted, its last grant has
+// told whoever has just read that.
+func (g *SecretGrants) Prove(ctx context.Context, k connection.Key) error {
+	g.mu.Lock()
+	proven := time.Since(g.written) < proofTTL
+	g.mu.Unlock()
+	if proven {
+		return nil
+	}
+	_, err, shared := g.proving.Do("", func() (any, error) { return nil, g.prove(ctx, k) })
+	if err != nil && shared {
+		return g.prove(ctx, k) // the other one's secret, or its patience, may be the cause
+	}
+	return err
+}
+
+// prove puts the placeholder, which is there: Secrets Manager takes that for a
+// repeated request and makes no version of it.
+func (g *SecretGrants) prove(ctx context.Context, k connection.Key) error {
+	_, err := g.Store.Client.PutSecretValue(ctx, &secretsmanager.PutSecretValueInput{
+		SecretId: g.secret(k), ClientRequestToken: aws.String(placeholderID), SecretString: aws.String(placeholderText),
+	})
+	switch {
+	case isMissing(err):
+		return g.create(ctx, k)
+	case err != nil:
+		return unavailable(err)
+	}
+	g.wrote()
 	return nil
 }
 
@@ -236,7 +295,8 @@ func (g *SecretGrants) Clear(ctx context.Context, k connection.Key) error {
 // so it goes, too, but never with a grant in it that somebody puts at this very
 // moment: a secret that is scheduled for deletion takes no more, so that what it
 // holds then is all that there is.
-func (g *SecretGrants) discard(ctx context.Context, k connection.Key, versions ...string) (empty bool, err error) {
+func (g *SecretGrants) discard(ctx context.Context, row connection.Connection, versions ...string) (empty bool, err error) {
+	k := row.Key
 	h, err := g.describe(ctx, k)
 	if err != nil || h.missing {
 		return err == nil, err

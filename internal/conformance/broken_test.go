@@ -48,6 +48,12 @@ func grants(adapter func(vault.GrantStore) vault.GrantStore) func(*testing.T) {
 	}
 }
 
+func slots(adapter func(vault.Slots) vault.Slots) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.Slots(t, func(*testing.T) vault.Slots { return adapter(fake.New().Slots()) })
+	}
+}
+
 // mutants are mistakes that are easily made in an adapter.
 var mutants = map[string]broken{
 	"take reads, then deletes": {"TakeStateRaced",
@@ -60,6 +66,22 @@ var mutants = map[string]broken{
 		connections(func(s *fake.Store) connection.Store { return updatesOutside{s} })},
 	"update wraps the error": {"UpdateErrorLeavesTheRow",
 		connections(func(s *fake.Store) connection.Store { return wrapsError{s} })},
+	"update from overwrites": {"UpdateFromAStaleRow",
+		connections(func(s *fake.Store) connection.Store { return overwritesFrom{s} })},
+	"update from asks nobody": {"UpdateFromLeaseRaced",
+		connections(func(s *fake.Store) connection.Store { return overwritesFrom{s} })},
+	"update from changes what was seen": {"UpdateFromErrorLeavesTheRow",
+		connections(func(s *fake.Store) connection.Store { return changesSeen{s} })},
+	"update from brings a row back": {"UpdateFromUnknown",
+		connections(func(s *fake.Store) connection.Store { return revives{s} })},
+	"a slot without a fence": {"ReplaceRefusesTheFencedOut",
+		slots(func(s vault.Slots) vault.Slots { return unfenced{s} })},
+	"a slot that lowers its fence": {"ReplaceTwice",
+		slots(func(s vault.Slots) vault.Slots { return lowers{s} })},
+	"remove empties the slot": {"RemoveFromASlotExactly",
+		slots(func(s vault.Slots) vault.Slots { return emptiesSlots{s} })},
+	"a version of its own for each renewal": {"ReplaceTakesThePlace",
+		slots(func(s vault.Slots) vault.Slots { return putsBeside{s} })},
 	"delete ignores check": {"DeleteUnlessCheckRefuses",
 		connections(func(s *fake.Store) connection.Store { return deletesUnasked{s} })},
 	"list counts rows": {"ListIsStableUnderInserts",
@@ -209,6 +231,70 @@ func (s wrapsError) Update(ctx context.Context, k connection.Key, change func(*c
 		return c, wrapped{err}
 	}
 	return c, nil
+}
+
+// overwritesFrom stores what it made of the row that was seen, whoever has
+// written since.
+type overwritesFrom struct{ *fake.Store }
+
+func (s overwritesFrom) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	if err := change(&seen); err != nil {
+		return connection.Connection{}, err
+	}
+	return s.Update(ctx, seen.Key, func(c *connection.Connection) error {
+		*c = seen
+		return nil
+	})
+}
+
+type changesSeen struct{ *fake.Store }
+
+func (s changesSeen) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	if err := change(&seen); err != nil { // on what its pointers share with the caller's
+		return connection.Connection{}, err
+	}
+	return s.Store.UpdateFrom(ctx, seen, func(*connection.Connection) error { return nil })
+}
+
+type revives struct{ *fake.Store }
+
+func (s revives) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+	_ = s.Create(ctx, seen)
+	return s.Store.UpdateFrom(ctx, seen, change)
+}
+
+// unfenced takes whatever comes last.
+type unfenced struct{ vault.Slots }
+
+func (s unfenced) Replace(ctx context.Context, k connection.Key, version string, _ int64, sealed []byte) error {
+	return s.Slots.Replace(ctx, k, version, time.Now().UnixNano(), sealed)
+}
+
+// lowers takes the fence of bytes that it has.
+type lowers struct{ vault.Slots }
+
+func (s lowers) Replace(ctx context.Context, k connection.Key, version string, fence int64, sealed []byte) error {
+	if there, err := s.Get(ctx, k, version); err == nil && string(there) == string(sealed) {
+		_ = s.Remove(ctx, k, version)
+	}
+	return s.Slots.Replace(ctx, k, version, fence, sealed)
+}
+
+type emptiesSlots struct{ vault.Slots }
+
+func (s emptiesSlots) Remove(ctx context.Context, k connection.Key, versions ...string) error {
+	for _, v := range versions {
+		if vault.Slot(v) == "a" {
+			return s.Clear(ctx, k)
+		}
+	}
+	return s.Slots.Remove(ctx, k, versions...)
+}
+
+type putsBeside struct{ vault.Slots }
+
+func (s putsBeside) Replace(ctx context.Context, k connection.Key, version string, _ int64, sealed []byte) error {
+	return s.Put(ctx, k, version, sealed)
 }
 
 type deletesUnasked struct{ *fake.Store }

@@ -44,11 +44,11 @@ func (s *Store) Update(_ context.Context, k connection.Key, change func(*connect
 	if err != nil {
 		return connection.Connection{}, err
 	}
-	return s.change(c, change)
+	return s.write(c, change)
 }
 
-// change stores what change makes of the row as it is.
-func (s *Store) change(c connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
+// write stores what change makes of the row.
+func (s *Store) write(c connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
 	k, revision := c.Key, c.Revision
 	if err := change(&c); err != nil {
 		return connection.Connection{}, err
@@ -58,15 +58,20 @@ func (s *Store) change(c connection.Connection, change func(*connection.Connecti
 	return s.connection(k)
 }
 
-// UpdateFrom implements [connection.Store].
+// UpdateFrom implements [connection.Store]. What was seen is believed, as by
+// the stores that are spared a read.
 func (s *Store) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
 	s.mu.Lock()
-	if s.connections[seen.Key] != nil && s.revisions[seen.Key] == seen.Revision {
-		defer s.mu.Unlock()
-		return s.change(seen, change)
+	defer s.mu.Unlock()
+	doc := s.connections[seen.Key]
+	if doc != nil && s.revisions[seen.Key] == seen.Revision {
+		doc = document(seen)
 	}
-	s.mu.Unlock()
-	return s.Update(ctx, seen.Key, change)
+	var c connection.Connection
+	if err := decode(doc, &c, connection.ErrNotFound); err != nil {
+		return connection.Connection{}, err
+	}
+	return s.write(c, change)
 }
 
 // Delete implements [connection.Store].

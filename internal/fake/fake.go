@@ -19,7 +19,7 @@ import (
 )
 
 // Store implements connection.Store, flow.Store, host.Store and host.Pool; see also
-// [Store.Grants], [Store.Audit] and [NewKeys]. Make one with [New].
+// [Store.Grants], [Store.Slots], [Store.Audit] and [NewKeys]. Make one with [New].
 type Store struct {
 	mu sync.Mutex
 
@@ -31,6 +31,7 @@ type Store struct {
 	deletedLinks                   map[string]bool
 
 	grants map[connection.Key]map[string][]byte
+	slots  map[connection.Key]map[string]slot
 	lines  []vault.Line
 	// lineIDs are those of lines.
 	lineIDs map[string]bool
@@ -56,6 +57,7 @@ func New() *Store {
 		spent:       map[string]bool{},
 		grants:      map[connection.Key]map[string][]byte{},
 		lineIDs:     map[string]bool{},
+		slots:       map[connection.Key]map[string]slot{},
 		tasks:       map[string][]byte{},
 		taskOf:      map[connection.Key]string{},
 		generations: map[connection.Key]int64{},

@@ -31,6 +31,11 @@ func TestGrants(t *testing.T) {
 	conformance.Grants(t, func(*testing.T) vault.GrantStore { return fake.New().Grants() })
 }
 
+func TestSlots(t *testing.T) {
+	conformance.Grants(t, func(*testing.T) vault.GrantStore { return fake.New().Slots() })
+	conformance.Slots(t, func(*testing.T) vault.Slots { return fake.New().Slots() })
+}
+
 func TestAudit(t *testing.T) {
 	conformance.Audit(t, func(*testing.T) conformance.AuditLog { return fake.New().Audit() })
 }

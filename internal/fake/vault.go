@@ -65,6 +65,74 @@ func (g grants) Clear(_ context.Context, k connection.Key) error {
 	return nil
 }
 
+// Slots is another store of sealed grants, which keeps renewals in slots.
+func (s *Store) Slots() vault.Slots { return slots{grants{s}} }
+
+type slots struct{ grants }
+
+// slot is what lies in one.
+type slot struct {
+	version string
+	fence   int64
+	sealed  []byte
+}
+
+// Replace implements [vault.Slots].
+func (g slots) Replace(_ context.Context, k connection.Key, version string, fence int64, sealed []byte) error {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	there, ok := g.s.slots[k][vault.Slot(version)]
+	switch {
+	case ok && there.version == version && bytes.Equal(there.sealed, sealed):
+		return nil
+	case ok && there.fence >= fence:
+		return fmt.Errorf("store version %s: %w", version, connection.ErrFenced)
+	case g.s.slots[k] == nil:
+		g.s.slots[k] = map[string]slot{}
+	}
+	g.s.slots[k][vault.Slot(version)] = slot{version, fence, bytes.Clone(sealed)}
+	return nil
+}
+
+// Spent implements [vault.Slots].
+func (g slots) Spent(ctx context.Context, k connection.Key, version, _ string) error {
+	if vault.Slot(version) != "" {
+		return nil
+	}
+	return g.Remove(ctx, k, version)
+}
+
+// Get implements [vault.GrantStore].
+func (g slots) Get(ctx context.Context, k connection.Key, version string) ([]byte, error) {
+	g.s.mu.Lock()
+	there := g.s.slots[k][vault.Slot(version)]
+	g.s.mu.Unlock()
+	if there.version == version && version != "" {
+		return bytes.Clone(there.sealed), nil
+	}
+	return g.grants.Get(ctx, k, version)
+}
+
+// Remove implements [vault.GrantStore].
+func (g slots) Remove(ctx context.Context, k connection.Key, versions ...string) error {
+	g.s.mu.Lock()
+	for _, version := range versions {
+		if name := vault.Slot(version); g.s.slots[k][name].version == version {
+			delete(g.s.slots[k], name)
+		}
+	}
+	g.s.mu.Unlock()
+	return g.grants.Remove(ctx, k, versions...)
+}
+
+// Clear implements [vault.GrantStore].
+func (g slots) Clear(ctx context.Context, k connection.Key) error {
+	g.s.mu.Lock()
+	delete(g.s.slots, k)
+	g.s.mu.Unlock()
+	return g.grants.Clear(ctx, k)
+}
+
 // AuditFilter selects audit lines of one tenant; an empty field selects all.
 type AuditFilter = struct{ Connection, User string }
 

@@ -102,10 +102,12 @@ func (s *Service) held(ctx context.Context, c connection.Connection, claim conne
 
 // waiting answers for a renewal that waits for its provider to be asked again.
 func (s *Service) waiting(c connection.Connection, h *Held) (connection.Connection, error) {
-	if c.Failure == nil {
-		c.Failure = &connection.Failure{Verdict: string(provider.ProviderDown), Code: "paused", Detail: h.Reason, At: s.Now().UTC()}
+	told := c // the row says nothing of it, and who writes it next must not
+	if told.Failure == nil {
+		told.Failure = &connection.Failure{Verdict: string(provider.ProviderDown), Code: "paused", Detail: h.Reason, At: s.Now().UTC()}
 	}
-	return s.stale(c, nil, h.Until.Sub(s.Now()))
+	_, err := s.stale(told, nil, h.Until.Sub(s.Now()))
+	return c, err
 }
 
 // judge turns the cause into what the row and the person are told.

@@ -47,13 +47,18 @@ type world struct {
 func run(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, acme: newAcme(), store: fake.New(), keys: fake.NewKeys(), log: &lockedBuffer{}}
-		w.service = w.process(nil)
+		w := newWorld(t)
 		test(t, w)
 		if leaked := w.log.String(); strings.Contains(leaked, canary) {
 			t.Errorf("a secret was logged:\n%s", leaked)
 		}
 	})
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, acme: newAcme(), store: fake.New(), keys: fake.NewKeys(), log: &lockedBuffer{}}
+	w.service = w.process(nil)
+	return w
 }
 
 // process is one more process; fail, when set, is asked before and after each
@@ -223,7 +228,11 @@ func (s *connections) Update(ctx context.Context, k connection.Key, change func(
 }
 
 func (s *connections) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
-	return s.Update(ctx, seen.Key, change)
+	if err := errors.Join(s.fail("update", false), ctx.Err()); err != nil {
+		return connection.Connection{}, err
+	}
+	c, err := s.Store.UpdateFrom(ctx, seen, change)
+	return c, errors.Join(err, s.fail("update", true))
 }
 
 func (s *connections) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {

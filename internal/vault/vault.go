@@ -101,10 +101,15 @@ type PlacedGrants interface {
 // turn with another, so that the grant in force is never touched.
 type Slots interface {
 	GrantStore
-	// Replace stores the grant in the slot of its version ([Slot]), unless what
-	// lies there was put under a higher fence; whatever lower one there was is
-	// gone. Of one version the same bytes may be put again.
+	// Replace stores the grant in the slot of its version ([Slot]). Whatever was
+	// put there under a lower fence is gone; what was put under the same or a
+	// higher one stays, and the error is connection.ErrFenced. Of one version the
+	// same bytes may be put again, which changes nothing.
 	Replace(ctx context.Context, k connection.Key, version string, fence int64, sealed []byte) error
+	// Spent is Remove of a version that a renewal has spent, which lies in the
+	// named store; "" when that is not known. One that lies in a slot may stay
+	// there: the next renewal takes its place.
+	Spent(ctx context.Context, k connection.Key, version, store string) error
 }
 
 // Slot is the slot that a version names by its end, "a" or "b"; "" for one that
@@ -237,7 +242,19 @@ func (p *Permit) seal(ctx context.Context, part Part, version string, value any)
 	if err != nil {
 		return nil, err
 	}
-	return p.v.Sealer.Seal(ctx, binding(p.c, part, version), plain)
+	return p.v.Sealer.Seal(ctx, binding(p.c, part, version), packed.Pack(plain))
+}
+
+// open is the reverse of seal.
+func (p *Permit) open(ctx context.Context, part Part, version string, sealed []byte, value any) error {
+	plain, err := p.v.Sealer.Open(ctx, binding(p.c, part, version), sealed)
+	if err != nil {
+		return err
+	}
+	if plain, err = packed.Unpack(plain, maxPlain); err != nil {
+		return fmt.Errorf("%w: %w", ErrSealed, err)
+	}
+	return json.Unmarshal(plain, value)
 }
 
 // Access opens the access part of a set of the connection.
@@ -252,12 +269,10 @@ func (v *Vault) Access(ctx context.Context, caller Caller, c connection.Connecti
 // Access is [Vault.Access].
 func (p *Permit) Access(ctx context.Context, s connection.Set) (token.Access, error) {
 	var out token.Access
-	plain, err := p.v.Sealer.Open(ctx, binding(p.c, AccessPart, s.AccessVersion), s.Access)
-	if err != nil {
-		return out, fmt.Errorf("open the access token of %s: %w", p.c.ID, err)
+	if err := p.open(ctx, AccessPart, s.AccessVersion, s.Access, &out); err != nil {
+		return token.Access{}, fmt.Errorf("open the access token of %s: %w", p.c.ID, err)
 	}
-	err = json.Unmarshal(plain, &out)
-	return out, err
+	return out, nil
 }
 
 // Grant opens the long-lived part. A set without one opens as an empty grant.
@@ -286,12 +301,10 @@ func (p *Permit) Grant(ctx context.Context, s connection.Set) (token.Grant, erro
 	if err != nil {
 		return out, fmt.Errorf("read the grant of %s: %w", p.c.ID, err)
 	}
-	plain, err := p.v.Sealer.Open(ctx, binding(p.c, GrantPart, s.GrantVersion), sealed)
-	if err != nil {
-		return out, fmt.Errorf("open the grant of %s: %w", p.c.ID, err)
+	if err := p.open(ctx, GrantPart, s.GrantVersion, sealed, &out); err != nil {
+		return token.Grant{}, fmt.Errorf("open the grant of %s: %w", p.c.ID, err)
 	}
-	err = json.Unmarshal(plain, &out)
-	return out, err
+	return out, nil
 }
 
 // Prove proves that the store of new grants takes a write, where it can: what a
@@ -306,10 +319,15 @@ func (p *Permit) Prove(ctx context.Context) error {
 // DropSpent removes the grant of a version that a renewal has spent, unless the
 // next renewal takes its place anyway.
 func (p *Permit) DropSpent(ctx context.Context, version string) error {
-	if _, ok := p.v.Grants.(Slots); ok && Slot(version) != "" {
-		return nil
+	slots, ok := p.v.Grants.(Slots)
+	if !ok {
+		return p.v.Grants.Remove(ctx, p.c.Key, version)
 	}
-	return p.v.Grants.Remove(ctx, p.c.Key, version)
+	store := ""
+	if p.c.Set.GrantVersion == version {
+		store = p.c.Set.GrantStore
+	}
+	return slots.Spent(ctx, p.c.Key, version, store)
 }
 
 // Remove removes the stored grants of these versions, which no row may name any

@@ -1,0 +1,51 @@
+package refresh_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/refresh"
+)
+
+// closing is open the first time that it is asked, and closed afterwards.
+type closing struct {
+	refresh.Unpaced
+	asked int
+}
+
+func (p *closing) Closed(context.Context, connection.Connection) *refresh.Held {
+	if p.asked++; p.asked == 1 {
+		return nil
+	}
+	return &refresh.Held{Until: time.Now().Add(time.Minute), Reason: "it is down"}
+}
+
+type told struct{ events int }
+
+func (n *told) Deliver(context.Context, connection.Connection, connection.Event) *connection.Event {
+	n.events++
+	return nil
+}
+
+// What somebody is answered about a provider that is not asked for now is not
+// what the row says: the next write must not make it so.
+func TestWhatIsAnsweredIsNotStored(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		owner := &told{}
+		if err := w.service.Attend(t.Context(), k); err != nil { // plans
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(w.row(k).RenewAt))
+		w.service.Pace, w.service.Notify = &closing{}, owner
+		if err := w.service.Attend(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+		w.sent(0)
+		if c := w.row(k); owner.events == 0 || len(c.Events) != 0 || c.Failure != nil {
+			t.Errorf("%d events were told, %d are left, failure %+v", owner.events, len(c.Events), c.Failure)
+		}
+	})
+}
