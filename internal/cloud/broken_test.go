@@ -12,6 +12,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 )
 
 // These mistakes are easily made in how the table is written.
@@ -68,6 +69,11 @@ func brokenFlows(mistake func(cloud.DynamoDB) cloud.DynamoDB) func(*testing.T) {
 var tableMutants = map[string]mutant{
 	"single writes without conditions": {"UpdateRaced", func(t *testing.T) {
 		conformance.Connections(t, func(t *testing.T) connection.Store {
+			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })
+		})
+	}},
+	"a gate that anybody claims": {"UpdateGateOneWins", func(t *testing.T) {
+		conformance.Gates(t, func(t *testing.T) refresh.Gates {
 			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })
 		})
 	}},

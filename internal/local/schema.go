@@ -92,6 +92,8 @@ var migrations = [...]string{
 	CREATE TABLE deleted_mcp_tokens (
 		id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, expires_at TEXT NOT NULL
 	) STRICT;`,
+
+	`CREATE TABLE gates (name TEXT PRIMARY KEY, expires_at TEXT NOT NULL, doc TEXT NOT NULL) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes
