@@ -33,9 +33,7 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 	}
 	f, dead, ambiguous, after := judge(c, cause, s.Now())
 	f.At = s.Now().UTC()
-	if sent {
-		var e *provider.Error
-		_ = errors.As(cause, &e)
+	if e := (*provider.Error)(nil); sent && errors.As(cause, &e) {
 		s.pace().Report(ctx, c, e)
 	}
 	count := 0
@@ -86,9 +84,7 @@ func (s *Service) held(ctx context.Context, c connection.Connection, claim conne
 			return err
 		}
 		c.Intent = intent
-		if s.plan(c); !c.RenewAt.IsZero() && c.RenewAt.Before(h.Until) {
-			c.RenewAt = h.Until.Add(spread(*c, h.Spread)).UTC()
-		}
+		s.wait(c, h)
 		return nil
 	})
 	if errors.Is(err, connection.ErrFenced) {
@@ -100,10 +96,25 @@ func (s *Service) held(ctx context.Context, c connection.Connection, claim conne
 	return s.waiting(out, h)
 }
 
+// wait plans the connection for when its provider may be asked again.
+func (s *Service) wait(c *connection.Connection, h *Held) {
+	now := s.Now().UTC()
+	c.Wait(h.failure(now), now)
+	if s.plan(c); !c.RenewAt.IsZero() && c.RenewAt.Before(h.Until) {
+		c.RenewAt = h.Until.Add(spread(*c, h.Spread)).UTC()
+	}
+}
+
+// failure is what it means for a connection whose token ends meanwhile.
+func (h *Held) failure(now time.Time) connection.Failure {
+	return connection.Failure{Verdict: string(h.Verdict), Code: "paused", Detail: h.Error(), At: now.UTC()}
+}
+
 // waiting answers for a renewal that waits for its provider to be asked again.
 func (s *Service) waiting(c connection.Connection, h *Held) (connection.Connection, error) {
 	if c.Failure == nil {
-		c.Failure = &connection.Failure{Verdict: string(provider.ProviderDown), Code: "paused", Detail: h.Reason, At: s.Now().UTC()}
+		f := h.failure(s.Now())
+		c.Failure = &f
 	}
 	return s.stale(c, nil, h.Until.Sub(s.Now()))
 }
