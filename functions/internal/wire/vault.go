@@ -75,6 +75,7 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 	}
 	service := &refresh.Service{Connections: b.Table, Vault: s.vault, Catalogue: b.Catalogue, Secrets: s.clients, Engine: b.Engine,
 		BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
+	service.Pace = &refresh.Paced{Gates: b.Table, Now: time.Now, Logger: b.Logger}
 	h := &web.Refresh{Site: b.Site, Service: service, Connections: b.Table, Flows: b.Table, Disconnected: b.disconnected}
 	queue := &cloud.Queue{API: sqs.NewFromConfig(b.AWS), URL: b.Settings.QueueURL}
 	keys := b.Table.APIKeys(web.ErrUnauthorized)
