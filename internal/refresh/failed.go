@@ -96,13 +96,23 @@ func (s *Service) held(ctx context.Context, c connection.Connection, claim conne
 	return s.waiting(out, h)
 }
 
-// wait plans the connection for when its provider may be asked again.
+// wait plans the connection for when its provider may be asked again: before its
+// token ends, if there is time. If it ends before that, its owner is told then.
 func (s *Service) wait(c *connection.Connection, h *Held) {
 	now := s.Now().UTC()
 	c.Wait(h.failure(now), now)
-	if s.plan(c); !c.RenewAt.IsZero() && c.RenewAt.Before(h.Until) {
-		c.RenewAt = h.Until.Add(spread(*c, h.Spread)).UTC()
+	if s.plan(c); c.RenewAt.IsZero() || !c.RenewAt.Before(h.Until) {
+		return
 	}
+	over, end := h.Spread, c.Set.AccessExpiresAt
+	switch {
+	case end.After(h.Until):
+		over = min(over, end.Sub(h.Until))
+	case end.After(now):
+		c.RenewAt = end
+		return
+	}
+	c.RenewAt = h.Until.Add(spread(*c, over)).UTC()
 }
 
 // failure is what it means for a connection whose token ends meanwhile.

@@ -37,21 +37,24 @@ const (
 	maxWatched = 10_000
 )
 
-// breaker says how many failures in a row close a gate, and for how long: twice
-// as long each time that whoever asks then fails, too.
+// breaker says how many failures in a row close a gate, and for how long: at
+// first, and by how much longer each time that whoever asks then fails, too.
 type breaker struct {
 	after       int
 	first, most time.Duration
+	growth      float64
 	reason      string
 }
 
 var breakers = map[provider.Verdict]breaker{
-	provider.ProviderDown: {5, 30 * time.Second, 10 * time.Minute,
+	// An outage is noticed to be over after a quarter of the time that it took:
+	// by then, most tokens that it kept from being renewed still live.
+	provider.ProviderDown: {5, 30 * time.Second, 10 * time.Minute, 1.25,
 		"it failed several times in a row; one renewal finds out when it works again"},
-	provider.ClientMisconfigured: {3, time.Minute, time.Hour,
+	provider.ClientMisconfigured: {3, time.Minute, time.Hour, 2,
 		"it refuses Lanyard's client; check the client id and secret against the provider's console"},
 	// With status 429 or a Retry-After; other ones are about one grant alone.
-	provider.Transient: {1, 30 * time.Second, 10 * time.Minute,
+	provider.Transient: {1, 30 * time.Second, 10 * time.Minute, 2,
 		"it wants to be asked less often"},
 }
 
@@ -59,7 +62,7 @@ var breakers = map[provider.Verdict]breaker{
 func (b breaker) span(n int) time.Duration {
 	span := b.first
 	for range n - 1 {
-		if span *= 2; span >= b.most {
+		if span = time.Duration(float64(span) * b.growth); span >= b.most {
 			return b.most
 		}
 	}

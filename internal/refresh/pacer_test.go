@@ -176,19 +176,27 @@ func TestWhatCloses(t *testing.T) {
 	}
 }
 
+// growing are n spans, each longer than the one before, and one more of the
+// most.
+func growing(first time.Duration, by float64, n int, most time.Duration) (out []time.Duration) {
+	for span := first; len(out) < n; span = min(most, time.Duration(float64(span)*by)) {
+		out = append(out, span)
+	}
+	return append(out, most)
+}
+
 // TestOneAsksForAll: of a thousand in three processes, one is let through when
 // the time has come, and what becomes of that one is what all go by. Each
-// failure doubles the time.
+// failure adds to the time.
 func TestOneAsksForAll(t *testing.T) {
 	for name, test := range map[string]struct {
 		failure *provider.Error
 		closing int
 		spans   []time.Duration
 	}{
-		"down": {down, 5, []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute}},
-		"misconfigured": {misconfigured, 3, []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute,
-			32 * time.Minute, time.Hour, time.Hour}},
-		"429": {limited(0), 1, []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute}},
+		"down":          {down, 5, growing(30*time.Second, 1.25, 16, 10*time.Minute)},
+		"misconfigured": {misconfigured, 3, growing(time.Minute, 2, 7, time.Hour)},
+		"429":           {limited(0), 1, growing(30*time.Second, 2, 6, 10*time.Minute)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			paced(t, 3, func(t *testing.T, g *gates, p []*refresh.Paced) {

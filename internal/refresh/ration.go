@@ -99,7 +99,7 @@ func (p *Paced) take(ctx context.Context, w *watch, b bucket, id string, user bo
 		}
 		b.fill(g, now)
 		const whole = 1 - 1e-6 // of a token
-		if g.Tokens < whole { // until some are worth a write
+		if g.Tokens < whole {  // until some are worth a write
 			dry = later(dry, now.Add(time.Duration((max(1, float64(b.batch/2))-g.Tokens)/b.rate*float64(time.Second))+1))
 		}
 		if now.Before(dry) {
