@@ -285,6 +285,69 @@ func TestRetryAfterIsKept(t *testing.T) {
 	})
 }
 
+// TestRetryAfterEndsTheGuessing: when whoever asks for all is told when to come
+// back, that is when all may, and nothing else opens the gate.
+func TestRetryAfterEndsTheGuessing(t *testing.T) {
+	paced(t, 1, func(t *testing.T, _ *gates, p []*refresh.Paced) {
+		slow := of("acme", "con_slow")
+		if p[0].Admit(t.Context(), slow, nil) != nil {
+			t.Fatal("closed")
+		}
+		closes(t, p[0], down, down, down, down, down)
+		time.Sleep(30 * time.Second)
+		if held := renewal(t, p[0], of("acme", "con_1"), nil, limited(10*time.Second)); held != nil {
+			t.Fatal(held)
+		}
+		p[0].Report(t.Context(), slow, nil)
+		held := p[0].Closed(t.Context(), slow)
+		if held == nil || time.Until(held.Until) != 10*time.Second {
+			t.Fatalf("%+v", held)
+		}
+		time.Sleep(10 * time.Second)
+		for i := range 100 {
+			c := of("acme", fmt.Sprint("con_", i))
+			if p[0].Closed(t.Context(), c) != nil || p[0].Admit(t.Context(), c, nil) != nil {
+				t.Fatalf("number %d is held", i)
+			}
+		}
+	})
+}
+
+// TestOthersLookFirst: who has last looked at a gate before it could be tried
+// looks again, and so gets no further than the gate.
+func TestOthersLookFirst(t *testing.T) {
+	paced(t, 2, func(t *testing.T, _ *gates, p []*refresh.Paced) {
+		closes(t, p[0], down, down, down, down, down)
+		time.Sleep(30*time.Second - time.Millisecond)
+		if p[1].Closed(t.Context(), of("acme", "con_2")) == nil {
+			t.Fatal("open")
+		}
+		time.Sleep(time.Millisecond)
+		if p[0].Closed(t.Context(), of("acme", "con_1")) != nil || p[0].Admit(t.Context(), of("acme", "con_1"), nil) != nil {
+			t.Fatal("nobody may ask")
+		}
+		if p[1].Closed(t.Context(), of("acme", "con_2")) == nil {
+			t.Error("another process lets one through at the same time")
+		}
+	})
+}
+
+// TestOpenedByAnother: what a process counted before another one found the
+// provider working does not count any more.
+func TestOpenedByAnother(t *testing.T) {
+	paced(t, 2, func(t *testing.T, _ *gates, p []*refresh.Paced) {
+		closes(t, p[0], down, down, down, down, down)
+		time.Sleep(30 * time.Second)
+		if held := renewal(t, p[1], of("acme", "con_1"), nil, nil); held != nil {
+			t.Fatal(held)
+		}
+		time.Sleep(5 * time.Second)
+		if d := closes(t, p[0], down, down, down, down); d != 0 {
+			t.Errorf("closed for %v after four failures", d)
+		}
+	})
+}
+
 // TestWhoAsksForAllDies: then another one does.
 func TestWhoAsksForAllDies(t *testing.T) {
 	paced(t, 2, func(t *testing.T, _ *gates, p []*refresh.Paced) {
@@ -502,6 +565,36 @@ func TestRationOfAClient(t *testing.T) {
 	}
 }
 
+// TestRationSpentLate: what a process keeps of a ration for a while is counted
+// into the window in which it is spent.
+func TestRationSpentLate(t *testing.T) {
+	paced(t, 2, func(t *testing.T, _ *gates, p []*refresh.Paced) {
+		ration := &presets.RateLimit{Per: presets.PerClient, Limit: 600, Window: "10s"}
+		n := 0
+		ask := func(p *refresh.Paced) *refresh.Held {
+			held := renewal(t, p, of("acme", "con_1"), ration, nil)
+			if held == nil {
+				n++
+			}
+			return held
+		}
+		ask(p[0])
+		time.Sleep(time.Second - time.Millisecond)
+		n = 0
+		for range 59 {
+			ask(p[0])
+		}
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+			if held := ask(p[1]); held != nil {
+				time.Sleep(min(time.Until(held.Until), time.Until(end)))
+			}
+		}
+		if n > 600 || n < 500 {
+			t.Errorf("%d in a window of 600", n)
+		}
+	})
+}
+
 // TestRationedComeBackApart: those who wait for a ration are told to come back
 // over as long as it takes to let them all through.
 func TestRationedComeBackApart(t *testing.T) {
@@ -517,6 +610,15 @@ func TestRationedComeBackApart(t *testing.T) {
 		}
 		if last == nil || last.Spread < 4*time.Minute || last.Spread > 8*time.Minute {
 			t.Fatalf("%+v, want about five minutes", last)
+		}
+		for i := range 240 { // as many as there are tokens for
+			time.Sleep(time.Second)
+			if held := renewal(t, p[0], of("acme", fmt.Sprint("con_", 50+i)), ration, nil); held != nil {
+				last = held
+			}
+		}
+		if last.Spread > 3*time.Minute {
+			t.Errorf("when most are through: %+v", last)
 		}
 		if last.Verdict != provider.Transient || !strings.Contains(last.Error(), "permits only so many renewals") {
 			t.Errorf("told: %v (%s)", last, last.Verdict)

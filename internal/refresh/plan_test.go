@@ -177,6 +177,18 @@ func TestPlansDiffer(t *testing.T) {
 	}
 }
 
+// TestMarginIsPartOfALife: no margin is longer than half of it, or negative.
+func TestMarginIsPartOfALife(t *testing.T) {
+	t.Parallel()
+	for _, h := range []presets.Refresh{{}, {Margin: "1h"}, {Grant: presets.GrantExchange}, {OnReuse: presets.OnReuse{OldAccessToken: presets.OldDies}}} {
+		for _, life := range []time.Duration{-time.Hour, 0, time.Second, time.Minute, time.Hour, 100 * day} {
+			if m := Margin(h, life); m < 0 || m > max(life, 0)/2 {
+				t.Errorf("%+v: of %v, %v", h, life, m)
+			}
+		}
+	}
+}
+
 // TestFixed: whether a refresh token's end moves with its renewals is told from
 // two of them.
 func TestFixed(t *testing.T) {

@@ -367,30 +367,62 @@ func TestOutage(t *testing.T) {
 func TestHeldTokenEnds(t *testing.T) {
 	runFleet(t, presets.Refresh{}, func(t *testing.T, f *fleet) {
 		k := f.connect("acme", "ada1")
-		misconfigured := &provider.Error{Verdict: provider.ClientMisconfigured, Status: 401}
-		for range 3 {
-			f.processes[0].Pace.Report(t.Context(), f.row(k), misconfigured)
+		for range 4 { // somebody else's attempts
+			f.processes[0].Pace.Report(t.Context(), f.row(k), &provider.Error{Verdict: provider.ClientMisconfigured, Status: 401, RetryAfter: time.Hour})
+			f.pass(20*time.Minute, time.Minute, nil)
 		}
-		f.net.fails("acme", reply{status: 401, body: `{"error":"invalid_client"}`})
-		f.pass(50*time.Minute, time.Minute, nil)
-		// Somebody else's attempts keep it closed.
-		for range 8 {
-			time.Sleep(time.Until(f.row(k).Set.AccessExpiresAt) / 8)
-		}
-		gate := connection.Connection{Provider: "acme"}
-		gate.ClientID = f.row(k).ClientID
-		f.processes[0].Pace.Report(t.Context(), gate, &provider.Error{Verdict: provider.ClientMisconfigured, Status: 401, RetryAfter: time.Hour})
-		f.pass(10*time.Minute, time.Minute, nil)
-		c := f.row(k)
+		c, told := f.row(k), f.told(connection.HealthChanged, k)
 		if c.Health != connection.ClientMisconfigured || c.Failure == nil || c.Status != connection.Connected {
 			t.Fatalf("%s, %s, %+v", c.Status, c.Health, c.Failure)
 		}
+		if last := told[len(told)-1]; len(told) != 2 || last.Health != connection.ClientMisconfigured || last.At.Sub(c.Set.AccessExpiresAt) > time.Minute {
+			t.Errorf("told: %+v", told)
+		}
 		_, err := f.token(f.processes[0], k)
 		var down *refresh.Unavailable
-		if !errors.As(err, &down) || down.Failure.Verdict != string(provider.ClientMisconfigured) || down.RetryAfter <= 0 {
+		if !errors.As(err, &down) || down.Failure.Verdict != string(provider.ClientMisconfigured) || down.RetryAfter <= 0 ||
+			!strings.Contains(down.Failure.Detail, "check the client id and secret") {
 			t.Errorf("asked for a token: %v", err)
 		}
+		between(t, "requests", len(f.net.renewals("acme", time.Time{})), 0, 0)
 	})
+}
+
+// TestNothingLearned: what fails before the provider has it says nothing about
+// the provider.
+func TestNothingLearned(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		pacer := &listening{}
+		w.service.Pace = pacer
+		w.service.Engine = &provider.Engine{HTTP: &http.Client{Transport: unreachable{}}, Now: time.Now, Logger: w.service.Logger}
+		time.Sleep(time.Hour)
+		if _, err := w.token(w.service, k); err == nil {
+			t.Fatal("a token")
+		}
+		if pacer.admitted != 1 || pacer.reports != 0 {
+			t.Errorf("%d admitted, %d reports", pacer.admitted, pacer.reports)
+		}
+	})
+}
+
+type listening struct {
+	refresh.Unpaced
+	admitted, reports int
+}
+
+func (l *listening) Admit(context.Context, connection.Connection, *presets.RateLimit) error {
+	l.admitted++
+	return nil
+}
+
+func (l *listening) Report(context.Context, connection.Connection, *provider.Error) { l.reports++ }
+
+// unreachable is a host that must not be called.
+type unreachable struct{}
+
+func (unreachable) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, provider.ErrForbiddenAddress
 }
 
 // TestRateLimited: what says 429 and when to come back is not asked once before
