@@ -104,15 +104,10 @@ func (s *Service) wait(c *connection.Connection, h *Held) {
 	if s.plan(c); c.RenewAt.IsZero() || !c.RenewAt.Before(h.Until) {
 		return
 	}
-	over, end := h.Spread, c.Set.AccessExpiresAt
-	switch {
-	case end.After(h.Until):
-		over = min(over, end.Sub(h.Until))
-	case end.After(now):
-		c.RenewAt = end
-		return
+	c.RenewAt = back(*c, h.Until, h.Spread).UTC()
+	if end := c.Set.AccessExpiresAt; end.After(now) {
+		c.RenewAt = earlier(c.RenewAt, end)
 	}
-	c.RenewAt = h.Until.Add(spread(*c, over)).UTC()
 }
 
 // failure is what it means for a connection whose token ends meanwhile.

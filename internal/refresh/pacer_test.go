@@ -26,8 +26,9 @@ import (
 type gates struct {
 	refresh.Gates
 	reads, writes atomic.Int64
-	// fail, when set, is asked before each call.
+	// fail, when set, is asked before each call; late delays what was read.
 	fail func(context.Context) error
+	late time.Duration
 
 	mu    sync.Mutex
 	names map[string]bool
@@ -50,7 +51,9 @@ func (g *gates) Gate(ctx context.Context, name string) (refresh.Gate, error) {
 	if err := g.asked(ctx, name); err != nil {
 		return refresh.Gate{}, err
 	}
-	return g.Gates.Gate(ctx, name)
+	out, err := g.Gates.Gate(ctx, name)
+	time.Sleep(g.late)
+	return out, err
 }
 
 func (g *gates) UpdateGate(ctx context.Context, name string, change func(*refresh.Gate) error) (refresh.Gate, error) {
@@ -332,6 +335,38 @@ func TestOthersLookFirst(t *testing.T) {
 	})
 }
 
+// TestLateReading: what was read before a gate was closed does not open it when
+// it arrives.
+func TestLateReading(t *testing.T) {
+	paced(t, 1, func(t *testing.T, g *gates, p []*refresh.Paced) {
+		g.late = time.Second
+		var all sync.WaitGroup
+		all.Go(func() { p[0].Closed(t.Context(), of("acme", "con_1")) })
+		time.Sleep(500 * time.Millisecond)
+		p[0].Report(t.Context(), of("acme", "con_2"), limited(time.Minute))
+		all.Wait()
+		if p[0].Closed(t.Context(), of("acme", "con_1")) == nil {
+			t.Error("open")
+		}
+	})
+}
+
+// TestClosedMeanwhile: who passed a gate just before it was closed is stopped
+// before the provider is asked.
+func TestClosedMeanwhile(t *testing.T) {
+	paced(t, 1, func(t *testing.T, g *gates, p []*refresh.Paced) {
+		c := of("acme", "con_1")
+		if p[0].Closed(t.Context(), c) != nil {
+			t.Fatal("closed")
+		}
+		p[0].Report(t.Context(), of("acme", "con_2"), limited(time.Minute))
+		var held *refresh.Held
+		if err := p[0].Admit(t.Context(), c, nil); !errors.As(err, &held) || time.Until(held.Until) != time.Minute {
+			t.Errorf("admitted: %v", err)
+		}
+	})
+}
+
 // TestOpenedByAnother: what a process counted before another one found the
 // provider working does not count any more.
 func TestOpenedByAnother(t *testing.T) {
@@ -568,7 +603,13 @@ func TestRationOfAClient(t *testing.T) {
 // TestRationSpentLate: what a process keeps of a ration for a while is counted
 // into the window in which it is spent.
 func TestRationSpentLate(t *testing.T) {
-	paced(t, 2, func(t *testing.T, _ *gates, p []*refresh.Paced) {
+	for _, kept := range []time.Duration{time.Second - time.Millisecond, 5 * time.Second} {
+		t.Run(fmt.Sprint(kept), func(t *testing.T) { rationSpentLate(t, kept) })
+	}
+}
+
+func rationSpentLate(t *testing.T, kept time.Duration) {
+	paced(t, 2, func(t *testing.T, g *gates, p []*refresh.Paced) {
 		ration := &presets.RateLimit{Per: presets.PerClient, Limit: 600, Window: "10s"}
 		n := 0
 		ask := func(p *refresh.Paced) *refresh.Held {
@@ -579,10 +620,14 @@ func TestRationSpentLate(t *testing.T) {
 			return held
 		}
 		ask(p[0])
-		time.Sleep(time.Second - time.Millisecond)
+		time.Sleep(kept)
 		n = 0
+		before := g.writes.Load()
 		for range 59 {
 			ask(p[0])
+		}
+		if anew := g.writes.Load() > before; anew != (kept > time.Second) {
+			t.Errorf("taken anew: %v", anew)
 		}
 		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 			if held := ask(p[1]); held != nil {

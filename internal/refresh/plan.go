@@ -53,7 +53,7 @@ func (s *Service) renewAt(c connection.Connection, h presets.Refresh) time.Time 
 	}
 	if c.Failure != nil {
 		// Those who failed together do not come back together.
-		retry := c.RetryAt.Add(spread(c, c.RetryAt.Sub(c.Failure.At)/5))
+		retry := back(c, c.RetryAt, c.RetryAt.Sub(c.Failure.At)/5)
 		used, alive = notBefore(used, retry), notBefore(alive, retry)
 	}
 	if used.After(later(c.LastUsedAt, c.ConnectedAt).Add(s.window())) {
@@ -158,6 +158,15 @@ func spread(c connection.Connection, d time.Duration) time.Duration {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(c.ID + c.Set.AccessVersion))
 	return time.Duration(float64(d) * float64(h.Sum32()) / (1 << 32))
+}
+
+// back is when one of many comes back that may from then on: within d, and
+// before its token ends, if that is still to come.
+func back(c connection.Connection, from time.Time, d time.Duration) time.Time {
+	if end := c.Set.AccessExpiresAt; end.After(from) {
+		d = min(d, end.Sub(from))
+	}
+	return from.Add(spread(c, d))
 }
 
 // earlier is the earlier of two times, of which zero is never.
