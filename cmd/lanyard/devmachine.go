@@ -118,6 +118,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	m.finisher = &flow.Finisher{Store: m.db, Connections: m.db, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
+		Pace:    &refresh.Paced{Gates: m.db, Now: m.now, Logger: logger},
 		BaseURL: cfg.BaseURL, Deployment: deployment, Window: cfg.KeepFresh, Now: m.now, Logger: logger}
 	if m.webhooks, err = m.newWebhooks(ctx, keys); err != nil {
 		return nil, err

@@ -121,6 +121,19 @@ func (c Connection) healthAt(now time.Time) Health {
 	return Transient
 }
 
+// Wait notes that the provider is not asked for now, for the reason of f. That
+// says nothing about this connection until its token ends: then it is a failure
+// like one that it has seen itself.
+func (c *Connection) Wait(f Failure, now time.Time) {
+	if c.Status != Connected {
+		return
+	}
+	if end := c.Set.AccessExpiresAt; c.Failure == nil && !end.IsZero() && !now.Before(end) {
+		c.Failure = &f
+	}
+	c.assess(now)
+}
+
 // AnnounceEnd tells that the grant ends at c.EndsAt, once.
 func (c *Connection) AnnounceEnd(now time.Time) {
 	if c.Status != Connected || c.EndsAt.IsZero() || c.EndAnnounced.Equal(c.EndsAt) {

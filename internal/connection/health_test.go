@@ -96,6 +96,37 @@ func TestScopesLost(t *testing.T) {
 	}
 }
 
+// TestWait: that a provider is not asked for now is told of a connection once
+// its token has ended, and once.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	c := connected()
+	c.Set.AccessExpiresAt = now.Add(time.Hour)
+	paused := Failure{Verdict: string(ClientMisconfigured), Code: "paused", Detail: "not asked", At: now}
+	c.Wait(paused, now.Add(time.Hour-1))
+	if c.Failure != nil || c.Health != Healthy || len(c.Events) != 0 {
+		t.Errorf("while the token lives: %s, %+v", c.Health, c.Failure)
+	}
+	c.Wait(paused, now.Add(time.Hour))
+	c.Wait(Failure{Verdict: string(ProviderDown)}, now.Add(2*time.Hour))
+	if c.Failure == nil || c.Failure.Code != "paused" || c.Health != ClientMisconfigured || len(c.Events) != 1 || c.Events[0].Reason != "not asked" {
+		t.Errorf("when it has ended: %s, %+v, %+v", c.Health, c.Failure, c.Events)
+	}
+	claim := acquire(t, c, "worker", now)
+	must(t, c.Renewed(claim, set("next"), nil, now))
+	if c.Failure != nil || c.Health != Healthy || len(c.Events) != 2 {
+		t.Errorf("renewed: %s, %+v", c.Health, c.Events)
+	}
+	for _, status := range []Status{Pending, ReconnectNeeded, Deleting} {
+		c := connected()
+		c.Status, c.Set.AccessExpiresAt = status, now
+		c.Wait(paused, now)
+		if c.Failure != nil || len(c.Events) != 0 {
+			t.Errorf("%s: %+v", status, c.Failure)
+		}
+	}
+}
+
 // TestAnnounceEnd: an end is told once, and another end again.
 func TestAnnounceEnd(t *testing.T) {
 	t.Parallel()

@@ -162,9 +162,9 @@ func (s *Service) replan(ctx context.Context, c connection.Connection, now time.
 // some time after that: all of them wait for the same moment.
 func (s *Service) postpone(ctx context.Context, c connection.Connection, hold *Held) (connection.Connection, error) {
 	return s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
-		s.plan(c)
-		if !c.RenewAt.IsZero() && c.RenewAt.Before(hold.Until) {
-			c.RenewAt = hold.Until.Add(spread(*c, hold.Spread)).UTC()
+		s.wait(c, hold)
+		if isDue(c.NoticeAt, s.Now()) {
+			c.AnnounceEnd(s.Now().UTC())
 		}
 		return nil
 	})

@@ -258,7 +258,17 @@ func (s *Service) reuseEndsOthers(c connection.Connection) bool {
 // renewable reports whether there is anything to renew the connection's tokens
 // with: a refresh token, or the access token itself.
 func (s *Service) renewable(c connection.Connection) bool {
-	return c.Set.Renewable() || c.Provider != "" && s.habits(c).Grant == presets.GrantExchange
+	return renewable(c, s.habits(c))
+}
+
+func renewable(c connection.Connection, h presets.Refresh) bool {
+	switch h.Grant {
+	case presets.GrantExchange:
+		return true
+	case presets.GrantNone:
+		return false // whatever it gave us
+	}
+	return c.Set.Renewable()
 }
 
 // habits are how the connection's provider renews. They are resolved once: it

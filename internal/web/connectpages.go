@@ -156,7 +156,7 @@ func reason(c connection.Connection) string {
 		if lost := c.LostScopes(); lost != "" {
 			return sentence(lost)
 		}
-		if c.Status == connection.Connected && !c.EndsAt.IsZero() && c.EndsAt.Equal(c.EndAnnounced) {
+		if c.Status == connection.Connected && !c.EndsAt.IsZero() && !c.EndAnnounced.IsZero() {
 			return "The provider ends this access on " + c.EndsAt.UTC().Format("2 January 2006") + ". Reconnect before then: your MCP clients keep working with the same address."
 		}
 		return ""

@@ -80,6 +80,7 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 	webhooks := &notify.Service{Bus: &cloud.Events{API: eventbridge.NewFromConfig(b.AWS)}, Endpoints: &cloud.Webhooks{Store: s.store, Now: time.Now},
 		Links: b.Starter, BaseURL: b.Settings.BaseURL, AllowLoopback: b.Settings.Emulated, Now: time.Now, Logger: b.Logger}
 	service.Notify = webhooks
+	service.Pace = &refresh.Paced{Gates: b.Table, Now: time.Now, Logger: b.Logger}
 	h := &web.Refresh{Site: b.Site, Service: service, Connections: b.Table, Flows: b.Table, Disconnected: b.disconnected, Webhooks: webhooks}
 	queue := &cloud.Queue{API: sqs.NewFromConfig(b.AWS), URL: b.Settings.QueueURL}
 	keys := b.Table.APIKeys(web.ErrUnauthorized)
