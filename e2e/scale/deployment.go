@@ -117,6 +117,7 @@ func onTable(t *cloud.Table) vault.GrantStore {
 // stores are where a process keeps what it has.
 type stores struct {
 	connections connection.Store
+	gates       refresh.Gates
 	grants      vault.GrantStore
 	audit       vault.Audit
 	keys        vault.Keys
@@ -124,11 +125,12 @@ type stores struct {
 
 // process is a process of the function refresh.
 func process(s stores, engine *provider.Engine, providers string, now func() time.Time) *refresh.Service {
+	logger := slog.New(slog.DiscardHandler)
 	return &refresh.Service{
-		Connections: s.connections,
-		Vault:       &vault.Vault{Sealer: &vault.Sealer{Keys: s.keys, Rand: rand.Reader}, Grants: s.grants, Audit: s.audit, Now: now},
-		Catalogue:   catalogue{providers}, Secrets: clients{}, Engine: engine, BaseURL: "https://lanyard.example",
-		Now: now, Logger: slog.New(slog.DiscardHandler),
+		Connections: s.connections, Pace: &refresh.Paced{Gates: s.gates, Now: now, Logger: logger},
+		Vault:     &vault.Vault{Sealer: &vault.Sealer{Keys: s.keys, Rand: rand.Reader}, Grants: s.grants, Audit: s.audit, Now: now},
+		Catalogue: catalogue{providers}, Secrets: clients{}, Engine: engine, BaseURL: "https://lanyard.example",
+		Now: now, Logger: logger,
 	}
 }
 

@@ -192,7 +192,7 @@ func TestUnits(t *testing.T) {
 			generation := a.living[1].Load()
 			for _, table := range []*cloud.Table{theirs, ours} {
 				a.living[1].Store(generation)
-				if err := do(t.Context(), table, stores{connections: table, grants: onTable(table), audit: table.Audit(), keys: cached(&kms{}, clock)}); err != nil {
+				if err := do(t.Context(), table, stores{connections: table, gates: table, grants: onTable(table), audit: table.Audit(), keys: cached(&kms{}, clock)}); err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
 			}

@@ -274,7 +274,7 @@ func TestThroughput(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		newBench(t, base, 0, n, func(now func() time.Time) stores {
 			s := fake.New()
-			return stores{connections: s, grants: s.Grants(), audit: s.Audit(), keys: cached(&kms{}, now)}
+			return stores{connections: s, gates: s, grants: s.Grants(), audit: s.Audit(), keys: cached(&kms{}, now)}
 		}).run(rounds)
 	})
 	for i, emulator := range []struct{ name, variable string }{{"DynamoDBLocal", "LANYARD_TEST_DYNAMODB"}, {"moto", "LANYARD_TEST_AWS"}} {
@@ -283,7 +283,7 @@ func TestThroughput(t *testing.T) {
 			n := max(n/10, 20)
 			newBench(t, base, (i+1)<<15, n, func(now func() time.Time) stores {
 				table := newTable(t, client, now)
-				return stores{connections: table, grants: onTable(table), audit: table.Audit(), keys: cached(&kms{}, now)}
+				return stores{connections: table, gates: table, grants: onTable(table), audit: table.Audit(), keys: cached(&kms{}, now)}
 			}).run(max(rounds/2, 1))
 		})
 	}

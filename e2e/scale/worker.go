@@ -58,10 +58,9 @@ func (w *world) newWorker(seed uint64) *worker {
 	p := &worker{w: w, random: rand.New(rand.NewPCG(w.seed, seed)), answers: map[int]bool{}}
 	table := &cloud.Table{API: &link{p, w.dynamodb}, Name: "lanyard", Now: time.Now, AuditDays: 400}
 	p.service = process(stores{
-		connections: &watched{table, w}, grants: onTable(table), audit: table.Audit(),
+		connections: &watched{table, w}, gates: table, grants: onTable(table), audit: table.Audit(),
 		keys: &vault.CachedKeys{Keys: w.kms, TTL: 5 * time.Minute, MaxUses: 1 << 20, Now: time.Now},
 	}, &provider.Engine{HTTP: &http.Client{Transport: p}, Now: time.Now}, providersURL, time.Now)
-	p.service.Pace = w.pacer(table)
 	return p
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/provider"
-	"github.com/lanyardhq/lanyard/internal/refresh"
 )
 
 // failing is one more provider that rotates: the one that is down for a while.
@@ -99,8 +98,6 @@ func (w *world) fleetOf(name string) *fleet {
 	return w.fleets[slices.IndexFunc(w.fleets, func(f *fleet) bool { return f.name == name })]
 }
 
-func (w *world) pacer(*cloud.Table) refresh.Pacer { return nil }
-
 // table is a way to the table that takes no time.
 func (w *world) table() *cloud.Table {
 	return &cloud.Table{API: w.dynamodb, Name: "lanyard", Now: time.Now, AuditDays: 400}
@@ -109,7 +106,7 @@ func (w *world) table() *cloud.Table {
 // connectAll makes the connections: their tokens are of all ages.
 func (w *world) connectAll(ctx context.Context) error {
 	table := w.table()
-	s := stores{connections: table, grants: table.Grants(), audit: table.Audit(), keys: cached(w.kms, time.Now)}
+	s := stores{connections: table, gates: table, grants: table.Grants(), audit: table.Audit(), keys: cached(w.kms, time.Now)}
 	v := process(s, &provider.Engine{}, providersURL, time.Now).Vault
 	errs := make([]error, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
