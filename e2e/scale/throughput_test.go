@@ -274,6 +274,12 @@ func TestThroughput(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		newBench(t, base, 0, n, func(now func() time.Time) stores {
 			s := fake.New()
+			return stores{connections: &memory{rows: map[connection.Key]connection.Connection{}}, gates: s, grants: s.Grants(), audit: s.Audit(), keys: cached(&kms{}, now)}
+		}).run(rounds)
+	})
+	t.Run("JSON", func(t *testing.T) { // each row written and read as JSON: the unit tests' store
+		newBench(t, base, 1<<15, n, func(now func() time.Time) stores {
+			s := fake.New()
 			return stores{connections: s, gates: s, grants: s.Grants(), audit: s.Audit(), keys: cached(&kms{}, now)}
 		}).run(rounds)
 	})
@@ -281,7 +287,7 @@ func TestThroughput(t *testing.T) {
 		t.Run(emulator.name, func(t *testing.T) {
 			client := emulated(t, emulator.variable)
 			n := max(n/10, 20)
-			newBench(t, base, (i+1)<<15, n, func(now func() time.Time) stores {
+			newBench(t, base, (i+2)<<15, n, func(now func() time.Time) stores {
 				table := newTable(t, client, now)
 				return stores{connections: table, gates: table, grants: onTable(table), audit: table.Audit(), keys: cached(&kms{}, now)}
 			}).run(max(rounds/2, 1))
