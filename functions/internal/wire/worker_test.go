@@ -121,7 +121,7 @@ func TestWorker(t *testing.T) {
 	if c := row("fine"); c.Set.AccessVersion == "set_1" || c.Failure != nil || !c.RenewAt.After(now) {
 		t.Errorf("what was beside the others was not renewed: %s, %+v, due at %v", c.Set.AccessVersion, c.Failure, c.RenewAt)
 	}
-	if c := row("down"); c.Failure == nil || !c.RetryAt.After(now) || !c.AttentionAt().After(now) || c.Lease != nil || c.Status != connection.Connected {
+	if c := row("down"); c.Failure == nil || !c.RetryAt.After(now) || c.RenewAt.Before(c.RetryAt) || c.Lease != nil || c.Status != connection.Connected {
 		t.Errorf("what is tried again: %s, %+v at %v, lease %+v", c.Status, c.Failure, c.RetryAt, c.Lease)
 	}
 	if c := row("dead"); c.Status != connection.ReconnectNeeded || c.Lease != nil {
