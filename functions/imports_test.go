@@ -107,17 +107,19 @@ var can = []struct {
 }{
 	{"connect", []string{"service/dynamodb.(*Client).GetItem"},
 		[]string{"service/kms.(*Client)", "service/secretsmanager.(*Client)", "service/sqs.(*Client)", "service/ecs.(*Client)", "service/lambda.(*Client)",
-			"internal/vault.(*Vault)", "internal/vault.(*Sealer)", "internal/cloud.(*ClientSecrets)"},
+			"service/eventbridge.(*Client)", "internal/vault.(*Vault)", "internal/vault.(*Sealer)", "internal/cloud.(*ClientSecrets)", "internal/cloud.(*Webhooks)"},
 		"connect can read no secret at all"},
 	{"callback", []string{"service/kms.(*Client).GenerateDataKey", "internal/vault.(*Vault).Seal"},
-		[]string{"internal/vault.(*Vault).Grant", "internal/refresh.(*Service)", "service/sqs.(*Client)", "service/ecs.(*Client)", "service/lambda.(*Client)"},
+		[]string{"internal/vault.(*Vault).Grant", "internal/refresh.(*Service)", "service/sqs.(*Client)", "service/ecs.(*Client)", "service/lambda.(*Client)",
+			"service/eventbridge.(*Client)", "internal/cloud.(*Webhooks)"},
 		"callback seals what a person gave, and opens no grant"},
-	{"refresh", []string{"service/kms.(*Client).Decrypt", "internal/vault.(*Vault).Grant", "service/sqs.(*Client).SendMessageBatch"},
+	{"refresh", []string{"service/kms.(*Client).Decrypt", "internal/vault.(*Vault).Grant", "service/sqs.(*Client).SendMessageBatch",
+		"service/eventbridge.(*Client).PutEvents", "internal/notify.(*Service).Deliver"},
 		[]string{"service/ecs.(*Client)", "service/lambda.(*Client)", "internal/flow.(*Finisher)"},
 		"refresh neither runs servers nor finishes flows"},
 	{"mcprun", []string{"service/ecs.(*Client).RunTask", "service/lambda.(*Client).Invoke"},
 		[]string{"service/kms.(*Client)", "service/sqs.(*Client)", "internal/vault.(*Vault)", "internal/vault.(*Sealer)", "internal/refresh.(*Service)",
-			"internal/cloud.(*ClientSecrets)", "internal/cloud.(*SecretGrants)"},
+			"internal/cloud.(*ClientSecrets)", "internal/cloud.(*SecretGrants)", "internal/cloud.(*Webhooks)", "service/eventbridge.(*Client)"},
 		"mcprun gets access tokens from refresh, and no refresh token ever"},
 }
 

@@ -13,6 +13,7 @@ const (
 	clients      = "CLI*"
 	auditLines   = "AUD#*"
 	sealedGrants = "GRT#*"
+	gates        = "GATE#*"
 )
 
 // How the functions write to the table, and read it. A part of a transaction
@@ -38,16 +39,18 @@ var (
 //     come. Whoever may append one could replace one, too: IAM does not know the
 //     condition of a put. Point-in-time recovery has the line that was there.
 //   - Sealed grants: the vault alone reads, writes and removes them.
+//   - Gates: refresh alone writes them. Whoever could close one would keep
+//     everybody's tokens from being renewed.
 func (v *Service) withhold(name string) statements {
 	switch name {
 	case connect, mcprun:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates),
 			v.denyItems("NotItsToRead", tableReads, sealedGrants),
 		}
 	case callback:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	case refresh:

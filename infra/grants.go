@@ -4,6 +4,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/lanyardhq/lanyard/internal/notify"
 )
 
 // statements are what a role may do, one for each need. They are a part of the
@@ -78,6 +80,13 @@ func (v *Service) keepGrants() awsiam.PolicyStatement {
 
 func (v *Service) readSecrets(sid, name string) awsiam.PolicyStatement {
 	return allow(sid, list{"secretsmanager:GetSecretValue"}, list{v.secretARN(name)}, nil)
+}
+
+// putEvents lets a function put events of ours on the account's default bus, and
+// none that others take for another's.
+func (v *Service) putEvents() awsiam.PolicyStatement {
+	return allow("PutEvents", list{"events:PutEvents"}, list{v.arn("events", "event-bus/default")},
+		map[string]any{"StringEquals": map[string]string{"events:source": notify.Source}})
 }
 
 func (v *Service) useQueue() awsiam.PolicyStatement {

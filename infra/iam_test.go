@@ -178,7 +178,7 @@ func TestWhoReadsSecrets(t *testing.T) {
 	}
 	want := map[string][]string{
 		"CallbackRole": {"${data.KeyArn}", "full/grants/*", "full/clients/*"},
-		"RefreshRole":  {"${data.KeyArn}", "full/grants/*", "full/clients/*", "full/api-key-??????"},
+		"RefreshRole":  {"${data.KeyArn}", "full/grants/*", "full/clients/*", "full/webhooks/*", "full/api-key-??????"},
 		"McprunRole":   {"full/task-bearers-??????"},
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {

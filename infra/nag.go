@@ -26,6 +26,7 @@ func (s Settings) wildcards() []wildcard {
 		{"CallbackRole", secrets + "/clients/*", "a provider's client is a secret of its own, named after tenant and provider"},
 		{"RefreshRole", secrets + "/grants/*", "a grant is a secret of its own, named after tenant and connection"},
 		{"RefreshRole", secrets + "/clients/*", "a provider's client is a secret of its own, named after tenant and provider"},
+		{"RefreshRole", secrets + "/webhooks/*", "a webhook endpoint is a secret of its own, named after its tenant"},
 		{"McprunRole", "task/" + s.Name + "/*", "a task's id is known when it runs; it is one of this cluster"},
 		{"McprunRole", "*", "ecs:ListTasks, ec2:DescribeNetworkInterfaces and ec2:DescribeSubnets have no resources; the first has the cluster as a condition"},
 		{"McprunRole", "*/*", "Lambda keeps network interfaces for the function, whose ids nobody knows before; the code of the function itself is denied them"},

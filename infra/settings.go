@@ -30,6 +30,7 @@ type Settings struct {
 	WarmPool            map[string]int `yaml:"warm_pool"`
 	LogRetentionDays    int            `yaml:"log_retention_days"`
 	AuditDays           int            `yaml:"audit_days"`
+	KeepFresh           string         `yaml:"keep_fresh"`
 	AlarmEmail          string         `yaml:"alarm_email"`
 	WAF                 bool           `yaml:"waf"`
 	Throttle            Throttle       `yaml:"throttle"`
@@ -52,7 +53,7 @@ var errSettings = errors.New("settings not usable")
 // defaults are the values of settings.yaml as it is shipped.
 func defaults() Settings {
 	return Settings{
-		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", LogRetentionDays: 30, AuditDays: 400,
+		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
 		WarmPool: map[string]int{}, Throttle: Throttle{Rate: 100, Burst: 200},
 		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, authorizer: 30},
 	}
@@ -135,6 +136,7 @@ var (
 
 // check judges the values and loads the presets; dir is the settings file's.
 func (s *Settings) check(dir string) *problem {
+	keep, keepErr := time.ParseDuration(s.KeepFresh)
 	switch idle, err := time.ParseDuration(s.IdleStop); {
 	case !validName.MatchString(s.Name):
 		return badf("name", "must be 1 to 20 lower-case letters, digits and hyphens, and begin with a letter")
@@ -152,6 +154,8 @@ func (s *Settings) check(dir string) *problem {
 		return badf("idle_stop", "must be a duration of a minute or more, such as 10m")
 	case !slices.Contains(retentionDays, s.LogRetentionDays):
 		return badf("log_retention_days", "must be one of the numbers that CloudWatch has: %s", strings.Trim(fmt.Sprint(retentionDays), "[]"))
+	case keepErr != nil || keep < time.Minute || keep > 366*24*time.Hour:
+		return badf("keep_fresh", "must be a duration from a minute to a year, such as 168h")
 	case s.AuditDays < 1 || s.AuditDays > 3660:
 		return badf("audit_days", "must be a number of days from 1 to 3660")
 	case s.AlarmEmail != "" && !validEmail.MatchString(s.AlarmEmail):

@@ -53,6 +53,7 @@ func TestBadSettings(t *testing.T) {
 		{"idle_stop: 1s\n", ":1:", "minute"},
 		{"log_retention_days: 31\n", ":1:", "CloudWatch"},
 		{"audit_days: 0\n", ":1:", "audit_days"},
+		{"keep_fresh: a week\n", ":1:", "keep_fresh"},
 		{"alarm_email: ops\n", ":1:", "alarm_email"},
 		{"throttle: {rate: 0, burst: 1}\n", ":1:", "throttle"},
 		{"throttle: {rate: 1, burst: 1, quota: 1}\n", ":1:", "quota"},

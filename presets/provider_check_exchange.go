@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 )
 
 func (c *checker) client() {
@@ -168,11 +169,31 @@ func (c *checker) refresh() {
 		value Duration
 	}{
 		{"reuse_grace", r.ReuseGrace}, {"access_token_ttl", r.AccessTokenTTL}, {"idle_ttl", r.IdleTTL},
-		{"absolute_ttl", r.AbsoluteTTL}, {"margin", r.Margin},
+		{"absolute_ttl", r.AbsoluteTTL}, {"margin", r.Margin}, {"not_before", r.NotBefore},
 	} {
 		if _, ok := d.value.parse(); !ok {
 			c.add("refresh."+d.name, "%q is not a duration like 10m, 12h or 60d", d.value)
 		}
+	}
+	if d, ok := r.NotBefore.parse(); ok && r.NotBefore != "" && d == 0 {
+		c.add("refresh.not_before", "leaves no time to renew a token that still lives")
+	}
+	if r.RateLimit != nil {
+		c.rateLimit(*r.RateLimit)
+	}
+}
+
+func (c *checker) rateLimit(l RateLimit) {
+	if l.Per == "" && !c.partial {
+		c.add("refresh.rate_limit.per", "required: user or client")
+	}
+	c.oneOf("refresh.rate_limit.per", l.Per, PerUser, PerClient)
+	if l.Limit < 0 || l.Limit == 0 && !c.partial {
+		c.add("refresh.rate_limit.limit", "is how many renewals a window takes: 1 or more")
+	}
+	// What is known of a provider's use is forgotten after a day.
+	if d, ok := l.Window.parse(); !ok || (l.Window != "" || !c.partial) && (d < time.Second || d > 24*time.Hour) {
+		c.add("refresh.rate_limit.window", "%q is not a duration from 1s to 1d", l.Window)
 	}
 }
 

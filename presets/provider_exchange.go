@@ -125,10 +125,24 @@ type Refresh struct {
 	// AccessTokenTTL where it is known), never, or refresh_on_401.
 	TTLIfAbsent string `yaml:"ttl_if_absent,omitempty"`
 	// NotBefore: earlier renewals are refused (a span before expiry).
-	NotBefore Duration   `yaml:"not_before,omitempty"`
+	NotBefore Duration `yaml:"not_before,omitempty"`
+	// RateLimit rations the renewals; none by default.
 	RateLimit *RateLimit `yaml:"rate_limit,omitempty"`
 	// Margin is how long before expiry a renewal is due.
 	Margin Duration `yaml:"margin,omitempty"`
+}
+
+// Whose renewals a [RateLimit] counts together.
+const (
+	PerUser   = "user"   // those of one account at the provider
+	PerClient = "client" // all those of our client
+)
+
+// RateLimit is how many renewals a provider takes: Limit in any span of Window.
+type RateLimit struct {
+	Per    string   `yaml:"per,omitempty"`
+	Limit  int      `yaml:"limit,omitempty"`
+	Window Duration `yaml:"window,omitempty"` // a second to a day
 }
 
 // OldDies: a renewal ends the access token before it at once; default is that

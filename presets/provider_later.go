@@ -18,13 +18,6 @@ type Discovery struct {
 	Pick string `yaml:"pick,omitempty"`
 }
 
-// RateLimit bounds how often a provider may be asked for a renewal.
-type RateLimit struct {
-	Per    string   `yaml:"per"` // user, client
-	Limit  int      `yaml:"limit"`
-	Window Duration `yaml:"window"`
-}
-
 // later reports what the engine cannot do yet.
 func (c *checker) later() {
 	p := c.p
@@ -36,8 +29,6 @@ func (c *checker) later() {
 		{"introspection_endpoint", "learning an expiry by introspection (RFC 7662)", p.IntrospectionEndpoint != ""},
 		{"validation_interval", "checking a living token by schedule", p.ValidationInterval != ""},
 		{"callback.method", "a callback by POST", p.Callback.Method != "" && p.Callback.Method != "GET"},
-		{"refresh.rate_limit", "rationing renewals", p.Refresh.RateLimit != nil},
-		{"refresh.not_before", "holding a renewal back", p.Refresh.NotBefore != ""},
 	} {
 		if l.there {
 			c.add(l.path, "%s is not supported yet", l.what)

@@ -67,6 +67,16 @@ func TestMinimalIsEnough(t *testing.T) {
 	}
 }
 
+func TestRationedIsFine(t *testing.T) {
+	t.Parallel()
+	for _, refresh := range []string{"not_before: 30s", "rate_limit: {per: user, limit: 1, window: 1s}", "rate_limit: {per: client, limit: 8, window: 1d}"} {
+		p := decode(t, minimal+"refresh: {"+refresh+"}\n")
+		if problems := p.Check(); len(problems) > 0 {
+			t.Errorf("%s: %v", refresh, problems)
+		}
+	}
+}
+
 func TestCheckFindsEachProblem(t *testing.T) {
 	t.Parallel()
 	shop := "parameters: {shop: {pattern: '%s'}}\ntoken_endpoint: https://{shop}/token\n"
@@ -100,8 +110,15 @@ func TestCheckFindsEachProblem(t *testing.T) {
 		{"introspection", "introspection_endpoint: https://acme.example/introspect\n", "$.introspection_endpoint", "not supported yet"},
 		{"hourly check", "validation_interval: 1h\n", "$.validation_interval", "not supported yet"},
 		{"callback by post", "callback: {method: POST}\n", "$.callback.method", "not supported yet"},
-		{"rationed", "refresh: {rate_limit: {per: user, limit: 8, window: 1m}}\n", "$.refresh.rate_limit", "not supported yet"},
-		{"not too early", "refresh: {not_before: 30s}\n", "$.refresh.not_before", "not supported yet"},
+		{"ration of nobody", "refresh: {rate_limit: {limit: 8, window: 1m}}\n", "$.refresh.rate_limit.per", "required"},
+		{"ration per tenant", "refresh: {rate_limit: {per: tenant, limit: 8, window: 1m}}\n", "$.refresh.rate_limit.per", "not supported"},
+		{"ration of none", "refresh: {rate_limit: {per: user, window: 1m}}\n", "$.refresh.rate_limit.limit", "1 or more"},
+		{"negative ration", "refresh: {rate_limit: {per: user, limit: -1, window: 1m}}\n", "$.refresh.rate_limit.limit", "1 or more"},
+		{"ration without window", "refresh: {rate_limit: {per: client, limit: 8}}\n", "$.refresh.rate_limit.window", "1s to 1d"},
+		{"ration in no time", "refresh: {rate_limit: {per: client, limit: 8, window: 10ms}}\n", "$.refresh.rate_limit.window", "1s to 1d"},
+		{"ration of a week", "refresh: {rate_limit: {per: client, limit: 8, window: 7d}}\n", "$.refresh.rate_limit.window", "1s to 1d"},
+		{"not before when", "refresh: {not_before: soon}\n", "$.refresh.not_before", "not a duration"},
+		{"never before", "refresh: {not_before: 0s}\n", "$.refresh.not_before", "no time to renew"},
 		{"encoding", "requests: {code: {encoding: xml}}\n", "$.requests.code.encoding", "not supported"},
 		{"get with body", "requests: {refresh: {method: GET}}\n", "$.requests.refresh.encoding", "no body"},
 		{"secret metadata", "response: {metadata: [authed_user.refresh_token]}\n", "$.response.metadata[0]", "secret"},

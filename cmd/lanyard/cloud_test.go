@@ -24,6 +24,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/cloud/emulate"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
 var deployments atomic.Int64
@@ -59,7 +60,7 @@ func TestCloudScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exitsCmd, "connection": connectionCmd, "apikey": apiKeyCmd, "client-secret": clientSecretCmd, "grant": grantCmd,
-			"function": functionCmd, "function-fails": functionFailsCmd, "restore": restoreCmd,
+			"function": functionCmd, "webhook": webhookCmd, "function-fails": functionFailsCmd, "restore": restoreCmd,
 		},
 	})
 }
@@ -154,7 +155,7 @@ func grantCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if row.Set.GrantStore != args[2] {
 		ts.Fatalf("the row says %s", row.Set.GrantStore)
 	}
-	store := d.table.Grants()
+	var store vault.GrantStore = d.table.Grants()
 	if args[2] == "secretsmanager" {
 		store = &cloud.SecretGrants{Store: d.secrets}
 	}

@@ -43,6 +43,7 @@ func printConnection(w io.Writer, c client.Connection) error {
 	t.row("Server", c.Server)
 	t.row("Provider", c.Provider)
 	t.row("Status", c.Status)
+	t.row("Health", c.Health)
 	t.row("Label", c.Label)
 	t.row("Account", c.Account.Label)
 	t.row("Scopes", strings.Join(c.Scopes, " "))
@@ -53,6 +54,10 @@ func printConnection(w io.Writer, c client.Connection) error {
 	t.row("Connected", moment(c.ConnectedAt))
 	t.row("Token expires", moment(c.ExpiresAt))
 	t.row("Last renewed", moment(c.LastRefreshAt))
+	t.row("Renewed next", moment(c.NextRefreshAt))
+	if c.EndsAt != nil {
+		t.row("Grant ends", moment(c.EndsAt))
+	}
 	t.row("Last used", moment(c.LastUsedAt))
 	if f := c.LastError; f != nil {
 		t.row("Last error", strings.Join(strings.Fields(f.Verdict+" "+f.Code+" "+f.Detail), " "))

@@ -33,8 +33,9 @@ key file, with a demo provider so that the first connection needs no account.
 Settings are environment variables, which a file .env in the working directory
 may set: LANYARD_ADDR, LANYARD_DATA, LANYARD_BASE_URL, LANYARD_API_KEY,
 LANYARD_PRESETS, LANYARD_RETURN_URLS, LANYARD_CONFIRM, LANYARD_IDLE_STOP,
-LANYARD_SERVER_ENV, LANYARD_SERVER_READ, LANYARD_DEMO_ADDR, and a provider's
-client as GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
+LANYARD_KEEP_FRESH, LANYARD_SERVER_ENV, LANYARD_SERVER_READ, LANYARD_DEMO_ADDR,
+LANYARD_WEBHOOK_URL, LANYARD_WEBHOOK_SECRET, LANYARD_WEBHOOK_RETURN_URL, and a
+provider's client as GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
 		Example: `  lanyard dev
   LANYARD_ADDR=127.0.0.1:9000 LANYARD_DATA=/tmp/try lanyard dev`,
 		Args: cobra.NoArgs,

@@ -24,6 +24,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/install"
 	"github.com/lanyardhq/lanyard/internal/local"
+	"github.com/lanyardhq/lanyard/internal/notify"
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
@@ -59,10 +60,12 @@ type machine struct {
 	starter      *flow.Starter
 	finisher     *flow.Finisher
 	refresh      *refresh.Service
+	webhooks     *notify.Service
 	host         *host.Service
 	launcher     *local.Launcher
 	demo         *http.Server
 	demoListener net.Listener
+	demoURLFile  string
 	apiKeyFile   string
 	progress     progress
 	now          func() time.Time
@@ -115,7 +118,12 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	m.finisher = &flow.Finisher{Store: m.db, Connections: m.db, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
-		BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
+		Pace:    &refresh.Paced{Gates: m.db, Now: m.now, Logger: logger},
+		BaseURL: cfg.BaseURL, Deployment: deployment, Window: cfg.KeepFresh, Now: m.now, Logger: logger}
+	if m.webhooks, err = m.newWebhooks(ctx, keys); err != nil {
+		return nil, err
+	}
+	m.refresh.Notify = m.webhooks
 	if m.launcher, err = m.newLauncher(self); err != nil {
 		return nil, err
 	}
@@ -125,6 +133,29 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		Deployment: deployment, IdleStop: cfg.IdleStop, Now: m.now, Logger: logger}
 	m.mount(pages, apiKey, catalogue)
 	return m, m.host.Reap(ctx, m.launcher.Alive)
+}
+
+// newWebhooks tells whoever LANYARD_WEBHOOK_URL names of connections' health.
+func (m *machine) newWebhooks(ctx context.Context, keys *local.KeyFile) (*notify.Service, error) {
+	to := notify.Endpoint{URL: m.cfg.WebhookURL, ReturnURL: m.cfg.WebhookReturnURL, LinkKey: keys.Derive("reconnect links")}
+	if to.URL != "" {
+		secret, err := local.OpenWebhookSecret(m.cfg.WebhookSecret, webhookSecretFile(m.cfg.DataDir))
+		if err != nil {
+			return nil, err
+		}
+		to.Secrets = []token.Secret{secret}
+		if err := m.starter.CheckReturnURL(ctx, flow.DefaultTenant, to.ReturnURL); err != nil {
+			return nil, fmt.Errorf("%w: LANYARD_WEBHOOK_RETURN_URL is none of LANYARD_RETURN_URLS", config.ErrInvalid)
+		}
+		if m.cfg.Confirm && to.ReturnURL == "" {
+			m.logger.WarnContext(ctx, "who reconnects by the link in a webhook cannot be confirmed: set LANYARD_WEBHOOK_RETURN_URL")
+		}
+	}
+	endpoint, err := local.NewWebhook(to)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
+	}
+	return &notify.Service{Endpoints: endpoint, Links: m.starter, BaseURL: m.cfg.BaseURL, AllowLoopback: true, Now: m.now, Logger: m.logger}, nil
 }
 
 // keyIsThere refuses to make a new key beside old data, which it could not open.
@@ -199,7 +230,7 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 	connect.Mount(mux)
 	(&web.Callback{Site: site, Flows: m.finisher, Catalogue: catalogue, Tenants: tenant{m.cfg}, ToolsCount: count,
 		Reconnected: m.host.Restart}).Mount(mux)
-	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db, Flows: m.db, Disconnected: m.host.Disconnected}).Mount(mux)
+	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db, Flows: m.db, Disconnected: m.host.Disconnected, Webhooks: m.webhooks}).Mount(mux)
 	(&web.MCPRun{Site: site, Host: m.host, Connections: m.db, Catalogue: catalogue, Progress: m.progress.of}).Mount(mux)
 	hosts := []string{m.cfg.Addr, web.HostOf(m.cfg.BaseURL)}
 	if _, port, err := net.SplitHostPort(m.cfg.Addr); err == nil && m.cfg.Personal() {
@@ -232,16 +263,29 @@ func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (
 		return none, fmt.Errorf("listen for the demo provider: %w: set LANYARD_DEMO_ADDR to a free address, or to off", err)
 	}
 	base := "http://" + ln.Addr().String()
-	client := provider.Client{ID: "lanyard", Secret: token.Secret(hex.EncodeToString(keys.Derive("demo client")))}
+	client := demoClient(keys)
 	p, err := demo.New(demo.Config{BaseURL: base, ClientID: client.ID, ClientSecret: client.Secret.Reveal(),
 		RedirectURIs: []string{m.cfg.BaseURL + flow.CallbackPath}, DataFile: filepath.Join(m.cfg.DataDir, "demo.json"), Logger: m.logger})
 	if err != nil {
 		ln.Close()
 		return none, err
 	}
+	m.demoURLFile = filepath.Join(m.cfg.DataDir, demoURLFile)
+	if err := os.WriteFile(m.demoURLFile, []byte(base+"\n"), 0o600); err != nil {
+		ln.Close()
+		return none, fmt.Errorf("note where the demo provider is: %w", err)
+	}
 	deployment["base"], deployment["demo_base"] = base, base
 	m.demoListener, m.demo = ln, &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
 	return m.cfg.Clients(map[string]provider.Client{demo.ProviderID: client}), nil
+}
+
+// demoURLFile says, in the data directory, where the demo provider is.
+const demoURLFile = "demo-url"
+
+// demoClient is the machine's client at the demo provider.
+func demoClient(keys *local.KeyFile) provider.Client {
+	return provider.Client{ID: "lanyard", Secret: token.Secret(hex.EncodeToString(keys.Derive("demo client")))}
 }
 
 func (m *machine) listenDemo() (net.Listener, error) {
@@ -312,6 +356,7 @@ func (m *machine) finish() {
 func (m *machine) close() {
 	if m.demo != nil {
 		_ = m.demo.Close()
+		_ = os.Remove(m.demoURLFile)
 	}
 	if err := m.db.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		m.logger.Warn("state not closed", "err", err)

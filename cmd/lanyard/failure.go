@@ -74,9 +74,12 @@ func (c *cli) reportRefusal(w io.Writer, refused *client.Error) {
 func hintFor(cmd *cobra.Command, err error) string {
 	var usage usageError
 	var atAWS awsError
+	var atDrill drillError
 	switch {
 	case errors.As(err, &atAWS):
 		return atAWS.hint
+	case errors.As(err, &atDrill):
+		return atDrill.hint
 	case errors.As(err, &usage):
 		return fmt.Sprintf("Run %q for its options and examples.", cmd.CommandPath()+" --help")
 	case errors.Is(err, client.ErrUnreachable):
@@ -93,9 +96,12 @@ func exitCode(err error) int {
 	var usage usageError
 	var refused *client.Error
 	var atAWS awsError
+	var atDrill drillError
 	switch {
 	case errors.As(err, &atAWS):
 		return atAWS.code
+	case errors.As(err, &atDrill):
+		return atDrill.code
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, client.ErrUnreachable):

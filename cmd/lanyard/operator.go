@@ -19,6 +19,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/notify"
 )
 
 // place says which deployment the operator's commands act on.
@@ -57,6 +58,10 @@ type deployment struct {
 
 func (d *deployment) clients() *cloud.ClientSecrets {
 	return &cloud.ClientSecrets{Store: d.secrets, Now: time.Now}
+}
+
+func (d *deployment) webhooks() *cloud.Webhooks {
+	return &cloud.Webhooks{Store: d.secrets, Now: time.Now}
 }
 
 // awsError is what AWS, or the way to it, refuses to an operator.
@@ -134,6 +139,8 @@ func explain(err error, table string) error {
 		return awsError{err, "Its id stays taken. \"lanyard tenants list\" lists those that there are.", exitNotFound}
 	case errors.Is(err, cloud.ErrNoTenant):
 		return awsError{err, "\"lanyard tenants list\" lists them, \"lanyard tenants create\" makes one.", exitNotFound}
+	case errors.Is(err, notify.ErrNoEndpoint):
+		return awsError{err, "\"lanyard webhooks set\" sets one.", exitNotFound}
 	case errors.Is(err, cloud.ErrNoAPIKey):
 		return awsError{err, "\"lanyard keys list\" lists them.", exitNotFound}
 	case errors.As(err, &api):

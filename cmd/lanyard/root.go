@@ -36,7 +36,8 @@ func (c *cli) root() *cobra.Command {
 
 "lanyard dev" serves Lanyard on this machine. The other commands call a Lanyard
 that runs: on this machine, or the deployment that --url names. Those of an
-operator (client, keys, tenants, vault) act on a deployment in an AWS account.
+operator (client, keys, tenants, vault, webhooks set) act on a deployment in an AWS
+account.
 
 Exit codes:
   0  it worked
@@ -59,7 +60,7 @@ Exit codes:
 		"(without either, for a server on loopback: the file api-key in LANYARD_DATA, else in ./.lanyard)")
 	flags.BoolVar(&c.json, "json", false, "print JSON: the API's own, for what comes from the API")
 	root.AddCommand(devCommand(), c.linkCommand(), c.serversCommand(), c.connectionsCommand(), c.presetsCommand(),
-		c.clientCommand(), c.keysCommand(), c.tenantsCommand(), c.vaultCommand(), bridgeCommand(), c.versionCommand(), runnerCommand(), sandboxCommand(), demoServerCommand())
+		c.clientCommand(), c.keysCommand(), c.tenantsCommand(), c.vaultCommand(), c.drillCommand(), c.webhooksCommand(), bridgeCommand(), c.versionCommand(), runnerCommand(), sandboxCommand(), demoServerCommand())
 	return root
 }
 

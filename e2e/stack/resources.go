@@ -66,10 +66,10 @@ func (s *stack) makeResources(ctx context.Context) (*resources, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the secrets: %w", err)
 	}
-	if err := s.settle(ctx, r); err != nil {
+	if err := os.MkdirAll(s.data, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(s.data, 0o700); err != nil {
+	if err := s.settle(ctx, r); err != nil {
 		return nil, err
 	}
 	return r, os.WriteFile(filepath.Join(s.data, "api-key"), []byte(apiKey+"\n"), 0o600)
@@ -111,13 +111,16 @@ func (r *resources) secret(ctx context.Context, name string) (string, error) {
 }
 
 // settle does what an operator does with the command line: the tenant's
-// settings, and the clients at providers.
+// settings, its webhook endpoint, and the clients at providers.
 func (s *stack) settle(ctx context.Context, r *resources) error {
 	_, err := r.table.Tenants().Update(ctx, flow.DefaultTenant, func(t *cloud.Tenant) {
 		t.ReturnURLs, t.Confirm = s.cfg.ReturnURLs, s.cfg.Confirm
 	})
 	if err != nil {
 		return fmt.Errorf("set the tenant: %w", err)
+	}
+	if err := s.setWebhook(ctx, r); err != nil {
+		return fmt.Errorf("set the webhook: %w", err)
 	}
 	clients := &cloud.ClientSecrets{Store: r.store, Now: time.Now}
 	seen := map[string]bool{}
@@ -142,4 +145,17 @@ func (s *stack) settle(ctx context.Context, r *resources) error {
 		}
 	}
 	return nil
+}
+
+// setWebhook keeps the signing secret where one machine does, for the tests.
+func (s *stack) setWebhook(ctx context.Context, r *resources) error {
+	if s.cfg.WebhookURL == "" {
+		return nil
+	}
+	made, err := (&cloud.Webhooks{Store: r.store, Now: time.Now}).Set(ctx, cloud.WebhookEntry{Tenant: flow.DefaultTenant,
+		URL: s.cfg.WebhookURL, ReturnURL: s.cfg.WebhookReturnURL})
+	if err != nil || made == "" {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.data, "webhook-secret"), []byte(made.Reveal()+"\n"), 0o600)
 }

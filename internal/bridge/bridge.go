@@ -17,7 +17,12 @@
 // attributed. With [Config.PerClient] each session has a server of its own,
 // which may ask the client back.
 //
-// The bridge looks at a message's envelope only; the rest passes byte for byte.
+// A tools/call whose answer is an error may be sent a second time, see
+// [Config.Begin]; the client then gets the second answer, and never learns of
+// the first.
+//
+// The bridge looks at a message's envelope only, and at whether a tool's result
+// is an error; the rest passes byte for byte.
 //
 // It speaks the revisions of MCP that have sessions, 2025-03-26 to 2025-11-25
 // (https://modelcontextprotocol.io/specification/2025-11-25/basic/transports).
@@ -47,6 +52,10 @@ type Config struct {
 	// Result, if set, is shown the answer to each tools/call. It must not keep
 	// or change it.
 	Result func(raw []byte)
+	// Begin, if set, is told which server a tools/call is about to be sent to.
+	// What it returns decides whether a first answer that is an error is given to
+	// the client, or the call sent once more; nil: it is given.
+	Begin func(Child) Again
 
 	MaxBody      int64         // of a request, in bytes; 8 MiB if 0
 	MaxMessage   int           // of a server's message, in bytes; 64 MiB if 0
@@ -54,6 +63,7 @@ type Config struct {
 	IdleAfter    time.Duration // a session unused for so long is dropped; 30 min if 0
 	StartTimeout time.Duration // until initialize is answered; 60 s if 0
 	Drain        time.Duration // for calls in flight at a swap; 60 s if 0
+	Hold         time.Duration // of an answer, until its call is sent again; 10 s if 0
 	StreamAfter  time.Duration // a slow answer becomes an event stream; 10 s if 0
 	KeepAlive    time.Duration // between comments on a quiet stream; 25 s if 0
 }
@@ -68,6 +78,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.IdleAfter, 30*time.Minute)
 	orDefault(&c.StartTimeout, time.Minute)
 	orDefault(&c.Drain, time.Minute)
+	orDefault(&c.Hold, 10*time.Second)
 	orDefault(&c.StreamAfter, 10*time.Second)
 	orDefault(&c.KeepAlive, 25*time.Second)
 	return c
@@ -78,6 +89,9 @@ func orDefault[T ~int | ~int64](v *T, d T) {
 		*v = d
 	}
 }
+
+// swapsAtOnce is how many servers of a [Bridge.Swap] start at the same time.
+const swapsAtOnce = 4
 
 var (
 	errClosed = errors.New("the bridge is closed")
@@ -144,10 +158,18 @@ func (b *Bridge) Swap(ctx context.Context, start Start, hold bool) error {
 		}
 	}
 	b.mu.Unlock()
-	var errs []error
-	for _, k := range backends {
-		errs = append(errs, k.swap(ctx, hold))
+	// One after the other would keep the last ones waiting, all at once would
+	// take twice the memory.
+	errs, slots := make([]error, len(backends)), make(chan struct{}, swapsAtOnce)
+	var wg sync.WaitGroup
+	for i, k := range backends {
+		slots <- struct{}{}
+		wg.Go(func() {
+			errs[i] = k.swap(ctx, hold)
+			<-slots
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 

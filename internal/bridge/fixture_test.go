@@ -51,6 +51,7 @@ type fixture struct {
 	out   *bufio.Writer
 	// open are calls of the tool wait; told are notifications received.
 	open     map[string]string
+	tries    map[string]int
 	told     []string
 	answers  map[string]chan json.RawMessage
 	asked    int
@@ -59,7 +60,7 @@ type fixture struct {
 }
 
 func newFixture(out io.Writer, label string) *fixture {
-	return &fixture{label: label, out: bufio.NewWriter(out), open: map[string]string{}, answers: map[string]chan json.RawMessage{}}
+	return &fixture{label: label, out: bufio.NewWriter(out), open: map[string]string{}, tries: map[string]int{}, answers: map[string]chan json.RawMessage{}}
 }
 
 func (f *fixture) send(format string, args ...any) {
@@ -183,6 +184,28 @@ func (f *fixture) call(m wireMessage) {
 		go f.ask(m.ID, args.Text)
 	case "pid":
 		f.text(m.ID, fmt.Sprint(os.Getpid()))
+	case "try":
+		// Fails the first n times that it is called with the text.
+		f.mu.Lock()
+		f.tries[args.Text]++
+		failed := f.tries[args.Text] <= args.N
+		n := f.tries[args.Text]
+		f.mu.Unlock()
+		if m.Params.Meta.Token != nil {
+			f.send(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":%d,"progressToken":%s}}`, n, m.Params.Meta.Token)
+		}
+		f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"%s: try %d"}],"isError":%v}}`, m.ID, f.label, n, failed)
+	case "raw":
+		// The text is the rest of the answer; how often it was asked for is kept.
+		f.mu.Lock()
+		f.tries[args.Text]++
+		f.mu.Unlock()
+		f.send(`{"jsonrpc":"2.0","id":%s,%s}`, m.ID, args.Text)
+	case "tries":
+		f.mu.Lock()
+		n := f.tries[args.Text]
+		f.mu.Unlock()
+		f.text(m.ID, fmt.Sprint(n))
 	case "crash":
 		fmt.Fprintln(os.Stderr, "about to crash with Bearer abcdefgh12345678")
 		os.Exit(7)

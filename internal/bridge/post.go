@@ -174,6 +174,7 @@ func (s *session) cancel(ctx context.Context, m message) {
 		return
 	}
 	id := string(m.bytes(at))
+	found := false
 	for _, p := range s.backend.processes() {
 		c := p.find(func(c *call) bool { return c.session == s && string(c.id) == id })
 		if c == nil || p.remove(c.number) == nil {
@@ -183,6 +184,10 @@ func (s *session) cancel(ctx context.Context, m message) {
 		f.replace(at, strconv.AppendUint(nil, c.number, 10))
 		_ = p.send(ctx, f)
 		c.done <- answer{err: errCancelled}
+		found = true
+	}
+	if !found {
+		s.giveUp(id)
 	}
 }
 
@@ -213,15 +218,18 @@ func (b *Bridge) call(w http.ResponseWriter, r *http.Request, s *session, m mess
 	if streams && (token.present() || s.backend.owner != nil) {
 		c.side = newMailbox()
 	}
+	out := &reply{w: w, c: c}
+	if m.method == "tools/call" {
+		out.inspect = b.cfg.Result
+		c.begin = b.cfg.Begin
+	}
 	if err := s.submit(r.Context(), c, m, token); err != nil {
 		writeJSON(w, http.StatusOK, failure(c.id, codeServer, err.Error()))
 		return
 	}
-	out := &reply{w: w, c: c}
-	if m.method == "tools/call" {
-		out.inspect = b.cfg.Result
-	}
-	b.await(r.Context(), s, c, out, streams)
+	b.await(r.Context(), s, c, out, streams, func(ctx context.Context, a answer) *call {
+		return s.second(ctx, c, a, m, token)
+	})
 }
 
 // submit registers the call with the process that takes calls now, and sends it.
@@ -234,6 +242,9 @@ func (s *session) submit(ctx context.Context, c *call, m message, token span) er
 		if p.add(c) == nil {
 			break
 		}
+	}
+	if c.begin != nil {
+		c.again = c.begin(c.process.child)
 	}
 	number := strconv.AppendUint(nil, c.number, 10)
 	f := frame{raw: m.raw}
@@ -248,9 +259,21 @@ func (s *session) submit(ctx context.Context, c *call, m message, token span) er
 	return nil
 }
 
-// await writes what comes for a call until its answer.
-func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, streams bool) {
-	var wake chan struct{}
+// await writes what comes for a call until its answer. An answer that may not
+// be the last one is held until again returns the second try of the call, or
+// nil.
+func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, streams bool, again func(context.Context, answer) *call) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var (
+		wake   chan struct{}
+		held   answer
+		second <-chan *call
+		t      = &trial{id: string(c.id), cancelled: make(chan struct{})}
+	)
+	if c.again != nil {
+		defer s.watch(t)()
+	}
 	if c.side != nil {
 		wake = c.side.wake
 	}
@@ -259,7 +282,21 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 	for {
 		select {
 		case a := <-c.done:
-			out.finish(a)
+			if c.again == nil || a.err != nil || !a.msg.failed() {
+				out.finish(a)
+				return
+			}
+			held = a
+			second = hold(ctx, b.cfg.Hold, func(ctx context.Context) *call { return again(ctx, a) })
+		case next := <-second:
+			if next == nil {
+				out.finish(held)
+				return
+			}
+			c, second = next, nil
+		case <-t.cancelled:
+			c.process.abandon(c)
+			out.finish(answer{err: errCancelled})
 			return
 		case <-wake:
 			out.events(c.side.take())

@@ -50,6 +50,10 @@ type call struct {
 	process   *process
 	// done gets the answer, once.
 	done chan answer
+	// begin is [Config.Begin] for a call that may be sent again, and again what
+	// it said of this one.
+	begin func(Child) Again
+	again Again
 	// side holds what must reach the client before the answer; nil when nothing
 	// can or when the client takes no event stream.
 	side *mailbox

@@ -19,6 +19,8 @@ type session struct {
 	used atomic.Int64
 
 	mu sync.Mutex
+	// trials are the calls that may be sent a second time.
+	trials map[*trial]bool
 	// replaced is closed when another GET stream takes over; nil without one.
 	replaced chan struct{}
 }

@@ -97,6 +97,7 @@ type Connection struct {
 	Server   string `json:"server"`
 	Provider string `json:"provider"`
 	Status   string `json:"status"`
+	Health   string `json:"health"`
 	Label    string `json:"label"`
 	Account  struct {
 		Subject string `json:"subject"`
@@ -109,6 +110,8 @@ type Connection struct {
 	ConnectedAt   *time.Time `json:"connected_at"`
 	ExpiresAt     *time.Time `json:"expires_at"`
 	LastRefreshAt *time.Time `json:"last_refresh_at"`
+	NextRefreshAt *time.Time `json:"next_refresh_at"`
+	EndsAt        *time.Time `json:"ends_at"`
 	LastUsedAt    *time.Time `json:"last_used_at"`
 	LastError     *Failure   `json:"last_error"`
 }
@@ -195,4 +198,17 @@ func (c *Client) callConnection(ctx context.Context, method, id, rest string, in
 		return "", err
 	}
 	return c.call(ctx, method, "/api/v1/connections/"+name+rest, in, out)
+}
+
+// WebhookTest is what became of an event that was sent as a test.
+type WebhookTest struct {
+	Answer
+	// Status is what the endpoint took it with.
+	Status int `json:"status"`
+}
+
+// TestWebhook has an event sent to the tenant's webhook endpoint.
+func (c *Client) TestWebhook(ctx context.Context) (out WebhookTest, err error) {
+	out.Raw, err = c.call(ctx, http.MethodPost, "/api/v1/webhooks/test", nil, &out)
+	return out, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -119,6 +120,11 @@ var tableMutants = map[string]mutant{
 			table := reopened(under(cfg, lostOnce), newTable(t, cfg))
 			table.API = forgets{table.API}
 			return table
+		})
+	}},
+	"a gate that anybody claims": {"UpdateGateOneWins", func(t *testing.T) {
+		conformance.Gates(t, func(t *testing.T) refresh.Gates {
+			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })
 		})
 	}},
 	"a state that anybody takes": {"TakeStateRefused",

@@ -20,6 +20,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 )
 
 // clock stands still when the suites' records are new.
@@ -112,6 +113,12 @@ func TestTasks(t *testing.T) {
 func TestPool(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Pool(t, func(t *testing.T) host.Pool { return newTable(t) })
+	})
+}
+
+func TestGates(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Gates(t, func(t *testing.T) refresh.Gates { return newTable(t) })
 	})
 }
 

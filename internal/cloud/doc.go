@@ -27,6 +27,7 @@
 //	KEYS#tenant                 id               list entry of an API key; revoked: stays
 //	TEN                         tenant           a tenant; removed: without its doc, for good
 //	CLI#tenant                  provider         our registration there, without its secret
+//	GATE#name                   -                whether a provider may be asked now, and how often
 //
 //	attribute   what
 //	doc         the record

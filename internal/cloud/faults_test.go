@@ -22,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -139,6 +140,9 @@ func TestStoresInTheStorm(t *testing.T) {
 				})
 				t.Run("Pool", func(t *testing.T) {
 					conformance.Pool(t, func(t *testing.T) host.Pool { return table(t) })
+				})
+				t.Run("Gates", func(t *testing.T) {
+					conformance.Gates(t, func(t *testing.T) refresh.Gates { return table(t) })
 				})
 				t.Run("Audit", func(t *testing.T) {
 					conformance.Audit(t, func(t *testing.T) conformance.AuditLog { return table(t).Audit() })

@@ -27,6 +27,7 @@ type SecretsManager interface {
 //
 //	P/grants/{tenant}/{connection}    sealed grants: see [SecretGrants]
 //	P/clients/{tenant}/{provider}     our registrations at providers: see [Clients]
+//	P/webhooks/{tenant}               where the tenant is told: see [Webhooks]
 //	P/api-key                         the first API key: see [APIKeys.AdoptFirst]
 type SecretStore struct {
 	Client SecretsManager

@@ -46,6 +46,20 @@ type Config struct {
 	ServerRead []string
 	// IdleStop is LANYARD_IDLE_STOP: how long a server runs without a call.
 	IdleStop time.Duration
+	// KeepFresh is LANYARD_KEEP_FRESH: for how long after its last use a
+	// connection's tokens are renewed before they expire, 168h. Afterwards
+	// they are renewed when somebody uses them, and the refresh token is kept
+	// alive all the same.
+	KeepFresh time.Duration
+	// WebhookURL is LANYARD_WEBHOOK_URL, where to tell of changes in
+	// connections' health; empty: nowhere. Plain http is for loopback alone.
+	WebhookURL string
+	// WebhookSecret is LANYARD_WEBHOOK_SECRET, which signs what is sent there;
+	// empty: the one in DataDir/webhook-secret.
+	WebhookSecret token.Secret
+	// WebhookReturnURL is LANYARD_WEBHOOK_RETURN_URL, where a person is sent
+	// after reconnecting by the link in a webhook. It must be one of ReturnURLs.
+	WebhookReturnURL string
 
 	getenv func(string) string
 }
@@ -65,7 +79,8 @@ func Load(getenv func(string) string) (Config, error) {
 		Addr: or("LANYARD_ADDR", "127.0.0.1:8080"), DataDir: or("LANYARD_DATA", ".lanyard"),
 		APIKey: token.Secret(or("LANYARD_API_KEY", "")), Presets: split(getenv("LANYARD_PRESETS"), ":"),
 		ReturnURLs: strings.Fields(getenv("LANYARD_RETURN_URLS")), ServerRead: split(getenv("LANYARD_SERVER_READ"), ":"),
-		ServerEnv: map[string]string{}, getenv: getenv,
+		WebhookURL: or("LANYARD_WEBHOOK_URL", ""), WebhookSecret: token.Secret(or("LANYARD_WEBHOOK_SECRET", "")),
+		WebhookReturnURL: or("LANYARD_WEBHOOK_RETURN_URL", ""), ServerEnv: map[string]string{}, getenv: getenv,
 	}
 	host, port, err := net.SplitHostPort(c.Addr)
 	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
@@ -101,10 +116,23 @@ func Load(getenv func(string) string) (Config, error) {
 			c.ServerEnv[name] = v
 		}
 	}
+	if c.KeepFresh, err = keepFresh(or("LANYARD_KEEP_FRESH", defaultKeepFresh)); err != nil {
+		return c, err
+	}
 	if c.IdleStop, err = time.ParseDuration(or("LANYARD_IDLE_STOP", "10m")); err != nil || c.IdleStop < time.Second {
 		return c, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
 	}
 	return c, nil
+}
+
+const defaultKeepFresh = "168h"
+
+func keepFresh(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Minute || d > 366*24*time.Hour {
+		return 0, fmt.Errorf("%w: LANYARD_KEEP_FRESH must be a duration from a minute to a year, such as 168h", ErrInvalid)
+	}
+	return d, nil
 }
 
 // CheckReturnURL reports an entry of a tenant's list of return URLs that could

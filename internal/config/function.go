@@ -37,6 +37,8 @@ type Function struct {
 	Servers []string
 	// AuditDays is LANYARD_AUDIT_DAYS: how many days audit lines are kept, 400.
 	AuditDays int
+	// KeepFresh is LANYARD_KEEP_FRESH: see [Config.KeepFresh].
+	KeepFresh time.Duration
 	// QueueURL is LANYARD_QUEUE_URL, the queue of connections that need
 	// attention.
 	QueueURL string
@@ -99,6 +101,9 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 	}
 	if f.IdleStop, err = time.ParseDuration(or("LANYARD_IDLE_STOP", "10m")); err != nil || f.IdleStop < time.Second {
 		return f, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
+	}
+	if f.KeepFresh, err = keepFresh(or("LANYARD_KEEP_FRESH", defaultKeepFresh)); err != nil {
+		return f, err
 	}
 	if f.WarmPool, err = warmPool(get("LANYARD_WARM_POOL")); err != nil {
 		return f, err

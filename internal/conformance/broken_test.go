@@ -15,6 +15,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -39,6 +40,12 @@ func connections(adapter func(*fake.Store) connection.Store) func(*testing.T) {
 func tasks(adapter func(*fake.Store) host.Store) func(*testing.T) {
 	return func(t *testing.T) {
 		conformance.Tasks(t, func(*testing.T) host.Store { return adapter(fake.New()) })
+	}
+}
+
+func gates(adapter func(*fake.Store) refresh.Gates) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.Gates(t, func(*testing.T) refresh.Gates { return adapter(fake.New()) })
 	}
 }
 
@@ -94,6 +101,10 @@ var mutants = map[string]broken{
 		tasks(func(s *fake.Store) host.Store { return beginsAtOne{s} })},
 	"begin looks, then begins": {"BeginTaskRaced",
 		tasks(func(s *fake.Store) host.Store { return endsTheOther{s} })},
+	"update writes the gate that it read before": {"UpdateGateRaced",
+		gates(func(s *fake.Store) refresh.Gates { return gatesOutside{s} })},
+	"update keeps what it refused": {"UpdateGateErrorChangesNone",
+		gates(func(s *fake.Store) refresh.Gates { return refusesTooLate{s} })},
 	"put overwrites a grant": {"PutTwice",
 		grants(func(s vault.GrantStore) vault.GrantStore { return overwrites{s} })},
 	"remove clears": {"RemoveExactly",
@@ -362,6 +373,37 @@ func (s endsTheOther) BeginTask(ctx context.Context, t host.Task) (host.Task, er
 		_ = s.EndTask(ctx, other.ID)
 	}
 	return s.Store.BeginTask(ctx, t)
+}
+
+type gatesOutside struct{ *fake.Store }
+
+func (s gatesOutside) UpdateGate(ctx context.Context, name string, change func(*refresh.Gate) error) (refresh.Gate, error) {
+	g, err := s.Gate(ctx, name)
+	if err != nil {
+		return g, err
+	}
+	if err := change(&g); err != nil {
+		return refresh.Gate{}, err
+	}
+	meanwhile()
+	return s.Store.UpdateGate(ctx, name, func(stored *refresh.Gate) error {
+		*stored = g
+		return nil
+	})
+}
+
+type refusesTooLate struct{ *fake.Store }
+
+func (s refusesTooLate) UpdateGate(ctx context.Context, name string, change func(*refresh.Gate) error) (refresh.Gate, error) {
+	var refused error
+	g, err := s.Store.UpdateGate(ctx, name, func(g *refresh.Gate) error {
+		refused = change(g)
+		return nil
+	})
+	if refused != nil {
+		return refresh.Gate{}, refused
+	}
+	return g, err
 }
 
 type overwrites struct{ vault.GrantStore }

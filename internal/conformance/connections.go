@@ -82,7 +82,7 @@ func full() connection.Connection {
 	c.Failure = &connection.Failure{Verdict: "transient", Code: "503", Detail: "busy", At: epoch, Count: 2}
 	c.RetryAt, c.ConnectedAt, c.LastRefreshAt, c.LastUsedAt = epoch, epoch, epoch, epoch
 	c.RenewAt, c.EndsAt, c.NoticeAt, c.EndAnnounced = epoch.Add(50*time.Minute), epoch.Add(time.Hour), epoch.Add(time.Minute), epoch
-	c.Health = connection.Transient
+	c.Health, c.ScopesLost = connection.Transient, []string{"b"}
 	c.Events = []connection.Event{{ID: "evt_1", Type: connection.HealthChanged, At: epoch, Health: connection.Transient, Was: connection.Healthy,
 		Code: "503", Reason: "busy", EndsAt: epoch, Published: true, Tries: 2, NextAt: epoch.Add(time.Minute)}}
 	c.Revision = 3

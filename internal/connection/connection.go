@@ -162,6 +162,9 @@ type Connection struct {
 	EndsAt       time.Time `json:"ends_at,omitzero"`
 	NoticeAt     time.Time `json:"notice_at,omitzero"`
 	EndAnnounced time.Time `json:"end_announced,omitzero"`
+	// ScopesLost are scopes that the person granted and the provider stopped
+	// granting: the token lives, and is good for less.
+	ScopesLost []string `json:"scopes_lost,omitempty"`
 	// Health changes with the transitions below, which add to Events what its
 	// owner is to be told.
 	Health Health  `json:"health,omitempty"`

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"strings"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -50,11 +51,22 @@ type Event struct {
 	Reason string `json:"reason,omitempty"`
 	// EndsAt is when the grant ends, of an Expiring event.
 	EndsAt time.Time `json:"ends_at,omitzero"`
-	// Published: the deployment's event bus has it. Tries counts the webhook's
-	// deliveries that failed; NextAt is when the next one is due.
+	// Published: the deployment's event bus has it. Posted: the webhook was
+	// taken, or there is nobody to take it. Tries counts the deliveries of which
+	// one of the two failed; NextAt is when the next one is due.
 	Published bool      `json:"published,omitempty"`
+	Posted    bool      `json:"posted,omitempty"`
 	Tries     int       `json:"tries,omitempty"`
 	NextAt    time.Time `json:"next_at"`
+}
+
+// LostScopes says what the provider stopped granting, for a person; "" when
+// nothing.
+func (c Connection) LostScopes() string {
+	if len(c.ScopesLost) == 0 {
+		return ""
+	}
+	return "the provider no longer grants " + strings.Join(c.ScopesLost, ", ") + ": reconnect and grant it again"
 }
 
 // maxEvents bounds what waits in a row; of more, the oldest are given up.
@@ -64,8 +76,11 @@ const maxEvents = 8
 func (c *Connection) tell(e Event) {
 	e.ID, e.Health = token.NewID("evt"), c.Health
 	e.NextAt = e.At
-	if c.Failure != nil {
+	switch {
+	case c.Failure != nil:
 		e.Code, e.Reason = c.Failure.Code, c.Failure.Detail
+	case len(c.ScopesLost) > 0:
+		e.Code, e.Reason = "scopes_narrowed", c.LostScopes()
 	}
 	c.Events = append(c.Events, e)
 	if n := len(c.Events) - maxEvents; n > 0 {
@@ -92,6 +107,8 @@ func (c Connection) healthAt(now time.Time) Health {
 		return ScopeLost
 	case c.Status == ReconnectNeeded:
 		return NeedsReconnect
+	case c.Failure == nil && len(c.ScopesLost) > 0:
+		return ScopeLost
 	case c.Failure == nil:
 		return Healthy
 	case c.Failure.Verdict == string(ClientMisconfigured):
@@ -102,6 +119,19 @@ func (c Connection) healthAt(now time.Time) Health {
 		return ProviderDown
 	}
 	return Transient
+}
+
+// Wait notes that the provider is not asked for now, for the reason of f. That
+// says nothing about this connection until its token ends: then it is a failure
+// like one that it has seen itself.
+func (c *Connection) Wait(f Failure, now time.Time) {
+	if c.Status != Connected {
+		return
+	}
+	if end := c.Set.AccessExpiresAt; c.Failure == nil && !end.IsZero() && !now.Before(end) {
+		c.Failure = &f
+	}
+	c.assess(now)
 }
 
 // AnnounceEnd tells that the grant ends at c.EndsAt, once.

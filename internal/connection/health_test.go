@@ -1,6 +1,7 @@
 package connection_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,63 @@ func TestHealth(t *testing.T) {
 	}
 	if len(c.Events) > 8 || c.Events[len(c.Events)-1].Health != NeedsReconnect {
 		t.Errorf("%d events wait", len(c.Events))
+	}
+}
+
+// TestScopesLost: a scope that a renewal came without is missed until it is
+// granted again; one that was never granted is not.
+func TestScopesLost(t *testing.T) {
+	t.Parallel()
+	c := connected() // has a and b
+	renewed := func(scopes ...string) {
+		t.Helper()
+		claim := acquire(t, c, "worker", now)
+		must(t, c.Renewed(claim, set("next"), scopes, now))
+	}
+	renewed("b", "a")
+	if c.Health != Healthy {
+		t.Errorf("another order: %s", c.Health)
+	}
+	renewed("a")
+	renewed("a")
+	renewed() // the provider did not say
+	if c.Health != ScopeLost || len(c.Events) != 1 || !strings.Contains(c.Events[0].Reason, "no longer grants b:") || c.Status != Connected {
+		t.Errorf("%s, %s, %+v", c.Status, c.Health, c.Events)
+	}
+	renewed("a", "b")
+	if c.Health != Healthy || len(c.Events) != 2 {
+		t.Errorf("granted again: %s, %+v", c.Health, c.Events)
+	}
+}
+
+// TestWait: that a provider is not asked for now is told of a connection once
+// its token has ended, and once.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	c := connected()
+	c.Set.AccessExpiresAt = now.Add(time.Hour)
+	paused := Failure{Verdict: string(ClientMisconfigured), Code: "paused", Detail: "not asked", At: now}
+	c.Wait(paused, now.Add(time.Hour-1))
+	if c.Failure != nil || c.Health != Healthy || len(c.Events) != 0 {
+		t.Errorf("while the token lives: %s, %+v", c.Health, c.Failure)
+	}
+	c.Wait(paused, now.Add(time.Hour))
+	c.Wait(Failure{Verdict: string(ProviderDown)}, now.Add(2*time.Hour))
+	if c.Failure == nil || c.Failure.Code != "paused" || c.Health != ClientMisconfigured || len(c.Events) != 1 || c.Events[0].Reason != "not asked" {
+		t.Errorf("when it has ended: %s, %+v, %+v", c.Health, c.Failure, c.Events)
+	}
+	claim := acquire(t, c, "worker", now)
+	must(t, c.Renewed(claim, set("next"), nil, now))
+	if c.Failure != nil || c.Health != Healthy || len(c.Events) != 2 {
+		t.Errorf("renewed: %s, %+v", c.Health, c.Events)
+	}
+	for _, status := range []Status{Pending, ReconnectNeeded, Deleting} {
+		c := connected()
+		c.Status, c.Set.AccessExpiresAt = status, now
+		c.Wait(paused, now)
+		if c.Failure != nil || len(c.Events) != 0 {
+			t.Errorf("%s: %+v", status, c.Failure)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package connection
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -117,7 +118,10 @@ func (c *Connection) Renewed(l Claim, set Set, scopes []string, now time.Time) e
 	}
 	c.Set, c.LastRefreshAt = set, now
 	if scopes != nil {
-		c.Scopes = scopes
+		granted := func(scope string) bool { return slices.Contains(scopes, scope) }
+		c.ScopesLost = slices.DeleteFunc(append(slices.Clone(c.ScopesLost), c.Scopes...), granted)
+		slices.Sort(c.ScopesLost)
+		c.ScopesLost, c.Scopes = slices.Compact(c.ScopesLost), scopes
 	}
 	c.Status, c.Failure, c.RetryAt = Connected, nil, time.Time{}
 	c.Lease, c.Intent = nil, nil
@@ -174,6 +178,7 @@ func (c *Connection) Promote(flowID string, now time.Time) error {
 	c.Set, c.Granted, c.Proposal = p.Set, p.Granted, nil
 	c.Status, c.Failure, c.RetryAt, c.ConnectedAt = Connected, nil, time.Time{}, now
 	// Its first attendance plans the renewals.
+	c.ScopesLost = nil
 	c.RenewAt, c.EndsAt, c.NoticeAt, c.EndAnnounced = now, time.Time{}, time.Time{}, time.Time{}
 	c.Fence++
 	c.Lease, c.Intent = nil, nil

@@ -2,6 +2,8 @@ package demo
 
 import (
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,29 +25,35 @@ type authRequest struct {
 // right, an error stays on this page; later ones go back to the client
 // (RFC 6749 §4.1.2.1).
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
-	if len(r.URL.RawQuery) > maxQuery {
-		p.badRequest(w, "The authorization request is too long.")
+	req, refused, wrong := p.readRequest(r.URL.RawQuery)
+	if wrong != "" {
+		p.badRequest(w, wrong)
 		return
 	}
-	q, repeated, err := parseParams(r.URL.RawQuery)
-	if err != nil {
-		p.badRequest(w, "The authorization request's parameters cannot be read.")
-		return
-	}
-	if q["client_id"] != p.clientID {
-		p.badRequest(w, "The app that sent you here is not registered: its client_id is missing or unknown.")
-		return
-	}
-	if !slices.Contains(p.redirects, q["redirect_uri"]) {
-		p.badRequest(w, "The app that sent you here asked to be answered at an address that is not registered for it (redirect_uri).")
-		return
-	}
-	req, refused := checkRequest(q, repeated)
 	if refused != nil {
 		p.answer(w, r, http.StatusFound, req, url.Values{"error": {refused.code}, "error_description": {refused.description}})
 		return
 	}
 	p.showConsent(w, r, req, "")
+}
+
+// readRequest reads an authorization request. wrong says that it cannot be
+// answered anywhere but here.
+func (p *Provider) readRequest(query string) (req authRequest, refused *refusal, wrong string) {
+	if len(query) > maxQuery {
+		return req, nil, "The authorization request is too long."
+	}
+	q, repeated, err := parseParams(query)
+	switch {
+	case err != nil:
+		return req, nil, "The authorization request's parameters cannot be read."
+	case q["client_id"] != p.clientID:
+		return req, nil, "The app that sent you here is not registered: its client_id is missing or unknown."
+	case !slices.Contains(p.redirects, q["redirect_uri"]):
+		return req, nil, "The app that sent you here asked to be answered at an address that is not registered for it (redirect_uri)."
+	}
+	req, refused = checkRequest(q, repeated)
+	return req, refused, ""
 }
 
 func (p *Provider) badRequest(w http.ResponseWriter, what string) {
@@ -104,13 +112,44 @@ func inOrder(names []string) []string {
 // answer sends the browser back to the client, naming the issuer (RFC 9207).
 // The redirect URI was registered byte for byte, so this leads nowhere else.
 func (p *Provider) answer(w http.ResponseWriter, r *http.Request, status int, req authRequest, v url.Values) {
-	if req.State != "" {
-		v.Set("state", req.State)
-	}
-	v.Set("iss", p.issuer)
 	sep := "?"
 	if strings.Contains(req.RedirectURI, "?") {
 		sep = "&"
 	}
-	http.Redirect(w, r, req.RedirectURI+sep+v.Encode(), status)
+	http.Redirect(w, r, req.RedirectURI+sep+p.complete(req, v).Encode(), status)
+}
+
+// complete adds what every answer to an authorization request repeats.
+func (p *Provider) complete(req authRequest, v url.Values) url.Values {
+	if req.State != "" {
+		v.Set("state", req.State)
+	}
+	v.Set("iss", p.issuer)
+	return v
+}
+
+// Consent is what a person's browser would bring back who opens the URL of an
+// authorization request and grants all of it, as the account: for rehearsals
+// without a person. It is not served to anybody.
+func (p *Provider) Consent(account, authorizationURL string) (url.Values, error) {
+	u, err := url.Parse(authorizationURL)
+	if err != nil {
+		return nil, fmt.Errorf("demo provider: %w", err)
+	}
+	who, ok := accountOf(account)
+	if !ok {
+		return nil, fmt.Errorf("demo provider: there is no account %q", account)
+	}
+	req, refused, wrong := p.readRequest(u.RawQuery)
+	switch {
+	case wrong != "":
+		return nil, errors.New("demo provider: " + wrong)
+	case refused != nil:
+		return nil, refused
+	}
+	code, err := p.newCode(req, who)
+	if err != nil {
+		return nil, err
+	}
+	return p.complete(req, url.Values{"code": {code}}), nil
 }

@@ -19,12 +19,28 @@ func (p *Provider) clientForm(w http.ResponseWriter, r *http.Request) (params, b
 	if refused == nil {
 		return form, true
 	}
+	p.refuseClient(w, r, refused)
+	return nil, false
+}
+
+// byClient serves what only the client may do, which says so in its
+// Authorization header.
+func (p *Provider) byClient(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if refused := p.authenticate(r, nil); refused != nil {
+			p.refuseClient(w, r, refused)
+			return
+		}
+		serve(w, r)
+	}
+}
+
+func (p *Provider) refuseClient(w http.ResponseWriter, r *http.Request, refused *refusal) {
 	if refused.code == "invalid_client" {
 		w.Header().Set("WWW-Authenticate", `Basic realm="demo", charset="UTF-8"`)
 	}
 	p.log.InfoContext(r.Context(), "client refused", "path", r.URL.Path, "error", refused.code)
 	writeRefusal(w, refused)
-	return nil, false
 }
 
 func readClientForm(w http.ResponseWriter, r *http.Request) (params, *refusal) {

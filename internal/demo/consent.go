@@ -97,17 +97,21 @@ func (p *Provider) allow(w http.ResponseWriter, r *http.Request, req authRequest
 		return
 	}
 	req.Scopes = granted
-	value, now := newToken("demo_code_"), p.now()
-	err := p.store.change(now, func(s *state) bool {
-		s.Codes[hash(value)] = code{Request: req, Account: who.Sub, Expires: now.Add(codeTTL)}
-		return true
-	})
+	value, err := p.newCode(req, who)
 	if err != nil {
 		p.cannotSave(w, r, err)
 		return
 	}
 	p.log.InfoContext(r.Context(), "consent given", "account", who.Sub, "scopes", granted)
 	p.answer(w, r, http.StatusSeeOther, req, url.Values{"code": {value}})
+}
+
+func (p *Provider) newCode(req authRequest, who account) (string, error) {
+	value, now := newToken("demo_code_"), p.now()
+	return value, p.store.change(now, func(s *state) bool {
+		s.Codes[hash(value)] = code{Request: req, Account: who.Sub, Expires: now.Add(codeTTL)}
+		return true
+	})
 }
 
 var errNoConsent = errors.New("no such consent page in this browser")

@@ -8,6 +8,7 @@
 //	GET  /authorize    checks the request, shows the consent page
 //	POST /authorize    the person's decision: a code, or access_denied
 //	POST /token        code → tokens; refresh token → its successor
+//	GET, PUT, DELETE /drill                                rehearses failures
 //	POST /revoke       ends the grant of either kind of token (RFC 7009)
 //	POST /introspect   what a token is worth (RFC 7662)
 //	GET  /userinfo     {sub, name, email}                  scope profile
@@ -20,6 +21,10 @@
 // S256 is required, a code is good for one try, refresh tokens rotate, and a
 // code or refresh token that comes back ends everything it led to. It has no
 // passwords, so it refuses to be served over plain http anywhere but loopback.
+//
+// It can be told to fail on purpose ([Drill]), so that operators see what becomes
+// of connections when a provider does: with the secret of its client, since
+// whoever may do that could also use up the client's tokens.
 //
 // Each change of the state is one step (store.change), which is on disk before
 // the answer that tells of it: what a client was told survives a crash. The

@@ -67,3 +67,28 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
+
+// Whatever the body is, a drill that is accepted is one that can be played.
+func FuzzDrill(f *testing.F) {
+	f.Add([]byte(`{"behaviours":["cut-off","grace-same"],"times":1,"account":"ada"}`))
+	f.Add([]byte(`{"behaviours":["html"],"seconds":60}`))
+	f.Add([]byte(`{"behaviours":["html"],"times":1e3}`))
+	f.Add([]byte(`{"Behaviours":["html"]}{`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, err := New(Config{BaseURL: "http://127.0.0.1:8090", ClientID: "app", ClientSecret: "secret", RedirectURIs: []string{testRedirect}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := parseDrill(body)
+		if err != nil {
+			return
+		}
+		s, err := p.StartDrill(d)
+		if known := len(d.Behaviours) > 0 && d.Check() == nil; (err == nil) != known {
+			t.Fatalf("%+v: %v", d, err)
+		}
+		if _, ok := behaviourOf(s.Now); err == nil && (!ok || s.Now != d.Behaviours[0]) {
+			t.Fatalf("%+v plays %q", d, s.Now)
+		}
+	})
+}

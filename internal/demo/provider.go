@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type Provider struct {
 	secure     bool // served over https
 	clientID   string
 	secretHash [sha256.Size]byte
+	seed       []byte // of what successor derives
+	drills     drills
 	redirects  []string
 	accessTTL  time.Duration
 	store      *store
@@ -102,6 +105,7 @@ func New(c Config) (*Provider, error) {
 		secure:     base.Scheme == "https",
 		clientID:   c.ClientID,
 		secretHash: sha256.Sum256([]byte(c.ClientSecret)),
+		seed:       make([]byte, sha256.Size),
 		redirects:  slices.Clone(c.RedirectURIs),
 		accessTTL:  c.AccessTTL.Truncate(time.Second),
 		store:      st,
@@ -109,6 +113,7 @@ func New(c Config) (*Provider, error) {
 		log:        c.Logger,
 		pages:      pages,
 	}
+	_, _ = rand.Read(p.seed) // never fails (crypto/rand)
 	p.routes = p.mount()
 	return p, nil
 }
@@ -120,6 +125,9 @@ func (p *Provider) mount() http.Handler {
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /authorize", p.decide)
 	mux.HandleFunc("POST /token", p.token)
+	mux.HandleFunc("GET /drill", p.byClient(p.showDrill))
+	mux.HandleFunc("PUT /drill", p.byClient(p.startDrill))
+	mux.HandleFunc("DELETE /drill", p.byClient(p.stopDrill))
 	mux.HandleFunc("POST /revoke", p.revoke)
 	mux.HandleFunc("POST /introspect", p.introspect)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", p.metadata)

@@ -31,7 +31,7 @@ const maxConsents = 200
 //	 "codes":    {H: {"request": …, "account": A, "expires": …, "spent": …, "grant": G}},
 //	 "grants":   {G: {"account": A, "scopes": […], "created": …}},
 //	 "access":   {H: {"grant": G, "scopes": […], "expires": …}},
-//	 "refresh":  {H: {"grant": G, "expires": …, "spent": …}},
+//	 "refresh":  {H: {"grant": G, "expires": …, "spent": …, "spent_at": …}},
 //	 "notes":    {A: [{"id": …, "text": …, "created_at": …}]}, "next_note": 7}
 //
 // H is a SHA-256 hash in hex, never the token itself; G a grant's random id; A
@@ -81,6 +81,7 @@ type refreshToken struct {
 	Grant   string    `json:"grant"`
 	Expires time.Time `json:"expires"`
 	Spent   bool      `json:"spent,omitempty"`
+	SpentAt time.Time `json:"spent_at,omitzero"`
 }
 
 type note struct {
@@ -156,12 +157,18 @@ func (s *state) oldestConsent() string {
 	return oldest
 }
 
-// issue adds an access token of the scopes and a refresh token to a grant.
-func (s *state) issue(grantID string, scopes []string, now time.Time, accessTTL time.Duration) (access, refresh string) {
-	access, refresh = newToken("demo_at_"), newToken("demo_rt_")
+// refreshPrefix begins every refresh token.
+const refreshPrefix = "demo_rt_"
+
+// issue adds a new access token of the scopes to a grant, and the refresh token
+// unless it is empty or there already.
+func (s *state) issue(grantID string, scopes []string, refresh string, now time.Time, accessTTL time.Duration) (access string) {
+	access = newToken("demo_at_")
 	s.Access[hash(access)] = accessToken{Grant: grantID, Scopes: scopes, Expires: now.Add(accessTTL)}
-	s.Refresh[hash(refresh)] = refreshToken{Grant: grantID, Expires: now.Add(refreshTTL)}
-	return access, refresh
+	if _, there := s.Refresh[hash(refresh)]; refresh != "" && !there {
+		s.Refresh[hash(refresh)] = refreshToken{Grant: grantID, Expires: now.Add(refreshTTL)}
+	}
+	return access
 }
 
 // endGrant removes a grant with every token that it led to.

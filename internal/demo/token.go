@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -17,7 +18,7 @@ type tokenAnswer struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int    `json:"expires_in"` // seconds
-	RefreshToken string `json:"refresh_token"`
+	RefreshToken string `json:"refresh_token,omitempty"`
 	Scope        string `json:"scope"`
 }
 
@@ -27,18 +28,21 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	var out tokenAnswer
-	var err error
 	switch form["grant_type"] {
 	case "authorization_code":
-		out, err = p.redeem(form)
+		out, err := p.redeem(form)
+		p.answerTokens(w, r, out, err)
 	case "refresh_token":
-		out, err = p.renew(form)
+		p.drilled(r, form).play(p, w, r, form)
 	case "":
-		err = refuse("invalid_request", "grant_type is missing")
+		p.answerTokens(w, r, nil, refuse("invalid_request", "grant_type is missing"))
 	default:
-		err = refuse("unsupported_grant_type", "only authorization_code and refresh_token are supported")
+		p.answerTokens(w, r, nil, refuse("unsupported_grant_type", "only authorization_code and refresh_token are supported"))
 	}
+}
+
+// answerTokens sends the answer, or says why there is none.
+func (p *Provider) answerTokens(w http.ResponseWriter, r *http.Request, answer any, err error) {
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
@@ -47,7 +51,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		p.writeFailure(w, r, err)
 	default:
-		writeJSON(w, http.StatusOK, out)
+		writeJSON(w, http.StatusOK, answer)
 	}
 }
 
@@ -76,7 +80,7 @@ func (p *Provider) redeem(form params) (tokenAnswer, error) {
 		if refused = c.check(form, now); refused == nil {
 			c.Grant = newToken("")
 			s.Grants[c.Grant] = grant{Account: c.Account, Scopes: c.Request.Scopes, Created: now}
-			out = p.issue(s, c.Grant, c.Request.Scopes, now)
+			out = p.issue(s, c.Grant, c.Request.Scopes, newToken(refreshPrefix), now)
 		}
 		s.Codes[key] = c
 		return true
@@ -104,38 +108,97 @@ func verifies(verifier, challenge string) bool {
 	return verifierForm.MatchString(verifier) && subtle.ConstantTimeCompare([]byte(got), []byte(challenge)) == 1
 }
 
+// renewal is how a refresh token is renewed. The zero value is how it should be:
+// the token is spent, and ends its family when it comes back.
+type renewal struct {
+	// keeps: the refresh token stays as it is, and the answer holds none.
+	keeps bool
+	// forgives a spent token that comes back within the grace window: by a new
+	// successor, or by the same one as before.
+	forgives grace
+	// narrows leaves out the last of several scopes.
+	narrows bool
+}
+
+type grace int
+
+const (
+	noGrace grace = iota
+	newSuccessor
+	sameSuccessor
+)
+
+// graceWindow is how long after it was spent a token is forgiven.
+const graceWindow = 5 * time.Minute
+
 // renew spends a refresh token and issues its successor. A spent one that
 // comes back has two holders, one of them a thief: the whole family ends
 // (RFC 9700 §4.14.2).
-func (p *Provider) renew(form params) (tokenAnswer, error) {
-	if form["refresh_token"] == "" {
+func (p *Provider) renew(form params, how renewal) (tokenAnswer, error) {
+	old := form["refresh_token"]
+	if old == "" {
 		return tokenAnswer{}, refuse("invalid_request", "refresh_token is missing")
 	}
 	var out tokenAnswer
 	var refused *refusal
-	now, key := p.now(), hash(form["refresh_token"])
+	now, key := p.now(), hash(old)
 	err := p.store.change(now, func(s *state) bool {
 		t, ok := s.Refresh[key]
 		if !ok || !now.Before(t.Expires) {
 			refused = refuse("invalid_grant", "the refresh token is unknown, revoked or expired: connect again")
 			return false
 		}
+		next := p.successor(old)
 		if t.Spent {
-			s.endGrant(t.Grant)
-			refused = refuse("invalid_grant", "the refresh token was used before; its whole grant is revoked: connect again")
-			return true
+			if next = p.forgiven(s, t, old, how.forgives, now); next == "" {
+				s.endGrant(t.Grant)
+				refused = refuse("invalid_grant", "the refresh token was used before; its whole grant is revoked: connect again")
+				return true
+			}
 		}
 		var scopes []string
 		if scopes, refused = narrow(s.Grants[t.Grant].Scopes, form["scope"]); refused != nil {
 			return false
 		}
-		t.Spent = true
-		t.Expires = earlier(t.Expires, now.Add(spentMemory))
-		s.Refresh[key] = t
-		out = p.issue(s, t.Grant, scopes, now)
+		if how.narrows && len(scopes) > 1 {
+			scopes = scopes[:len(scopes)-1]
+		}
+		switch {
+		case how.keeps:
+			next = ""
+		case !t.Spent:
+			t.Spent, t.SpentAt = true, now
+			t.Expires = earlier(t.Expires, now.Add(spentMemory))
+			s.Refresh[key] = t
+		}
+		out = p.issue(s, t.Grant, scopes, next, now)
 		return true
 	})
 	return outcome(out, refused, err)
+}
+
+// forgiven is the successor that a spent token is answered with, or empty when
+// it is not forgiven.
+func (p *Provider) forgiven(s *state, t refreshToken, old string, g grace, now time.Time) string {
+	switch {
+	case g == noGrace || now.Sub(t.SpentAt) >= graceWindow:
+		return ""
+	case g == newSuccessor:
+		return newToken(refreshPrefix)
+	}
+	next := p.successor(old)
+	if have, ok := s.Refresh[hash(next)]; !ok || have.Spent {
+		return ""
+	}
+	return next
+}
+
+// successor of a refresh token. It is derived, so that the same one can be sent
+// again although no token is kept; only this process, as long as it lives, can.
+func (p *Provider) successor(old string) string {
+	mac := hmac.New(sha256.New, p.seed)
+	mac.Write([]byte(old))
+	return refreshPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // narrow picks the scopes that a refresh asks for, by default all that were
@@ -153,10 +216,10 @@ func narrow(granted []string, asked string) ([]string, *refusal) {
 	return inOrder(names), nil
 }
 
-func (p *Provider) issue(s *state, grantID string, scopes []string, now time.Time) tokenAnswer {
-	access, refresh := s.issue(grantID, scopes, now, p.accessTTL)
+// issue adds an access token and, unless it is empty, the refresh token.
+func (p *Provider) issue(s *state, grantID string, scopes []string, refresh string, now time.Time) tokenAnswer {
 	return tokenAnswer{
-		AccessToken:  access,
+		AccessToken:  s.issue(grantID, scopes, refresh, now, p.accessTTL),
 		TokenType:    "Bearer",
 		ExpiresIn:    int(p.accessTTL / time.Second),
 		RefreshToken: refresh,

@@ -18,8 +18,9 @@ import (
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
-// Store implements connection.Store, flow.Store, host.Store and host.Pool; see also
-// [Store.Grants], [Store.Slots], [Store.Audit] and [NewKeys]. Make one with [New].
+// Store implements connection.Store, flow.Store, host.Store, host.Pool and
+// refresh.Gates; see also [Store.Grants], [Store.Slots], [Store.Audit] and
+// [NewKeys]. Make one with [New].
 type Store struct {
 	mu sync.Mutex
 
@@ -40,6 +41,7 @@ type Store struct {
 	tokens      map[string]host.MCPToken
 	// deletedTokens holds the ids and the hashes of those that were deleted.
 	deletedTokens map[string]bool
+	gates         map[string][]byte
 }
 
 // New returns an empty store.
@@ -61,6 +63,7 @@ func New() *Store {
 
 		deletedLinks:  map[string]bool{},
 		deletedTokens: map[string]bool{},
+		gates:         map[string][]byte{},
 	}
 }
 

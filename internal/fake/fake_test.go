@@ -8,6 +8,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -25,6 +26,10 @@ func TestTasks(t *testing.T) {
 
 func TestPool(t *testing.T) {
 	conformance.Pool(t, func(*testing.T) host.Pool { return fake.New() })
+}
+
+func TestGates(t *testing.T) {
+	conformance.Gates(t, func(t *testing.T) refresh.Gates { return fake.New() })
 }
 
 func TestGrants(t *testing.T) {

@@ -47,7 +47,7 @@ func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, 
 			return Link{}, "", fmt.Errorf("%w: %q", ErrServer, name)
 		}
 	}
-	if err := s.checkReturnURL(ctx, r.Tenant, r.ReturnURL); err != nil {
+	if err := s.CheckReturnURL(ctx, r.Tenant, r.ReturnURL); err != nil {
 		return Link{}, "", err
 	}
 	if r.TTL <= 0 {
@@ -172,10 +172,12 @@ func (s *Starter) exists(ctx context.Context, tenant string) error {
 	return err
 }
 
-// checkReturnURL compares with the tenant's list: scheme, host and port equal,
-// the path equal or below an entry that ends in a slash. Paths are compared as
-// they are sent: what a server makes of an escaped slash is its own affair.
-func (s *Starter) checkReturnURL(ctx context.Context, tenant, raw string) error {
+// CheckReturnURL returns ErrReturnURL unless a person of the tenant may be sent
+// back to the URL, or it is empty. It compares with the tenant's list: scheme,
+// host and port equal, the path equal or below an entry that ends in a slash.
+// Paths are compared as they are sent: what a server makes of an escaped slash is
+// its own affair.
+func (s *Starter) CheckReturnURL(ctx context.Context, tenant, raw string) error {
 	if raw == "" {
 		return nil
 	}

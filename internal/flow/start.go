@@ -97,7 +97,7 @@ func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
 	if server.AuthType != presets.TypeOAuth {
 		return Flow{}, fmt.Errorf("%w: %s uses %s", ErrAuthType, server.DisplayName, server.AuthType)
 	}
-	if err := s.checkReturnURL(ctx, r.Tenant, r.ReturnURL); err != nil {
+	if err := s.CheckReturnURL(ctx, r.Tenant, r.ReturnURL); err != nil {
 		return Flow{}, err
 	}
 	tenant, err := s.Tenants.Tenant(ctx, r.Tenant)

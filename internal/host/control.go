@@ -11,6 +11,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // tokenAtStart is how long a token should live when a server is started.
@@ -97,7 +98,19 @@ func (s *Service) claimed(ctx context.Context, t Task) (task.Claim, error) {
 	if err != nil {
 		return task.Claim{}, err
 	}
+	recipe.OldTokenDies = s.oldTokenDies(c)
 	return task.Claim{Connection: c.ID, Generation: t.Generation, Bearer: s.taskBearer(t), Recipe: recipe, Access: a}, nil
+}
+
+// oldTokenDies reports whether a renewal at the connection's provider ends the
+// access token that a running server has.
+func (s *Service) oldTokenDies(c connection.Connection) bool {
+	p, ok := s.Catalogue.Provider(c.Provider)
+	if !ok {
+		return false
+	}
+	p, err := p.Resolve(c.Variant, s.Catalogue.Provider)
+	return err == nil && p.Refresh.OnReuse.OldAccessToken == presets.OldDies
 }
 
 // caller is the task itself: it reaches the tokens of its connection only.
@@ -121,8 +134,9 @@ func (s *Service) TaskToken(ctx context.Context, identity token.Secret, r task.T
 	if !t.bound() {
 		return token.Access{}, task.ErrRefused
 	}
-	if r.Suspect && s.mayCheck(ctx, t) {
-		a, _, err := s.Tokens.Check(ctx, caller(t), t.Connection, "check "+t.Server)
+	if r.Suspect {
+		d := refresh.Doubt{Refused: r.Refused, Quiet: !s.mayCheck(ctx, t)}
+		a, _, err := s.Tokens.Check(ctx, caller(t), t.Connection, d, "check "+t.Server)
 		return a, reconnectable(err)
 	}
 	minTTL := time.Duration(min(max(r.MinTTL, 0), 3600)) * time.Second

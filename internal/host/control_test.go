@@ -15,6 +15,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // begin makes the service start a task for the connection and returns what it
@@ -189,6 +190,59 @@ func TestSuspectIsRateLimited(t *testing.T) {
 			t.Fatalf("round %d: the provider was asked %d times", round, got)
 		}
 		w.clock.advance(time.Minute)
+	}
+}
+
+// TestSuspectTellsWhatWasRefused: what a task was refused with decides, in
+// package refresh, whether there is anything to ask the provider; a question
+// that comes too soon still hears of a renewal.
+func TestSuspectTellsWhatWasRefused(t *testing.T) {
+	t.Parallel()
+	w, o := newOrders(t)
+	c := w.connect("ada", "notes")
+	s := w.begin(o, c)
+	if _, err := w.service.Claim(t.Context(), s.Identity, claimRequest(s)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"check notes " + c.ID + " h1", "quiet check notes " + c.ID + " h1"} {
+		if _, err := w.service.TaskToken(t.Context(), s.Identity, task.TokenRequest{TaskID: s.TaskID, Suspect: true, Refused: "h1", MinTTL: 3600}); err != nil {
+			t.Fatal(err)
+		}
+		w.tokens.mu.Lock()
+		last := w.tokens.calls[len(w.tokens.calls)-1]
+		w.tokens.mu.Unlock()
+		if last != want {
+			t.Errorf("asked %q, want %q", last, want)
+		}
+	}
+}
+
+// dying is a catalogue with a provider that ends the old access token.
+type dying struct{ catalogue }
+
+func (dying) Provider(id string) (presets.Provider, bool) {
+	p := presets.Provider{ID: id, DisplayName: "Acme", AuthorizationEndpoint: "https://acme.example/authorize", TokenEndpoint: "https://acme.example/token"}
+	if id == "dies" {
+		p.Refresh.OnReuse.OldAccessToken = presets.OldDies
+	}
+	return p, id != "gone"
+}
+
+// TestRecipeTellsThatTheOldTokenDies: it is the provider's preset that says so.
+func TestRecipeTellsThatTheOldTokenDies(t *testing.T) {
+	t.Parallel()
+	w, o := newOrders(t)
+	w.service.Catalogue = dying{w.service.Catalogue.(catalogue)}
+	for provider, want := range map[string]bool{"dies": true, "lives": false, "gone": false} {
+		c := w.connect(provider, "notes")
+		if _, err := w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error { c.Provider = provider; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		s := w.begin(o, c)
+		claim, err := w.service.Claim(t.Context(), s.Identity, claimRequest(s))
+		if err != nil || claim.Recipe.OldTokenDies != want {
+			t.Errorf("%s: %v, %v", provider, claim.Recipe.OldTokenDies, err)
+		}
 	}
 }
 

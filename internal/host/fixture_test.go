@@ -20,6 +20,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
@@ -107,8 +108,11 @@ func (s *tokens) Token(ctx context.Context, who vault.Caller, k connection.Key, 
 	return s.answer(ctx, who, k, fmt.Sprintf("%s %s %v", purpose, k.ID, minTTL))
 }
 
-func (s *tokens) Check(ctx context.Context, who vault.Caller, k connection.Key, purpose string) (token.Access, connection.Connection, error) {
-	return s.answer(ctx, who, k, purpose+" "+k.ID)
+func (s *tokens) Check(ctx context.Context, who vault.Caller, k connection.Key, d refresh.Doubt, purpose string) (token.Access, connection.Connection, error) {
+	if d.Quiet {
+		purpose = "quiet " + purpose
+	}
+	return s.answer(ctx, who, k, purpose+" "+k.ID+" "+d.Refused)
 }
 
 func (s *tokens) answer(ctx context.Context, who vault.Caller, k connection.Key, call string) (token.Access, connection.Connection, error) {

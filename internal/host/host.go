@@ -61,7 +61,7 @@ const (
 // Tokens hands out access tokens: package refresh.
 type Tokens interface {
 	Token(ctx context.Context, caller vault.Caller, k connection.Key, minTTL time.Duration, purpose string) (token.Access, connection.Connection, error)
-	Check(ctx context.Context, caller vault.Caller, k connection.Key, purpose string) (token.Access, connection.Connection, error)
+	Check(ctx context.Context, caller vault.Caller, k connection.Key, d refresh.Doubt, purpose string) (token.Access, connection.Connection, error)
 }
 
 // Installer makes a server's program ready and returns where it is.

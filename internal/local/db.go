@@ -50,8 +50,8 @@ const (
 	defaultLimit = 100
 )
 
-// DB is the state of one machine. It implements connection.Store, flow.Store
-// and host.Store; see also [DB.Grants] and [DB.Audit].
+// DB is the state of one machine. It implements connection.Store, flow.Store,
+// host.Store and refresh.Gates; see also [DB.Grants] and [DB.Audit].
 type DB struct {
 	write *sql.DB // one connection: writers of this process queue in Go
 	read  *sql.DB
@@ -123,6 +123,7 @@ func (d *DB) Purge(ctx context.Context, now time.Time) error {
 			`DELETE FROM spent_states WHERE spent_at <= ?`,
 			`DELETE FROM mcp_tokens WHERE expires_at <= ?`,
 			`DELETE FROM deleted_mcp_tokens WHERE expires_at <= ?`,
+			`DELETE FROM gates WHERE expires_at <= ?`,
 		} {
 			if _, err := tx.ExecContext(ctx, q, before); err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/local"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -40,6 +41,10 @@ func TestFlows(t *testing.T) {
 
 func TestTasks(t *testing.T) {
 	conformance.Tasks(t, func(t *testing.T) host.Store { return open(t, t.TempDir()) })
+}
+
+func TestGates(t *testing.T) {
+	conformance.Gates(t, func(t *testing.T) refresh.Gates { return open(t, t.TempDir()) })
 }
 
 func TestGrants(t *testing.T) {

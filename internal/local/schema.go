@@ -92,6 +92,12 @@ var migrations = [...]string{
 	CREATE TABLE deleted_mcp_tokens (
 		id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, expires_at TEXT NOT NULL
 	) STRICT;`,
+
+	// Renewals ahead of use begin with a plan, which a row without one waits for.
+	`UPDATE connections SET doc = json_set(doc, '$.renew_at', created_at), attention_at = min(ifnull(attention_at, created_at), created_at)
+	WHERE doc ->> '$.status' = 'connected' AND provider <> '';`,
+
+	`CREATE TABLE gates (name TEXT PRIMARY KEY, expires_at TEXT NOT NULL, doc TEXT NOT NULL) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

@@ -37,12 +37,12 @@ func TestMigrateFromVersion1(t *testing.T) {
 		return s
 	}
 	run(migrations[0] + `; PRAGMA user_version = 1`)
-	connected := connection.Connection{Key: connection.Key{Tenant: "default", ID: "con_1"}, Provider: "acme", CreatedAt: now,
+	connected := connection.Connection{Key: connection.Key{Tenant: "default", ID: "con_1"}, Provider: "acme", CreatedAt: now, Status: connection.Connected,
 		Set: connection.Set{Access: []byte("sealed")}}
 	connected.Account.Subject = "108"
 	unnamed, pending, empty := connected, connected, connected
 	unnamed.ID, unnamed.Account.Subject = "con_2", ""
-	pending.ID, pending.Set, pending.Account.Subject = "con_3", connection.Set{}, ""
+	pending.ID, pending.Set, pending.Account.Subject, pending.Status = "con_3", connection.Set{}, "", connection.Pending
 	pending.Proposal = &connection.Proposal{Granted: connected.Granted}
 	empty.ID, empty.Set = "con_4", connection.Set{}
 	for _, c := range []connection.Connection{connected, unnamed, pending, empty} {
@@ -78,6 +78,13 @@ func TestMigrateFromVersion1(t *testing.T) {
 		if fmt.Sprint(got) != want || err != nil {
 			t.Errorf("account %q has %v, want %s (%v)", subject, got, want, err)
 		}
+	}
+	due, err := d.Due(t.Context(), now, 10)
+	if err != nil || len(due) != 3 {
+		t.Errorf("to be planned: %v (%v), want all that are connected", due, err)
+	}
+	if c, err := d.Get(t.Context(), connected.Key); err != nil || !c.RenewAt.Equal(now) || !c.AttentionAt().Equal(now) {
+		t.Errorf("planned at %v, attention at %v (%v)", c.RenewAt, c.AttentionAt(), err)
 	}
 	if _, err := d.MCPTokenByHash(t.Context(), "hash0"); !errors.Is(err, host.ErrNoToken) {
 		t.Errorf("an expired token was not purged: %v", err)

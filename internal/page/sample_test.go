@@ -22,7 +22,7 @@ func sampleViews(text func(string) string) map[string]View {
 	connection := ConnectionView{
 		Chrome: chrome, ID: text("con_8hT2kQ"), ServerName: text("google-drive"), ServerDisplayName: text("Google Drive"),
 		Label: text("Work"), Account: text("ada@example.com"), Status: StatusConnected, StatusText: text("Connected"),
-		Scopes: scopes, ConnectedAt: sampleTime, LastRefresh: sampleTime, ExpiresAt: sampleTime, LastUsed: sampleTime,
+		Scopes: scopes, ConnectedAt: sampleTime, LastRefresh: sampleTime, NextRefresh: sampleTime, ExpiresAt: sampleTime, EndsAt: sampleTime, LastUsed: sampleTime,
 		MCPURL: text("http://127.0.0.1:8080/mcp/google-drive"),
 		Configs: []Config{
 			{text("Claude Code"), text("Run this once in a terminal."), text("claude mcp add --transport http google-drive http://127.0.0.1:8080/mcp/google-drive")},
@@ -88,8 +88,9 @@ func sampleViews(text func(string) string) map[string]View {
 func sampleServers(text func(string) string, scopes []Scope) []ServerCard {
 	servers := []ServerCard{
 		{Name: text("google-drive"), DisplayName: text("Google Drive"), Description: text("Search, read and write files, documents and sheets."), AuthType: "oauth", ProviderName: text("Google"), Scopes: scopes, Status: StatusConnected, ToolsCount: 14, Connections: []ConnectionRow{
-			{text("con_1"), text("ada@example.com"), StatusConnected, text("Connected"), ""},
-			{text("con_2"), text("Personal"), StatusReconnectNeeded, "", text("Google says that the access was withdrawn.")},
+			{text("con_1"), text("ada@example.com"), StatusConnected, "ok", text("Connected"), ""},
+			{text("con_2"), text("Personal"), StatusReconnectNeeded, "reconnect", "", text("Google says that the access was withdrawn.")},
+			{text("con_4"), text("Team"), StatusConnected, "provider_down", text("Provider not answering"), text("Google did not answer: it is tried again.")},
 		}},
 		{Name: text("slack"), DisplayName: text("Slack"), Description: text("Read channels and post messages."), AuthType: "oauth", ProviderName: text("Slack"), Status: StatusPending, ToolsCount: 1, Connections: []ConnectionRow{{ID: text("con_3"), Status: StatusPending}}},
 		{Name: text("github"), DisplayName: text("GitHub"), Description: text("Issues, pull requests and code."), AuthType: "oauth", ProviderName: text("GitHub"), Scopes: scopes, Status: StatusAvailable, ToolsCount: -1},

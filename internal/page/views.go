@@ -78,7 +78,9 @@ type ServerCard struct {
 }
 
 // ConnectionRow is one connection on a card.
-type ConnectionRow struct{ ID, Label, Status, StatusText, Detail string }
+//
+// Health is one of the words of package connection.
+type ConnectionRow struct{ ID, Label, Status, Health, StatusText, Detail string }
 
 // Parameter is a value that the server needs before connecting (shop, host).
 type Parameter struct{ Name, Label, Placeholder, Pattern, Help, Value string }
@@ -141,12 +143,15 @@ type ConnectionView struct {
 	Chrome
 	ID, ServerName, ServerDisplayName string
 	// Label is the person's own name for it; empty: Account is shown.
-	Label, Account     string
-	Status, StatusText string
+	Label, Account             string
+	Status, Health, StatusText string
 	// Detail says in plain words why the status is what it is.
 	Detail                                        string
 	Scopes, MissingScopes                         []Scope
 	ConnectedAt, LastRefresh, ExpiresAt, LastUsed time.Time
+	// NextRefresh is when the tokens are renewed next; zero: when somebody uses
+	// them. EndsAt is when the access ends unless the person connects again.
+	NextRefresh, EndsAt time.Time
 	// MCPURL is the address that MCP clients are given.
 	MCPURL string
 	// Configs are snippets for MCP clients; with NewToken they hold it.

@@ -165,7 +165,7 @@ func (f fill) url(template string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
-	if err := checkURL(u, f.engine.AllowLoopback); err != nil {
+	if err := CheckURL(u, f.engine.AllowLoopback); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	return u, nil

@@ -113,8 +113,9 @@ func isLoopbackHost(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// checkURL refuses what should not even be resolved: an early, clear error.
-func checkURL(u *url.URL, allowLoopback bool) error {
+// CheckURL refuses, with [ErrForbiddenAddress], what should not even be resolved:
+// an early, clear error. What a name resolves to, [GuardedTransport] checks.
+func CheckURL(u *url.URL, allowLoopback bool) error {
 	host := strings.TrimSuffix(u.Hostname(), ".")
 	if u.User != nil || host == "" {
 		return fmt.Errorf("%w: the URL has a user or no host", ErrForbiddenAddress)

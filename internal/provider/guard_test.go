@@ -59,7 +59,7 @@ func TestCheckURL(t *testing.T) {
 			t.Fatal(err)
 		}
 		for allow, want := range map[bool]bool{false: tt.cloud, true: tt.local} {
-			if err := checkURL(u, allow); (err == nil) != want {
+			if err := CheckURL(u, allow); (err == nil) != want {
 				t.Errorf("%s, loopback %v: %v", tt.url, allow, err)
 			}
 		}

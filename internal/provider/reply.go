@@ -117,12 +117,14 @@ func firstText(doc any, paths []string) string {
 	return ""
 }
 
-// maxLifetime caps what a provider may claim; it keeps times printable.
+// maxLifetime is the longest lifetime that is believed, and keeps times printable.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
 // expiry reads a lifetime in seconds or, failing that, a time. It is zero when
-// neither is there or makes sense: 0, a negative or past value and nonsense all
-// mean that the provider named no lifetime.
+// neither is there or makes sense: 0, a negative or past value, more than
+// maxLifetime and nonsense all mean that the provider named no lifetime. A
+// token of a thousand years is a mistake of units, or means one without an end:
+// either way the provider's file knows better when to renew it.
 func expiry(doc any, in, at []string, now time.Time) time.Time {
 	for _, path := range in {
 		if d := seconds(lookup(doc, path)); d > 0 {
@@ -130,8 +132,8 @@ func expiry(doc any, in, at []string, now time.Time) time.Time {
 		}
 	}
 	for _, path := range at {
-		if t := instant(lookup(doc, path)); t.After(now) {
-			return now.Add(min(t.Sub(now), maxLifetime))
+		if t := instant(lookup(doc, path)); t.After(now) && t.Sub(now) <= maxLifetime {
+			return t
 		}
 	}
 	return time.Time{}
@@ -139,11 +141,8 @@ func expiry(doc any, in, at []string, now time.Time) time.Time {
 
 func seconds(value any) time.Duration {
 	n, ok := number(value)
-	if !ok || n <= 0 {
+	if !ok || n <= 0 || n > maxLifetime.Seconds() {
 		return 0
-	}
-	if n >= maxLifetime.Seconds() {
-		return maxLifetime
 	}
 	return time.Duration(n * float64(time.Second))
 }

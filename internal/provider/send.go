@@ -204,8 +204,12 @@ func (e *Engine) unanswered(ctx context.Context, p presets.Provider, c call, err
 	switch {
 	case errors.Is(err, context.Canceled):
 		failed.Verdict, failed.Description = Transient, "the request was abandoned"
+	case errors.Is(err, context.DeadlineExceeded) && status != 0:
+		failed.Description = "its answer did not end in time"
 	case errors.Is(err, context.DeadlineExceeded):
 		failed.Description = "no answer in time"
+	case errors.Is(err, io.ErrUnexpectedEOF) && status != 0:
+		failed.Description = "its answer broke off"
 	default:
 		failed.Description = clean(err.Error(), maxDescription, c.secrets)
 	}

@@ -127,6 +127,9 @@ func (s *Service) keep(ctx context.Context, c connection.Connection) (connection
 	if !isDue(planned.RenewAt, now) {
 		return s.replan(ctx, c, now)
 	}
+	if c.LeasedAt(now) {
+		return c, nil // somebody is at it; if they die, it is still due
+	}
 	if hold := s.pace().Closed(ctx, c); hold != nil {
 		return s.postpone(ctx, c, hold)
 	}
@@ -159,9 +162,9 @@ func (s *Service) replan(ctx context.Context, c connection.Connection, now time.
 // some time after that: all of them wait for the same moment.
 func (s *Service) postpone(ctx context.Context, c connection.Connection, hold *Held) (connection.Connection, error) {
 	return s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
-		s.plan(c)
-		if !c.RenewAt.IsZero() && c.RenewAt.Before(hold.Until) {
-			c.RenewAt = hold.Until.Add(spread(*c, hold.Spread)).UTC()
+		s.wait(c, hold)
+		if isDue(c.NoticeAt, s.Now()) {
+			c.AnnounceEnd(s.Now().UTC())
 		}
 		return nil
 	})
@@ -169,18 +172,20 @@ func (s *Service) postpone(ctx context.Context, c connection.Connection, hold *H
 
 // deliver tells the owner what the row has to tell.
 func (s *Service) deliver(ctx context.Context, c connection.Connection) error {
-	if s.Notify == nil {
-		return nil
-	}
 	type result struct {
 		id   string
 		rest *connection.Event
 	}
 	var done []result
 	for _, e := range c.Events {
-		if isDue(e.NextAt, s.Now()) {
-			done = append(done, result{e.ID, s.Notify.Deliver(ctx, c, e)})
+		if !isDue(e.NextAt, s.Now()) {
+			continue
 		}
+		r := result{id: e.ID}
+		if s.Notify != nil {
+			r.rest = s.Notify.Deliver(ctx, c, e)
+		}
+		done = append(done, r)
 	}
 	if len(done) == 0 {
 		return nil

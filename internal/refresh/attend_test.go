@@ -14,7 +14,7 @@ import (
 func TestAttendIdle(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		k := w.connect("acme", "ada1")
-		w.propose(k, "flo_2", "ada1") // waits for ten minutes
+		w.propose(k, "flo_2", "ada1")                            // waits for ten minutes
 		if err := w.service.Attend(t.Context(), k); err != nil { // plans its renewals
 			t.Fatal(err)
 		}

@@ -9,13 +9,33 @@ import (
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
+// Doubt is what a caller knows of the token that it was refused with.
+type Doubt struct {
+	// Refused is the Hash of that access; empty: it may be the current one.
+	Refused string `json:"refused,omitempty"`
+	// Quiet: the provider is not to be asked, because it was a moment ago.
+	Quiet bool `json:"quiet,omitempty"`
+}
+
 // Check asks the provider whether it still accepts the connection's access
 // token, and renews it if not. It is what a hint that the token is dead leads
-// to: the hint may be hostile text, so it decides nothing itself.
-func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.Key, purpose string) (token.Access, connection.Connection, error) {
+// to: the hint may be hostile text, so it decides nothing itself. The provider
+// is not asked about a token that is the current one no more, nor about one
+// that is just being renewed.
+func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.Key, d Doubt, purpose string) (token.Access, connection.Connection, error) {
 	a, c, err := s.Token(ctx, caller, k, 0, purpose)
-	if err != nil || c.Provider == "" {
+	if err != nil || c.Provider == "" || d.Refused != "" && a.Hash() != d.Refused {
 		return a, c, err
+	}
+	renewed, err := s.awaitRenewal(ctx, c)
+	if err != nil {
+		return token.Access{}, c, err
+	}
+	if renewed {
+		return s.Token(ctx, caller, k, 0, purpose)
+	}
+	if d.Quiet {
+		return a, c, nil
 	}
 	t, err := s.target(ctx, c, c.Granted)
 	if err != nil {
@@ -34,6 +54,28 @@ func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.K
 		return s.Token(ctx, caller, k, 0, purpose) // it was reconnected meanwhile
 	}
 	return s.Renew(ctx, caller, k, c.Set.AccessVersion, purpose)
+}
+
+// awaitRenewal waits for whoever is renewing the connection, if anybody is, and
+// reports whether its access is another one now: a provider may end the old
+// token before the new one is stored.
+func (s *Service) awaitRenewal(ctx context.Context, seen connection.Connection) (bool, error) {
+	deadline := s.Now().Add(exchangeTimeout)
+	for c, wait := seen, firstPoll; ; wait = min(2*wait, lastPoll) {
+		if c.Set.AccessVersion != seen.Set.AccessVersion {
+			return true, nil
+		}
+		if now := s.Now(); !c.LeasedAt(now) || now.After(deadline) {
+			return false, nil
+		}
+		if err := sleep(ctx, jitter(wait)); err != nil {
+			return false, err
+		}
+		var err error
+		if c, err = s.Connections.Get(ctx, seen.Key); err != nil {
+			return false, err
+		}
+	}
 }
 
 // dead notes that the provider refuses a token that cannot be renewed.

@@ -298,7 +298,7 @@ func TestRunSweepsUntilItsContextEnds(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	check := func(w *world, k connection.Key) (token.Access, error) {
-		a, _, err := w.service.Check(w.t.Context(), user, k, "task")
+		a, _, err := w.service.Check(w.t.Context(), user, k, refresh.Doubt{}, "task")
 		w.noSecret(err)
 		return a, err
 	}

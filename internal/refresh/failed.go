@@ -33,9 +33,7 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 	}
 	f, dead, ambiguous, after := judge(c, cause, s.Now())
 	f.At = s.Now().UTC()
-	if sent {
-		var e *provider.Error
-		_ = errors.As(cause, &e)
+	if e := (*provider.Error)(nil); sent && errors.As(cause, &e) {
 		s.pace().Report(ctx, c, e)
 	}
 	count := 0
@@ -86,9 +84,7 @@ func (s *Service) held(ctx context.Context, c connection.Connection, claim conne
 			return err
 		}
 		c.Intent = intent
-		if s.plan(c); !c.RenewAt.IsZero() && c.RenewAt.Before(h.Until) {
-			c.RenewAt = h.Until.Add(spread(*c, h.Spread)).UTC()
-		}
+		s.wait(c, h)
 		return nil
 	})
 	if errors.Is(err, connection.ErrFenced) {
@@ -100,11 +96,31 @@ func (s *Service) held(ctx context.Context, c connection.Connection, claim conne
 	return s.waiting(out, h)
 }
 
+// wait plans the connection for when its provider may be asked again: before its
+// token ends, if there is time. If it ends before that, its owner is told then.
+func (s *Service) wait(c *connection.Connection, h *Held) {
+	now := s.Now().UTC()
+	c.Wait(h.failure(now), now)
+	if s.plan(c); c.RenewAt.IsZero() || !c.RenewAt.Before(h.Until) {
+		return
+	}
+	c.RenewAt = back(*c, h.Until, h.Spread).UTC()
+	if end := c.Set.AccessExpiresAt; end.After(now) {
+		c.RenewAt = earlier(c.RenewAt, end)
+	}
+}
+
+// failure is what it means for a connection whose token ends meanwhile.
+func (h *Held) failure(now time.Time) connection.Failure {
+	return connection.Failure{Verdict: string(h.Verdict), Code: "paused", Detail: h.Error(), At: now.UTC()}
+}
+
 // waiting answers for a renewal that waits for its provider to be asked again.
 func (s *Service) waiting(c connection.Connection, h *Held) (connection.Connection, error) {
 	told := c // the row says nothing of it, and who writes it next must not
 	if told.Failure == nil {
-		told.Failure = &connection.Failure{Verdict: string(provider.ProviderDown), Code: "paused", Detail: h.Reason, At: s.Now().UTC()}
+		f := h.failure(s.Now())
+		told.Failure = &f
 	}
 	_, err := s.stale(told, nil, h.Until.Sub(s.Now()))
 	return c, err

@@ -146,7 +146,12 @@ func (w *world) living(s *refresh.Service, k connection.Key) string {
 
 func (w *world) refused(k connection.Key, want error) {
 	w.t.Helper()
-	if a, err := w.token(w.service, k); !errors.Is(err, want) || a != "" {
+	w.refusedBy(w.service, k, want)
+}
+
+func (w *world) refusedBy(s *refresh.Service, k connection.Key, want error) {
+	w.t.Helper()
+	if a, err := w.token(s, k); !errors.Is(err, want) || a != "" {
 		w.t.Fatalf("error %v, want %v", err, want)
 	}
 }

@@ -12,30 +12,37 @@ import (
 // Gate is what all renewers of a deployment share about one of our clients at
 // one provider: whether it may be asked, and how often.
 type Gate struct {
-	// Until is when it may be asked again; zero: now. Failures counts the
-	// failures in a row that closed it. Reason says why, for a person.
-	Until    time.Time `json:"until,omitzero"`
-	Failures int       `json:"failures,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
+	// Until is when it may be asked again; zero: now. Failures counts how often
+	// in a row it was closed because what is asked there fails: then, from Until
+	// on, one asks for all. Verdict and Reason say why, the latter for a person.
+	Until    time.Time        `json:"until,omitzero"`
+	Failures int              `json:"failures,omitempty"`
+	Verdict  provider.Verdict `json:"verdict,omitempty"`
+	Reason   string           `json:"reason,omitempty"`
 	// Tokens is what is left of a rationed provider's bucket as of At.
 	Tokens float64   `json:"tokens,omitempty"`
 	At     time.Time `json:"at,omitzero"`
 }
 
-// Gates keeps them by name.
+// Gates keeps them by name, any text of at most 512 bytes. A gate may be
+// forgotten a day after its Until and its At. Any call may fail with
+// [connection.ErrUnavailable].
 type Gates interface {
 	// Gate returns the zero Gate for a name that is not there.
 	Gate(ctx context.Context, name string) (Gate, error)
 	// UpdateGate applies change to the gate as it is, atomically, as
-	// connection.Store.Update does; one that is not there is the zero Gate. An
-	// error from change is returned as it is and changes nothing.
+	// connection.Store.Update does; one that is not there is the zero Gate. It
+	// returns what is stored then. An error from change is returned as it is and
+	// changes nothing. A change function must not call the store.
 	UpdateGate(ctx context.Context, name string, change func(*Gate) error) (Gate, error)
 }
 
 // Held: a provider is not asked for now, because of what it answered to others.
 type Held struct {
-	Until  time.Time
-	Reason string
+	Until time.Time
+	// Verdict and Reason say why: what a failure of one's own would be called.
+	Verdict provider.Verdict
+	Reason  string
 	// Spread is over how long those who wait for it should come back.
 	Spread time.Duration
 }

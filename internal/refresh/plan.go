@@ -21,8 +21,11 @@ const (
 	maxNotice = 7 * 24 * time.Hour
 	// shortLived ends are not announced: a person could not act on it.
 	shortLived = 24 * time.Hour
-	// moved is by how much a refresh token's end has to move to have moved.
-	moved = 5 * time.Minute
+	// tooShort lives cannot be planned for: the schedule looks once a minute,
+	// and times told in whole seconds, long under way, differ by a few.
+	tooShort = time.Minute
+	// nearly: what is told as "in so many seconds" is never quite the same time.
+	nearly = 5 * time.Minute
 )
 
 // plan sets when the connection is looked at next, from what the row and its
@@ -33,38 +36,51 @@ func (s *Service) plan(c *connection.Connection) {
 		return
 	}
 	h := s.habits(*c)
-	if s.renewable(*c) {
-		c.RenewAt = earlier(s.beforeExpiry(*c, h), beforeDeath(*c, h))
-		if c.Failure != nil && c.RenewAt.Before(c.RetryAt) && !c.RenewAt.IsZero() {
-			c.RenewAt = c.RetryAt
-		}
+	if renewable(*c, h) {
+		c.RenewAt = s.renewAt(*c, h)
 	}
-	c.EndsAt = s.end(*c, h)
-	if total := c.EndsAt.Sub(c.ConnectedAt); !c.EndsAt.IsZero() && !c.EndsAt.Equal(c.EndAnnounced) && total >= shortLived {
+	c.EndsAt = end(*c, h)
+	if total := c.EndsAt.Sub(c.ConnectedAt); !c.EndsAt.IsZero() && !near(c.EndsAt, c.EndAnnounced) && total >= shortLived {
 		c.NoticeAt = c.EndsAt.Add(-min(maxNotice, total/4))
 	}
 }
 
-// beforeExpiry is when the access token is renewed for those who use it: not
-// at all if nobody did within the window.
-func (s *Service) beforeExpiry(c connection.Connection, h presets.Refresh) time.Time {
-	end := c.Set.AccessExpiresAt
-	if end.IsZero() {
-		return time.Time{} // verified when somebody doubts it
+// renewAt is when the tokens are renewed although nobody asks; zero: not.
+func (s *Service) renewAt(c connection.Connection, h presets.Refresh) time.Time {
+	used, alive := beforeExpiry(c, h), beforeDeath(c, h)
+	if h.Grant == presets.GrantExchange {
+		alive = used // once the token has ended there is nothing to renew it with
 	}
-	margin := Margin(h, end.Sub(c.Set.IssuedAt))
-	at := end.Add(-margin - spread(c, margin/5))
-	if h.NotBefore != "" {
-		at = later(at, end.Add(-h.NotBefore.Value()))
+	if c.Failure != nil {
+		// Those who failed together do not come back together.
+		retry := back(c, c.RetryAt, c.RetryAt.Sub(c.Failure.At)/5)
+		used, alive = notBefore(used, retry), notBefore(alive, retry)
 	}
-	if at.After(later(c.LastUsedAt, c.ConnectedAt).Add(s.window())) {
-		return time.Time{}
+	if used.After(later(c.LastUsedAt, c.ConnectedAt).Add(s.window())) {
+		used = time.Time{} // it is renewed when somebody comes back
+	}
+	at := earlier(used, alive)
+	if end := c.Set.AccessExpiresAt; h.NotBefore != "" && !end.IsZero() {
+		at = notBefore(at, end.Add(-h.NotBefore.Value()))
 	}
 	return at
 }
 
+// beforeExpiry is when the access token is renewed for those who use it: not at
+// all if it ends before the schedule could look twice.
+func beforeExpiry(c connection.Connection, h presets.Refresh) time.Time {
+	end := c.Set.AccessExpiresAt
+	life := end.Sub(c.Set.IssuedAt)
+	if end.IsZero() || life < tooShort {
+		return time.Time{} // when somebody doubts it, or asks
+	}
+	margin := Margin(h, life)
+	return end.Add(-margin - spread(c, margin/5))
+}
+
 // Margin is how long before its end a token of that life is renewed.
 func Margin(h presets.Refresh, life time.Duration) time.Duration {
+	life = max(life, 0)
 	if h.Margin != "" {
 		return min(h.Margin.Value(), life/2)
 	}
@@ -82,20 +98,24 @@ func Margin(h presets.Refresh, life time.Duration) time.Duration {
 // beforeDeath is when the refresh token is used so that it does not die of
 // idleness: at half of the time that it has.
 func beforeDeath(c connection.Connection, h presets.Refresh) time.Time {
-	var at time.Time
-	if idle := h.IdleTTL.Value(); idle > 0 && c.Set.Renewable() {
-		at = c.Set.IssuedAt.Add(idle/2 - spread(c, idle/20))
+	if !c.Set.Renewable() {
+		return time.Time{}
 	}
+	life := h.IdleTTL.Value()
 	if end := c.Set.RefreshExpiresAt; !end.IsZero() && !c.Set.RefreshFixed {
-		life := end.Sub(c.Set.IssuedAt)
-		at = earlier(at, c.Set.IssuedAt.Add(life/2-spread(c, life/20)))
+		if told := end.Sub(c.Set.IssuedAt); life == 0 || told < life {
+			life = told
+		}
 	}
-	return at
+	if life/2 < tooShort {
+		return time.Time{} // or it would be renewed without end
+	}
+	return c.Set.IssuedAt.Add(life/2 - spread(c, life/20))
 }
 
 // end is when the grant ends whatever we do; zero when that is not known.
-func (s *Service) end(c connection.Connection, h presets.Refresh) time.Time {
-	if !s.renewable(c) {
+func end(c connection.Connection, h presets.Refresh) time.Time {
+	if !renewable(c, h) {
 		return c.Set.AccessExpiresAt
 	}
 	var at time.Time
@@ -109,15 +129,17 @@ func (s *Service) end(c connection.Connection, h presets.Refresh) time.Time {
 }
 
 // fixed reports whether a renewal was seen not to move the end of the refresh
-// token: then another one will not either.
+// token, as one does that gives it its whole life again: then another one will
+// not either. Of two that follow each other closely nothing is seen.
 func fixed(old, renewed connection.Set) bool {
 	if old.RefreshExpiresAt.IsZero() || renewed.RefreshExpiresAt.IsZero() {
 		return false
 	}
-	if renewed.RefreshExpiresAt.Sub(old.RefreshExpiresAt) >= moved {
-		return false
+	passed := renewed.IssuedAt.Sub(old.IssuedAt)
+	if passed < tooShort {
+		return old.RefreshFixed
 	}
-	return old.RefreshFixed || renewed.IssuedAt.Sub(old.IssuedAt) >= 2*moved
+	return renewed.RefreshExpiresAt.Sub(old.RefreshExpiresAt) < passed/2
 }
 
 func (s *Service) window() time.Duration {
@@ -138,6 +160,15 @@ func spread(c connection.Connection, d time.Duration) time.Duration {
 	return time.Duration(float64(d) * float64(h.Sum32()) / (1 << 32))
 }
 
+// back is when one of many comes back that may from then on: within d, and
+// before its token ends, if that is still to come.
+func back(c connection.Connection, from time.Time, d time.Duration) time.Time {
+	if end := c.Set.AccessExpiresAt; end.After(from) {
+		d = min(d, end.Sub(from))
+	}
+	return from.Add(spread(c, d))
+}
+
 // earlier is the earlier of two times, of which zero is never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
@@ -145,6 +176,16 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// notBefore is at, or the limit if that is later; zero is never.
+func notBefore(at, limit time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return later(at, limit)
+}
+
+func near(a, b time.Time) bool { return a.Sub(b).Abs() < nearly }
 
 func later(a, b time.Time) time.Time {
 	if a.Before(b) {

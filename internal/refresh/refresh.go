@@ -67,6 +67,8 @@ const (
 	waitForOther    = 45 * time.Second
 	firstPoll       = 50 * time.Millisecond
 	lastPoll        = 2 * time.Second
+	pollShare       = 4 // a poll is followed by a pause of so many times its length
+	slowestPoll     = 5 * time.Second
 	usedResolution  = time.Hour
 )
 
@@ -82,13 +84,16 @@ type Service struct {
 	// Pace keeps from asking a provider that is down or asks for less; nil:
 	// Unpaced.
 	Pace Pacer
-	// Notify, when set, is given what the rows have to tell.
+	// Notify is given what the rows have to tell; nil: nobody is told.
 	Notify Notifier
 	// Window is how long after its last use a connection's tokens are kept
 	// fresh; zero: DefaultWindow.
 	Window time.Duration
-	Now    func() time.Time
-	Logger *slog.Logger
+	// ExchangeTimeout is how long a provider may take to answer; zero: 20
+	// seconds. It has to stay well below the time of a lease, 90 seconds.
+	ExchangeTimeout time.Duration
+	Now             func() time.Time
+	Logger          *slog.Logger
 	// AtStep, when set, is called at each step of a renewal: for rehearsals.
 	AtStep func(Step)
 
@@ -102,11 +107,14 @@ func (s *Service) Wait() { s.work.Wait() }
 
 // Token returns the connection's access tokens, renewed first if they would
 // live shorter than minTTL. Tokens whose whole life is shorter than that are
-// renewed at half of it. Of any number of callers at once, one exchange.
+// renewed at half of it, and none before its provider permits. Of any number of callers at once, one exchange.
 func (s *Service) Token(ctx context.Context, caller vault.Caller, k connection.Key, minTTL time.Duration, purpose string) (token.Access, connection.Connection, error) {
 	due := func(c connection.Connection) bool {
 		if !s.renewable(c) {
 			return s.expiresWithin(c.Set, 0) // it is used as long as it lives
+		}
+		if h := s.habits(c); h.NotBefore != "" {
+			return s.expiresWithin(c.Set, min(minTTL, h.NotBefore.Value()))
 		}
 		return s.expiresWithin(c.Set, minTTL)
 	}
@@ -195,7 +203,7 @@ func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(co
 		begun = true
 		s.work.Add(1)
 		defer s.work.Done()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+exchangeTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+s.exchangeTimeout())
 		defer cancel()
 		return s.renew(ctx, k, due)
 	})
@@ -207,6 +215,13 @@ func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(co
 	}
 }
 
+func (s *Service) exchangeTimeout() time.Duration {
+	if s.ExchangeTimeout > 0 {
+		return s.ExchangeTimeout
+	}
+	return exchangeTimeout
+}
+
 // used notes that somebody uses the connection, seldom enough to cost little.
 func (s *Service) used(ctx context.Context, c connection.Connection) {
 	now := s.Now().UTC()
@@ -214,11 +229,14 @@ func (s *Service) used(ctx context.Context, c connection.Connection) {
 		return
 	}
 	_, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
+		if now.Sub(c.LastUsedAt) < usedResolution {
+			return errIdle // one of all who ask at the same time notes it
+		}
 		c.LastUsedAt = now
 		s.plan(c)
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errIdle) {
 		s.Logger.WarnContext(ctx, "last use not noted", "connection", c.ID, "err", err)
 	}
 }

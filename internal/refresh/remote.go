@@ -20,7 +20,8 @@ type Call struct {
 	MinTTL     time.Duration  `json:"min_ttl"` // nanoseconds
 	Purpose    string         `json:"purpose"`
 	// Check: the server seems to have been refused, see [Service.Check].
-	Check bool `json:"check,omitempty"`
+	Check bool  `json:"check,omitempty"`
+	Doubt Doubt `json:"doubt,omitzero"`
 }
 
 // Answer is what a [Call] gets: tokens, or why there are none. A grant is never
@@ -58,13 +59,13 @@ func (s *Service) Serve(ctx context.Context, c Call) Answer {
 	var out Answer
 	var err error
 	if c.Check {
-		out.Access, out.Connection, err = s.Check(ctx, c.Caller, c.Connection, c.Purpose)
+		out.Access, out.Connection, err = s.Check(ctx, c.Caller, c.Connection, c.Doubt, c.Purpose)
 	} else {
 		out.Access, out.Connection, err = s.Token(ctx, c.Caller, c.Connection, c.MinTTL, c.Purpose)
 	}
 	if err == nil {
 		// The sealed sets are nobody's business over there.
-		out.Connection.Set.Access, out.Connection.Proposal, out.Connection.Retired = nil, nil, nil
+		out.Connection.Set.Access, out.Connection.Proposal, out.Connection.Retired, out.Connection.Events = nil, nil, nil, nil
 		return out
 	}
 	var down *Unavailable
@@ -103,8 +104,8 @@ func (r *Remote) Token(ctx context.Context, caller vault.Caller, k connection.Ke
 }
 
 // Check is [Service.Check].
-func (r *Remote) Check(ctx context.Context, caller vault.Caller, k connection.Key, purpose string) (token.Access, connection.Connection, error) {
-	return r.call(ctx, Call{Caller: caller, Connection: k, Purpose: purpose, Check: true})
+func (r *Remote) Check(ctx context.Context, caller vault.Caller, k connection.Key, d Doubt, purpose string) (token.Access, connection.Connection, error) {
+	return r.call(ctx, Call{Caller: caller, Connection: k, Purpose: purpose, Check: true, Doubt: d})
 }
 
 func (r *Remote) call(ctx context.Context, c Call) (token.Access, connection.Connection, error) {

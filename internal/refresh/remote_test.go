@@ -38,7 +38,7 @@ func TestRemoteToken(t *testing.T) {
 			t.Fatalf("no living token of %s: %v", c.ID, err)
 		}
 		w.sent(1)
-		checked, _, err := r.Check(t.Context(), user, k, "check")
+		checked, _, err := r.Check(t.Context(), user, k, refresh.Doubt{}, "check")
 		if err != nil || checked.Tokens[""].AccessToken != a.Tokens[""].AccessToken {
 			t.Errorf("another token after the check, or none: %v", err)
 		}

@@ -47,6 +47,7 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 	holder := token.NewID("ref") // of this renewal, not of this process
 	deadline := s.Now().Add(waitForOther)
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
+		asked := time.Now()
 		c, err := s.Connections.Get(ctx, k)
 		if err != nil {
 			return c, nil, err
@@ -57,7 +58,9 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 		}
 		var claim connection.Claim
 		if !c.LeasedAt(s.Now()) { // else it is in vain
+			row := c // as it was when it refused: of many who begin at once, all but one see it so
 			c, err = s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) (err error) {
+				row = *c
 				if err := s.due(*c, due); err != nil {
 					return err
 				}
@@ -73,9 +76,7 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 			if !errors.Is(err, connection.ErrLeased) && !errors.Is(err, errIdle) && !errors.Is(err, errTooEarly) {
 				return c, nil, err
 			}
-			if c, err = s.Connections.Get(ctx, k); err != nil {
-				return c, nil, err
-			}
+			c = row
 		}
 		switch err := s.due(c, due); {
 		case errors.Is(err, errIdle):
@@ -90,7 +91,10 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 			c, err := s.stale(c, nil, lastPoll)
 			return c, nil, err
 		}
-		if err := sleep(ctx, jitter(wait)); err != nil {
+		// A store that is slow to answer is asked less often: whoever has the
+		// lease needs it, too.
+		slow := min(pollShare*time.Since(asked), slowestPoll)
+		if err := sleep(ctx, jitter(max(wait, slow))); err != nil {
 			return c, nil, err
 		}
 	}
@@ -171,6 +175,9 @@ type opened struct {
 	permit *vault.Permit
 	target provider.Target
 	held   token.Set
+	// life is how long the access token in force lives in all, if it is the
+	// only one and its end is known.
+	life time.Duration
 }
 
 // open gathers all that the exchange needs, so that nothing of ours can fail
@@ -193,6 +200,9 @@ func (s *Service) open(ctx context.Context, c *connection.Connection, claim conn
 	}
 	if o.held.Access, err = o.permit.Access(ctx, c.Set); err != nil {
 		return o, err
+	}
+	if end := o.held.Access.ExpiresAt(); len(o.held.Access.Tokens) == 1 && !end.IsZero() {
+		o.life = end.Sub(c.Set.IssuedAt)
 	}
 	if o.target.Provider.Refresh.Rotation != presets.RotationNever {
 		if err := o.permit.Prove(ctx); err != nil {
@@ -248,7 +258,17 @@ func (s *Service) reuseEndsOthers(c connection.Connection) bool {
 // renewable reports whether there is anything to renew the connection's tokens
 // with: a refresh token, or the access token itself.
 func (s *Service) renewable(c connection.Connection) bool {
-	return c.Set.Renewable() || c.Provider != "" && s.habits(c).Grant == presets.GrantExchange
+	return renewable(c, s.habits(c))
+}
+
+func renewable(c connection.Connection, h presets.Refresh) bool {
+	switch h.Grant {
+	case presets.GrantExchange:
+		return true
+	case presets.GrantNone:
+		return false // whatever it gave us
+	}
+	return c.Set.Renewable()
 }
 
 // habits are how the connection's provider renews.
@@ -270,9 +290,26 @@ func (s *Service) caller(c connection.Connection) vault.Caller {
 
 // exchange spends the grant, once.
 func (s *Service) exchange(ctx context.Context, o opened) (provider.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.exchangeTimeout())
 	defer cancel()
-	return s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
+	result, err := s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
+	s.keepLife(o, result)
+	return result, err
+}
+
+// keepLife gives a renewed token the lifetime of the one before it where the
+// provider named one then and names none now, and its file does not say what
+// that means: else the token would end without anybody having planned for it.
+func (s *Service) keepLife(o opened, r provider.Result) {
+	if o.life <= 0 || o.target.Provider.Refresh.TTLIfAbsent != "" {
+		return
+	}
+	for _, name := range r.Renewed {
+		if t := r.Set.Access.Tokens[name]; t.ExpiresAt.IsZero() {
+			t.ExpiresAt = s.Now().UTC().Add(o.life)
+			r.Set.Access.Tokens[name] = t
+		}
+	}
 }
 
 // soonest names the tokens of a set that expire first or hardly later; none

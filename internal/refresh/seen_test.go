@@ -39,6 +39,11 @@ func TestWhatIsAnsweredIsNotStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Until(w.row(k).RenewAt))
+		w.update(k, func(c *connection.Connection) error { // something to tell
+			c.EndsAt = time.Now().Add(time.Hour)
+			c.AnnounceEnd(time.Now())
+			return nil
+		})
 		w.service.Pace, w.service.Notify = &closing{}, owner
 		if err := w.service.Attend(t.Context(), k); err != nil {
 			t.Fatal(err)

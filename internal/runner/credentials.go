@@ -25,6 +25,8 @@ type credentials struct {
 
 	mu     sync.Mutex
 	access token.Access
+	// edition counts the sets whose access tokens differed, the first included.
+	edition int64
 	// lifetime is how long the current set had to live when it came; zero when
 	// it does not expire.
 	lifetime time.Duration
@@ -54,6 +56,13 @@ func (c *credentials) current() token.Access {
 	return c.access
 }
 
+// latest is the current set and its edition.
+func (c *credentials) latest() (token.Access, int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.access, c.edition
+}
+
 // secrets is everything that must not be shown.
 func (c *credentials) secrets() []string {
 	c.mu.Lock()
@@ -81,6 +90,9 @@ func (c *credentials) take(access token.Access) bool {
 	if len(c.past) > 0 && equal(c.access, access) {
 		return false
 	}
+	if len(c.past) == 0 || c.access.Hash() != access.Hash() {
+		c.edition++
+	}
 	c.access, c.lifetime = access, 0
 	if at := access.ExpiresAt(); !at.IsZero() {
 		c.lifetime = max(0, time.Until(at))
@@ -99,19 +111,28 @@ func equal(a, b token.Access) bool {
 }
 
 // fresh returns a set that lives at least ttl, from memory if it can, and
-// whether it is another than before. With suspect it always asks.
+// whether it is another than before. With suspect it always asks, unless
+// somebody else has brought other tokens meanwhile.
 func (c *credentials) fresh(ctx context.Context, ttl time.Duration, suspect bool) (token.Access, bool, error) {
+	_, before := c.latest()
 	select {
 	case c.asking <- struct{}{}:
 		defer func() { <-c.asking }()
 	case <-ctx.Done():
 		return token.Access{}, false, ctx.Err()
 	}
-	now := c.current()
+	now, edition := c.latest()
+	if suspect && edition != before {
+		return now, true, nil
+	}
 	if at := now.ExpiresAt(); !suspect && (at.IsZero() || time.Until(at) >= ttl) {
 		return now, false, nil
 	}
-	access, err := c.control.Token(ctx, task.TokenRequest{TaskID: c.taskID, MinTTL: seconds(ttl), Suspect: suspect})
+	ask := task.TokenRequest{TaskID: c.taskID, MinTTL: seconds(ttl)}
+	if suspect {
+		ask.Suspect, ask.Refused = true, now.Hash()
+	}
+	access, err := c.control.Token(ctx, ask)
 	if err != nil {
 		return token.Access{}, false, fmt.Errorf("ask for a fresh token: %w", err)
 	}

@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "server":
 		serve()
+	case "api":
+		serveAPI()
 	case "die":
 		fmt.Fprintln(os.Stderr, "refused:", os.Getenv("TOKEN"))
 		os.Exit(4)
@@ -250,6 +252,12 @@ func (u *underway) connect() {
 	u.url = "https://" + claim.Address
 	u.http = &http.Client{Transport: &http.Transport{TLSClientConfig: pinned(claim.KeyFingerprint)}}
 	u.t.Cleanup(u.http.CloseIdleConnections)
+	u.initialize()
+}
+
+// initialize begins a session.
+func (u *underway) initialize() {
+	u.t.Helper()
 	resp, body := u.post(u.control.claim.Bearer.Reveal(), `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`)
 	if u.session = resp.Header.Get("Mcp-Session-Id"); u.session == "" {
 		u.t.Fatalf("%s %s", resp.Status, body)

@@ -18,6 +18,14 @@ import (
 // fileDir is where credential files without a path of their own are, below HOME.
 const fileDir = ".lanyard"
 
+// writeCurrent writes the credential files of the current set, and returns it.
+func (r *run) writeCurrent() (token.Access, int64, error) {
+	r.files.Lock()
+	defer r.files.Unlock()
+	access, edition := r.cred.latest()
+	return access, edition, r.writeFiles(access)
+}
+
 // writeFiles renders every credential file.
 func (r *run) writeFiles(access token.Access) error {
 	data := r.data(access)

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// hintEvery is how often a hint may make us ask.
+	// hintEvery is how often a hint may make us ask for which no call is held.
 	hintEvery = 30 * time.Second
 	// holdBelow: with less than this left of the old token, calls wait for the
 	// new server at a restart, because the old one would soon be refused.
@@ -53,12 +53,26 @@ func (r *run) rotate(ctx context.Context) error {
 		if !suspect && (time.Now().Before(o.after) || !o.due() && !o.pending) {
 			continue
 		}
-		if err := o.settle(ctx, o.step(ctx, suspect)); err != nil {
+		if err := o.settle(ctx, o.attempt(ctx, suspect)); err != nil {
 			return err
 		}
 		// By the wall clock; see longestNap.
 		o.after = time.Now().Round(0).Add(o.retry)
 	}
+}
+
+// attempt is a step, and the answer to the calls that are held for it.
+func (o *rotation) attempt(ctx context.Context, suspect bool) error {
+	if !suspect {
+		return o.step(ctx, false)
+	}
+	o.hinted = time.Now()
+	_, before := o.cred.latest()
+	q := o.doubts.begin()
+	err := o.step(ctx, true)
+	_, now := o.cred.latest()
+	o.doubts.end(q, now != before)
+	return err
 }
 
 // wait returns when there may be something to do: suspect after a hint, not ok
@@ -74,20 +88,29 @@ func (o *rotation) wait(ctx context.Context) (suspect, ok bool) {
 	case expires && o.timed():
 		nap = min(nap, max(shortestRetry, left-o.cred.margin()))
 	}
+	if pause, held := o.held(); held {
+		nap = min(nap, pause)
+	}
 	timer := time.NewTimer(nap)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false, false
 	case <-timer.C:
-		return false, true
+	case <-o.doubts.wake:
 	case <-o.hints:
-		if !o.hinted.IsZero() && time.Since(o.hinted) < hintEvery {
-			return false, true
+		if o.hinted.IsZero() || time.Since(o.hinted) >= hintEvery {
+			return true, true
 		}
-		o.hinted = time.Now()
-		return true, true
 	}
+	pause, held := o.held()
+	return held && pause <= 0, true
+}
+
+// held reports whether calls wait for a question, and how long until it may
+// begin.
+func (o *rotation) held() (time.Duration, bool) {
+	return o.doubts.pending(o.withinReach())
 }
 
 // timed reports whether a renewed token is brought to the server by us.
@@ -110,10 +133,15 @@ func (o *rotation) due() bool {
 // step renews what is due and brings it to the server.
 func (o *rotation) step(ctx context.Context, suspect bool) error {
 	left, _ := o.left()
-	if suspect || o.due() {
+	if suspect && !o.pending || o.due() { // what is pending may be all that is missing
 		// A little longer than what is left asks for another one, and is less
-		// than even a short-lived token brings.
-		_, changed, err := o.cred.fresh(ctx, max(0, left)+time.Second, suspect)
+		// than even a short-lived token brings. A hint asks for nothing: it must
+		// not be what ends a token that lives.
+		ttl := time.Duration(0)
+		if !suspect {
+			ttl = max(0, left) + time.Second
+		}
+		_, changed, err := o.cred.fresh(ctx, ttl, suspect)
 		if err != nil {
 			return err
 		}
@@ -125,7 +153,7 @@ func (o *rotation) step(ctx context.Context, suspect bool) error {
 	if !o.pending {
 		return nil
 	}
-	if err := o.apply(ctx, suspect || left < holdBelow); err != nil {
+	if err := o.apply(ctx, suspect || left < holdBelow || o.claim.Recipe.OldTokenDies); err != nil {
 		return err
 	}
 	o.pending = false
@@ -133,14 +161,19 @@ func (o *rotation) step(ctx context.Context, suspect bool) error {
 }
 
 // apply brings the current set to the running server.
-func (r *run) apply(ctx context.Context, hold bool) error {
+func (r *run) apply(ctx context.Context, hold bool) (err error) {
+	_, edition := r.cred.latest()
 	switch r.claim.Recipe.Rotation {
 	case task.RotateFile:
-		return r.writeFiles(r.cred.current())
+		_, edition, err = r.writeCurrent()
 	case task.RotateRestart:
-		return r.bridge.Swap(ctx, r.start, hold)
+		err = r.bridge.Swap(ctx, r.start, hold)
 	}
-	return nil // broker: the server asks; none: there is nothing to bring
+	// broker: the server asks; none: there is nothing to bring
+	if err == nil {
+		r.brought.Store(edition)
+	}
+	return err
 }
 
 // settle decides what follows from how a step went. It returns the errors that

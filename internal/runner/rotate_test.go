@@ -28,7 +28,7 @@ func rotating(t *testing.T, lives time.Duration, next func(int, task.TokenReques
 			t.Fatal(err)
 		}
 		r := &run{log: slog.New(slog.DiscardHandler), claim: c.claim, home: h, cred: newCredentials(c, "t", c.claim),
-			reports: make(chan task.Report, 16), hints: make(chan struct{}, 1)}
+			reports: make(chan task.Report, 16), hints: make(chan struct{}, 1), doubts: newDoubts()}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- r.rotate(ctx) }()

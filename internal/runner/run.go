@@ -10,6 +10,7 @@
 //	           broker   the server asks the loopback endpoint   broker
 //	           file     its credential file is replaced
 //	           restart  a second server is started and swapped in
+//	repeat     a call that a renewal made fail, once:           again
 //	end        the process group is killed, the HOME removed
 //
 // The runner never sees a refresh token or a client secret, and what it hands
@@ -25,6 +26,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/bridge"
@@ -88,6 +91,13 @@ type run struct {
 	// reports are sent in order by one goroutine, so that none holds up a call.
 	reports chan task.Report
 	hints   chan struct{}
+	doubts  *doubts
+	// brought is the edition of the access that was last brought to the servers;
+	// only rotate writes it.
+	brought atomic.Int64
+	// files lets one at a time write the credential files, with the set that is
+	// current then: an older one must not be the last.
+	files sync.Mutex
 }
 
 // Run runs a task until ctx ends, the lifeline ends or mcprun refuses the task;
@@ -101,7 +111,7 @@ func Run(ctx context.Context, cfg Config) error {
 			cancel(errLifeline)
 		}()
 	}
-	r := &run{cfg: cfg, log: cfg.Logger, reports: make(chan task.Report, 16), hints: make(chan struct{}, 1)}
+	r := &run{cfg: cfg, log: cfg.Logger, reports: make(chan task.Report, 16), hints: make(chan struct{}, 1), doubts: newDoubts()}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -220,6 +230,9 @@ func (r *run) bridgeConfig() bridge.Config {
 		c.MaxSessions = perClientSessions
 	}
 	if hint := newHint(r.claim.Recipe.AuthFailure); hint != nil {
+		if r.claim.Recipe.OldTokenDies && r.claim.Recipe.Rotation != task.RotateNone {
+			c.Begin = func(s bridge.Child) bridge.Again { return r.again(s, hint) }
+		}
 		c.Result = func(raw []byte) {
 			if !hint.in(raw) {
 				return
@@ -235,18 +248,22 @@ func (r *run) bridgeConfig() bridge.Config {
 
 // start starts the server with the access that is current now.
 func (r *run) start(ctx context.Context) (bridge.Child, error) {
-	access := r.cred.current()
-	if err := r.writeFiles(access); err != nil {
+	access, edition, err := r.writeCurrent()
+	if err != nil {
 		return nil, err
 	}
 	env, err := r.environment(access)
 	if err != nil {
 		return nil, err
 	}
-	return bridge.Command{
+	c, err := bridge.Command{
 		Args: r.claim.Recipe.Command, Shim: r.sandbox(), Env: env, Dir: r.home.work,
 		UID: r.cfg.UID, GID: r.cfg.GID, Secrets: r.cred.secrets,
 	}.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newServer(c, edition), nil
 }
 
 // started reports how a start of the server went.

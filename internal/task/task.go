@@ -60,6 +60,9 @@ type Recipe struct {
 	Clients    string            `json:"clients,omitempty"`
 	// AuthFailure are texts in a tool result that hint at a dead credential.
 	AuthFailure []string `json:"auth_failure,omitempty"`
+	// OldTokenDies: at the provider a renewal ends the access token before it at
+	// once, so that calls under way with it fail.
+	OldTokenDies bool `json:"old_token_dies,omitempty"`
 }
 
 // File is a credential file: a Go text/template over [Recipe] and token data.
@@ -114,8 +117,13 @@ type TokenRequest struct {
 	// MinTTL is in seconds.
 	MinTTL int `json:"min_ttl"`
 	// Suspect says that the server seems to have been refused with the token
-	// that it has: a hint, which the far side checks at a limited rate.
+	// that it has: a hint, which the far side checks at a limited rate. MinTTL
+	// means nothing then.
 	Suspect bool `json:"suspect,omitempty"`
+	// Refused is, with Suspect, the [token.Access.Hash] of what the server was
+	// refused with: where that is the current set no more, there is nothing to
+	// check.
+	Refused string `json:"refused,omitempty"`
 }
 
 // State is a step in a task's life.

@@ -18,6 +18,7 @@ type connectionJSON struct {
 	Server        string              `json:"server"`
 	Provider      string              `json:"provider,omitempty"`
 	Status        connection.Status   `json:"status"`
+	Health        connection.Health   `json:"health,omitempty"`
 	Label         string              `json:"label"`
 	Account       connection.Account  `json:"account"`
 	Scopes        []string            `json:"scopes"`
@@ -26,6 +27,8 @@ type connectionJSON struct {
 	ConnectedAt   *time.Time          `json:"connected_at"`
 	ExpiresAt     *time.Time          `json:"expires_at"`
 	LastRefreshAt *time.Time          `json:"last_refresh_at"`
+	NextRefreshAt *time.Time          `json:"next_refresh_at"`
+	EndsAt        *time.Time          `json:"ends_at"`
 	LastUsedAt    *time.Time          `json:"last_used_at"`
 	LastError     *connection.Failure `json:"last_error"`
 }
@@ -38,11 +41,20 @@ func connectionAnswer(c connection.Connection) connectionJSON {
 		return &t
 	}
 	return connectionJSON{
-		ID: c.ID, UserID: c.UserID, Server: c.Server, Provider: c.Provider, Status: c.Status, Label: c.DisplayLabel(),
+		ID: c.ID, UserID: c.UserID, Server: c.Server, Provider: c.Provider, Status: c.Status, Health: c.Health, Label: c.DisplayLabel(),
 		Account: c.Account, Scopes: append([]string{}, c.Scopes...), MissingScopes: flow.MissingScopes(c.ScopesAsked, c.Scopes),
 		CreatedAt: c.CreatedAt, ConnectedAt: at(c.ConnectedAt), ExpiresAt: at(c.Set.AccessExpiresAt),
-		LastRefreshAt: at(c.LastRefreshAt), LastUsedAt: at(c.LastUsedAt), LastError: c.Failure,
+		LastRefreshAt: at(c.LastRefreshAt), NextRefreshAt: at(nextRefresh(c)), EndsAt: at(c.EndsAt), LastUsedAt: at(c.LastUsedAt), LastError: c.Failure,
 	}
+}
+
+// nextRefresh is when the tokens are renewed next although nobody asks; zero:
+// they are renewed when somebody does.
+func nextRefresh(c connection.Connection) time.Time {
+	if c.Status != connection.Connected {
+		return time.Time{}
+	}
+	return c.RenewAt
 }
 
 // pageOf reads cursor and limit.

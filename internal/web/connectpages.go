@@ -105,7 +105,8 @@ func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []con
 	for _, conn := range own {
 		if conn.Server == s.Name && conn.Status != connection.Deleting {
 			c.Connections = append(c.Connections, page.ConnectionRow{ID: conn.ID, Label: labelOr(conn, s.DisplayName),
-				Status: string(conn.Status), StatusText: statusText(conn), Detail: reason(conn)})
+				Status: string(conn.Status), Health: string(conn.Health),
+				StatusText: statusText(conn), Detail: reason(conn)})
 		}
 	}
 	for _, f := range flow.Asked(h.Catalogue, s) {
@@ -128,8 +129,17 @@ func labelOr(c connection.Connection, otherwise string) string {
 func statusText(c connection.Connection) string {
 	switch c.Status {
 	case connection.Connected:
-		if c.Failure != nil {
-			return "Connected, renewal failing"
+		switch {
+		case c.Health == connection.ProviderDown:
+			return "Provider not answering"
+		case c.Health == connection.ClientMisconfigured:
+			return "Needs the operator"
+		case c.Health == connection.Transient:
+			return "No access for now"
+		case c.Health == connection.ScopeLost:
+			return "Connected, with less access"
+		case c.Failure != nil:
+			return "Connected, renewal delayed"
 		}
 		return "Connected"
 	case connection.ReconnectNeeded:
@@ -143,6 +153,12 @@ func statusText(c connection.Connection) string {
 // reason says in plain words why a connection is not well.
 func reason(c connection.Connection) string {
 	if c.Failure == nil {
+		if lost := c.LostScopes(); lost != "" {
+			return sentence(lost)
+		}
+		if c.Status == connection.Connected && !c.EndsAt.IsZero() && !c.EndAnnounced.IsZero() {
+			return "The provider ends this access on " + c.EndsAt.UTC().Format("2 January 2006") + ". Reconnect before then: your MCP clients keep working with the same address."
+		}
 		return ""
 	}
 	return sentence(c.Failure.Detail)

@@ -13,6 +13,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/notify"
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
@@ -116,6 +117,9 @@ var known = []struct {
 	{host.ErrNotHosted, 409, "This server does not run here", "Use its token instead."},
 	{host.ErrNotConnected, 409, "This is not connected", "Connect it again."},
 	{host.ErrNoToken, 401, "This MCP token is not valid", "Make a new one on the connection's page."},
+	{notify.ErrNoEndpoint, 409, "There is no webhook", "A deployment's operator sets one with \"lanyard webhooks set URL\"; functions know it within a minute. On one machine, set LANYARD_WEBHOOK_URL and start Lanyard again."},
+	{notify.ErrRefused, 502, "The webhook was refused", "Look at the endpoint's own log: any answer but a 2xx is a refusal, and redirects are not followed. If it checks signatures, compare the signing secret."},
+	{notify.ErrUnreachable, 502, "The webhook cannot be delivered", "The endpoint must answer within 15 seconds at a public https address."},
 	{vault.ErrForbidden, 403, "Not yours", "Use a connection of your own."},
 	{vault.ErrAudit, 503, "Try again in a moment", "The audit could not be written, so nothing was handed out."},
 	{vault.ErrSealed, 409, "The stored access cannot be opened", "Its key or its row was changed. Reconnect it."},
@@ -143,6 +147,9 @@ var codes = []struct {
 	{host.ErrNotHosted, "server_not_hosted"},
 	{host.ErrNotConnected, "not_connected"},
 	{host.ErrNoToken, "invalid_token"},
+	{notify.ErrNoEndpoint, "webhook_missing"},
+	{notify.ErrRefused, "webhook_refused"},
+	{notify.ErrUnreachable, "webhook_unreachable"},
 	{vault.ErrForbidden, "forbidden"},
 	{vault.ErrAudit, "audit_unavailable"},
 	{vault.ErrSealed, "sealed_set_unreadable"},

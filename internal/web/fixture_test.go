@@ -22,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/notify"
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
@@ -94,6 +95,19 @@ type site struct {
 	log      *lockedBuffer
 	confirm  bool
 	foreign  func(*http.Request) bool
+	// webhook is what trying the default tenant's endpoint says.
+	webhook error
+}
+
+// Test implements [Webhooks].
+func (s *site) Test(_ context.Context, tenant string) (int, error) {
+	switch {
+	case tenant != flow.DefaultTenant:
+		return 0, notify.ErrNoEndpoint
+	case s.webhook != nil:
+		return 0, s.webhook
+	}
+	return http.StatusNoContent, nil
 }
 
 // Tenant implements [flow.Tenants].
@@ -170,7 +184,7 @@ func newSite(t testing.TB, base, owner string) *site {
 		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}).Mount(mux)
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s, ToolsCount: count,
 		Reconnected: s.host.Restart}).Mount(mux)
-	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected}).Mount(mux)
+	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected, Webhooks: s}).Mount(mux)
 	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}
 	s.mcprun.Mount(mux)
 	s.handler = GuardHost(common.NotFound(mux), HostOf(base), "localhost:8080")

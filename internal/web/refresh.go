@@ -23,6 +23,14 @@ type Refresh struct {
 	Flows flow.Store
 	// Disconnected is told that a connection has gone.
 	Disconnected func(ctx context.Context, k connection.Key)
+	Webhooks     Webhooks
+}
+
+// Webhooks tries the tenants' webhook endpoints.
+type Webhooks interface {
+	// Test sends an event now and returns the status that it was taken with, or
+	// an error of package notify.
+	Test(ctx context.Context, tenant string) (status int, err error)
 }
 
 // Mount adds the function's routes.
@@ -30,6 +38,7 @@ func (h *Refresh) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/connections/{id}/token", h.route(h.token))
 	mux.HandleFunc("DELETE /api/v1/connections/{id}", h.route(h.disconnect))
 	mux.HandleFunc("DELETE /api/v1/users/{id}", h.route(h.deleteUser))
+	mux.HandleFunc("POST /api/v1/webhooks/test", h.route(h.testWebhook))
 	mux.HandleFunc("POST /mcp/connections/{id}/disconnect", h.route(h.disconnectForm))
 }
 
@@ -144,6 +153,21 @@ func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
+}
+
+// testWebhook sends an event to the tenant's endpoint, so that its owner sees
+// what becomes of one.
+func (h *Refresh) testWebhook(w http.ResponseWriter, r *http.Request) error {
+	p, err := h.backend(r)
+	if err != nil {
+		return err
+	}
+	status, err := h.Webhooks.Test(r.Context(), p.Tenant)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"delivered": true, "status": status})
+	return nil
 }
 
 func (h *Refresh) disconnectForm(w http.ResponseWriter, r *http.Request) error {

@@ -60,6 +60,7 @@ func Routes() []Route {
 		{"ANY", "/api/v1/flows/{id}/confirm", connect, AuthApp},
 		{"ANY", "/api/v1/audit", connect, AuthApp},
 		{"ANY", "/api/v1/users/{id}", refresh, AuthApp},
+		{"ANY", "/api/v1/webhooks/test", refresh, AuthApp},
 		{"ANY", "/api/v1/connections", connect, AuthApp},
 		{"ANY", "/api/v1/connections/{id}", connect, AuthApp},
 		{"DELETE", "/api/v1/connections/{id}", refresh, AuthApp},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/cfn"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -16,6 +17,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/gateway"
+	"github.com/lanyardhq/lanyard/internal/notify"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/internal/web"
@@ -74,8 +76,12 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 		return nil, err
 	}
 	service := &refresh.Service{Connections: b.Table, Vault: s.vault, Catalogue: b.Catalogue, Secrets: s.clients, Engine: b.Engine,
-		BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
-	h := &web.Refresh{Site: b.Site, Service: service, Connections: b.Table, Flows: b.Table, Disconnected: b.disconnected}
+		BaseURL: b.Settings.BaseURL, Window: b.Settings.KeepFresh, Now: time.Now, Logger: b.Logger}
+	webhooks := &notify.Service{Bus: &cloud.Events{API: eventbridge.NewFromConfig(b.AWS)}, Endpoints: &cloud.Webhooks{Store: s.store, Now: time.Now},
+		Links: b.Starter, BaseURL: b.Settings.BaseURL, AllowLoopback: b.Settings.Emulated, Now: time.Now, Logger: b.Logger}
+	service.Notify = webhooks
+	service.Pace = &refresh.Paced{Gates: b.Table, Now: time.Now, Logger: b.Logger}
+	h := &web.Refresh{Site: b.Site, Service: service, Connections: b.Table, Flows: b.Table, Disconnected: b.disconnected, Webhooks: webhooks}
 	queue := &cloud.Queue{API: sqs.NewFromConfig(b.AWS), URL: b.Settings.QueueURL}
 	keys := b.Table.APIKeys(web.ErrUnauthorized)
 	resource := cfn.LambdaWrap(func(ctx context.Context, e cfn.Event) (string, map[string]any, error) {
