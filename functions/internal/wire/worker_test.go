@@ -70,7 +70,7 @@ func (s failing) Get(ctx context.Context, k connection.Key) (connection.Connecti
 // that has gone, is done: the row says when it is tried again, if ever.
 func TestWorker(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) // when they are connected
 	clock := func() time.Time { return now }
 	store := fake.New()
 	var logged lockedBuilder
@@ -84,12 +84,13 @@ func TestWorker(t *testing.T) {
 		var err error
 		c.Set, err = v.Seal(t.Context(), vault.Caller{Tenant: "default", Actor: "callback"}, c, "set_1", "connect", token.Set{
 			Grant:  token.Grant{Renewables: map[string]token.Renewable{"": {RefreshToken: "canary-refresh"}}},
-			Access: token.Access{Tokens: map[string]token.Token{"": {AccessToken: "canary-old", ExpiresAt: now}}},
+			Access: token.Access{Tokens: map[string]token.Token{"": {AccessToken: "canary-old", ExpiresAt: now.Add(time.Hour)}}},
 		})
 		if err := errors.Join(err, store.Create(t.Context(), c)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	now = now.Add(time.Hour)
 	var records []string
 	for _, names := range [][]string{{"fine", "down"}, {"dead"}, {"unreadable", "fine"}, {"gone"}, nil} {
 		var keys []connection.Key
