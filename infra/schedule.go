@@ -52,8 +52,9 @@ func (v *Service) makeSchedules() {
 	}
 	awslambda.NewCfnEventSourceMapping(v.Stack, jsii.String("Attend"), &awslambda.CfnEventSourceMappingProps{
 		EventSourceArn: v.queue.QueueArn(), FunctionName: v.functions[refresh].FunctionName(),
-		// A message names ten connections, and refresh has two minutes for them.
-		BatchSize: jsii.Number(1), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
+		// Ten messages of ten connections each, all attended beside each other; the
+		// first that comes waits for no others.
+		BatchSize: jsii.Number(10), MaximumBatchingWindowInSeconds: jsii.Number(0), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
 		// The rest of the function's concurrency is for those who wait for a token.
 		ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(10)},
 	})

@@ -32,7 +32,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Error("no queue has a dead-letter queue")
 	}
 	mapping := tpl.Resources[tpl.of("AWS::Lambda::EventSourceMapping")[0]]
-	if flat(mapping.at("BatchSize")) != "1" || flat(mapping.at("FunctionResponseTypes")) != "ReportBatchItemFailures" {
+	if flat(mapping.at("BatchSize")) != "10" || flat(mapping.at("MaximumBatchingWindowInSeconds")) != "0" || flat(mapping.at("FunctionResponseTypes")) != "ReportBatchItemFailures" {
 		t.Errorf("%v", mapping.Properties)
 	}
 }

@@ -12,11 +12,14 @@ import (
 	"github.com/lanyardhq/lanyard/internal/cloud"
 )
 
-// The queue as infra makes it.
+// The queue as infra makes it, and how Lambda empties it: so many messages at
+// once, by at most so many processes of refresh.
 const (
 	visibility  = 12 * time.Minute
 	retention   = time.Hour
 	maxReceives = 3
+	batchSize   = 10
+	concurrency = 10
 )
 
 // queue plays SQS, with messages that come back unless they are deleted.
@@ -25,9 +28,10 @@ type queue struct {
 	filled  sync.Cond
 	closed  bool
 	visible []*message
-	// Counts, of messages. A batch of ten that is sent is one request.
-	sent, sends, received, deleted, redelivered, dead, expired int
-	most                                                       int // that waited
+	// Counts of messages, but for sends, receives and deletes: of requests.
+	sent, received, deleted, redelivered, dead, expired int
+	sends, receives, deletes                            int
+	most                                                int // that waited
 }
 
 var _ cloud.SQS = (*queue)(nil)
@@ -64,17 +68,30 @@ func (q *queue) SendMessageBatch(_ context.Context, in *sqs.SendMessageBatchInpu
 	return out, nil
 }
 
-// receive waits for a message; nil when the queue was closed.
-func (q *queue) receive() *message {
+// GetQueueAttributes implements [cloud.SQS].
+func (q *queue) GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error) {
+	wait(storeLatency)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for {
-		for len(q.visible) == 0 && !q.closed {
-			q.filled.Wait()
-		}
-		if q.closed {
-			return nil
-		}
+	q.sends++
+	return &sqs.GetQueueAttributesOutput{Attributes: map[string]string{
+		string(types.QueueAttributeNameApproximateNumberOfMessages): strconv.Itoa(len(q.visible))}}, nil
+}
+
+// receive waits for messages and returns a batch; none when the queue was
+// closed.
+func (q *queue) receive() []*message {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.visible) == 0 && !q.closed {
+		q.filled.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	q.receives++
+	var batch []*message
+	for len(q.visible) > 0 && len(batch) < batchSize {
 		m := q.visible[0]
 		q.visible = q.visible[1:]
 		switch {
@@ -91,27 +108,28 @@ func (q *queue) receive() *message {
 			q.redelivered++
 		}
 		m.timer = time.AfterFunc(visibility, func() { q.back(m) })
-		return m
+		batch = append(batch, m)
 	}
+	return batch
 }
 
 // back makes a message visible again whose receiver did not delete it.
 func (q *queue) back(m *message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
-		return
-	}
 	q.visible = append(q.visible, m)
 	q.filled.Broadcast()
 }
 
-// delete ends a message.
-func (q *queue) delete(m *message) {
+// delete ends messages.
+func (q *queue) delete(batch []*message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	m.timer.Stop()
-	q.deleted++
+	q.deletes++
+	for _, m := range batch {
+		m.timer.Stop()
+		q.deleted++
+	}
 }
 
 // close sends the receivers home.
@@ -120,4 +138,10 @@ func (q *queue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.filled.Broadcast()
+}
+
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
 }

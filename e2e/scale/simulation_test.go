@@ -34,7 +34,7 @@ const (
 // outage of a provider and a loss of workers. BENCH_HOURS adds calm hours.
 func TestSimulation(t *testing.T) {
 	n := number(t, "BENCH_CONNECTIONS", 1000)
-	workers := number(t, "BENCH_WORKERS", max(4, n/15_000))
+	workers := number(t, "BENCH_WORKERS", concurrency)
 	calm := steady + time.Duration(number(t, "BENCH_HOURS", 0))*time.Hour
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(10 << 30))
@@ -77,10 +77,13 @@ func simulate(t *testing.T, n, workers int, steady time.Duration) {
 	f.down.Store(true)
 	// While they attend what the minute's sweep has found.
 	time.Sleep(outage/2 + time.Second/2)
-	killed := running[:max(2, workers/4)]
-	for i, p := range killed {
-		p.kill()
-		w.launch(ctx, uint64(workers+i+1)) // as Lambda would
+	var killed []*worker
+	for i, p := range running {
+		if p.busy.Load() && len(killed) < max(2, workers/3) {
+			p.kill()
+			killed = append(killed, p)
+			w.launch(ctx, uint64(workers+i+1)) // as Lambda would
+		}
 	}
 	time.Sleep(outage/2 - time.Second/2)
 	f.down.Store(false)
@@ -100,14 +103,15 @@ func simulate(t *testing.T, n, workers int, steady time.Duration) {
 	}
 	t.Logf("the provider that was down for %v was asked %d times meanwhile, of %d connections; its last token that had ended was renewed %v after it was back",
 		outage, f.refused.Load(), n/5, max(0, troubled.lastLate-back).Round(time.Second))
-	t.Logf("%d of %d workers were killed; %d answers of rotating providers died with them; %d connections were lost", len(killed), workers, len(died), len(w.lost))
+	t.Logf("%d of %d workers were killed at their work; %d answers of rotating providers died with them; %d connections were lost", len(killed), workers, len(died), len(w.lost))
 	for n, provider := range w.lost {
 		if died[n] == "" {
 			t.Errorf("connection %d at the provider %s was lost, although no answer to it was", n, provider)
 		}
 	}
 	q := w.queue
-	t.Logf("queue: %d messages sent in %d requests, %d received, %d deleted, %d redelivered, %d dead, %d too old, %d waiting at most", q.sent, q.sends, q.received, q.deleted, q.redelivered, q.dead, q.expired, q.most)
+	t.Logf("queue: %d messages in %d requests, %.3f a renewal; %d received, %d deleted, %d redelivered, %d dead, %d too old, %d waiting at most",
+		q.sent, q.sends+q.receives+q.deletes, float64(q.sends+q.receives+q.deletes)/float64(w.renewals), q.received, q.deleted, q.redelivered, q.dead, q.expired, q.most)
 	for _, line := range w.failures {
 		t.Error(line)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type worker struct {
 	w       *world
 	service *refresh.Service
 	dead    atomic.Bool
+	busy    atomic.Bool // it has messages
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -64,28 +66,36 @@ func (w *world) newWorker(seed uint64) *worker {
 	return p
 }
 
-// run attends what the queue has, a message at a time, until the process dies.
+// run attends what the queue has, as the function does: a batch of messages at a
+// time, each message beside the others, until the process dies.
 func (p *worker) run(ctx context.Context) {
 	for !p.dead.Load() {
 		wait(storeLatency)
-		m := p.w.queue.receive()
-		if m == nil {
+		batch := p.w.queue.receive()
+		if p.w.queue.isClosed() {
 			return
 		}
-		p.w.busy.Add(1)
-		keys, err := cloud.Keyed(m.body)
-		if err == nil {
-			err = p.service.AttendAll(ctx, keys)
+		p.busy.Store(len(batch) > 0)
+		done := make([]*message, len(batch))
+		var all sync.WaitGroup
+		for i, m := range batch {
+			all.Go(func() {
+				keys, err := cloud.Keyed(m.body)
+				if err == nil {
+					err = p.service.AttendAll(ctx, keys)
+				}
+				if err == nil {
+					done[i] = m
+				} else if !p.dead.Load() {
+					p.w.fail("a message was not attended: %v", err)
+				}
+			})
 		}
-		p.w.busy.Add(-1)
-		if p.dead.Load() {
-			return
+		all.Wait()
+		p.busy.Store(false)
+		if !p.dead.Load() { // else they all come back
+			p.w.queue.delete(slices.DeleteFunc(done, func(m *message) bool { return m == nil }))
 		}
-		if err != nil {
-			p.w.fail("a message was not attended: %v", err)
-			continue // it comes back
-		}
-		p.w.queue.delete(m)
 	}
 }
 

@@ -39,7 +39,6 @@ type world struct {
 	queue    *queue
 	kms      *kms
 	fleets   []*fleet
-	busy     atomic.Int64 // workers that have a message
 
 	workers sync.WaitGroup
 
@@ -49,6 +48,7 @@ type world struct {
 	start    time.Time
 	phase    *phase
 	lost     map[int]string
+	renewals int
 	failures []string
 }
 
@@ -132,6 +132,7 @@ func (w *world) renewed(c connection.Connection, end time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, now := numberOf(c.ID), time.Since(w.start)
+	w.renewals++
 	p := w.phase
 	p.late[c.Provider] = append(p.late[c.Provider], now-w.planned[n])
 	left := end.Sub(w.start) - now

@@ -3,7 +3,9 @@
 //
 // The records lie in one DynamoDB table. Parts of a key are separated by "#";
 // a "#" or "%" within one is escaped. Each record is one item: its JSON
-// document, and beside it the attributes that conditions and lists need.
+// document, and beside it the attributes that conditions and lists need. The
+// document of a connection is packed: a renewal writes it twice, and a write is
+// paid by the kilobyte.
 //
 //	pk                          sk               what
 //	CON#tenant#id               -                a connection; after its end, a tombstone (no doc)
@@ -22,7 +24,7 @@
 //	MCTID#id                    -                which hash that id has
 //	MCTS#tenant#connection      created#id       list entry of an MCP token
 //	AUD#tenant#yyyy-mm#shard    at#id            an audit line
-//	GRT#tenant#connection       version          a sealed grant, where grants lie in the table
+//	GRT#tenant#connection       version, a or b  a sealed grant, where grants lie in the table: see tableGrants
 //	KEY#hash                    -                an API key
 //	KEYS#tenant                 id               list entry of an API key; revoked: stays
 //	TEN                         tenant           a tenant; removed: without its doc, for good
@@ -30,13 +32,15 @@
 //	GATE#name                   -                whether a provider may be asked now, and how often
 //
 //	attribute   what
-//	doc         the record
+//	doc         the record: JSON, or of a connection packed JSON, see rowFormat
+//	access      the sealed access token of a connection
 //	rev         its revision: a write is of the revision that was read, or it is none
 //	w           the last writes of the item. A request is sent again when its
 //	            answer was lost; its condition then fails on its own first copy,
 //	            which this tells from somebody else's
 //	browser, exp_at   what conditions on links and states compare
-//	due_shard, due_at the index "due": connections that need attention
+//	due_shard, due_at the index "due": connections that need attention, and when
+//	v, f, sealed      a sealed grant, its version and its fence
 //	ttl         when DynamoDB may remove the item, seconds since 1970. It only
 //	            tidies up: whatever ends earlier than that is compared by us
 //

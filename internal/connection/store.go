@@ -48,7 +48,8 @@ type Store interface {
 	Update(ctx context.Context, k Key, change func(*Connection) error) (Connection, error)
 	// UpdateFrom is Update for a caller who has just read or written the row:
 	// change may first be called on seen, as it was returned by this store, and
-	// what it makes is stored if nobody has written since. It saves a read.
+	// what it makes is stored if nobody has written since; an error of change may
+	// be about seen. It saves a read.
 	UpdateFrom(ctx context.Context, seen Connection, change func(*Connection) error) (Connection, error)
 	// Delete removes the row if check, called on the row as it is, returns
 	// nil; atomic like Update. ErrNotFound if it is not there.

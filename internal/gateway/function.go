@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -28,8 +29,12 @@ type Function struct {
 	Authorize func(ctx context.Context, r *http.Request, methodARN string) (events.APIGatewayCustomAuthorizerResponse, error)
 	// Direct are the invocations of our own, by what "lanyard" says in them.
 	Direct map[string]func(ctx context.Context, event json.RawMessage) (any, error)
-	// Message attends one message of a queue. One that fails comes again.
+	// Message attends one message of a queue, beside the others of its batch. One
+	// that fails comes again.
 	Message func(ctx context.Context, body string) error
+	// Settle, when set, is called when a batch was attended, and returns when
+	// nothing that was begun for it is under way any more.
+	Settle func()
 	// Resource answers CloudFormation, which waits for it at a URL in the event.
 	Resource func(ctx context.Context, event json.RawMessage) (any, error)
 	// Logger is needed.
@@ -161,7 +166,8 @@ func (f *Function) http(ctx context.Context, raw json.RawMessage) (any, error) {
 	return b.response(r.Method), nil
 }
 
-// messages attends a batch: those that failed are named, and alone come again.
+// messages attends a batch, one message beside the other: those that failed are
+// named, and alone come again.
 func (f *Function) messages(ctx context.Context, raw json.RawMessage) (any, error) {
 	if f.Message == nil {
 		return nil, fmt.Errorf("%w: a batch of SQS", errNotServed)
@@ -170,10 +176,19 @@ func (f *Function) messages(ctx context.Context, raw json.RawMessage) (any, erro
 	if json.Unmarshal(raw, &ev) != nil {
 		return nil, fmt.Errorf("%w: the batch is malformed", errEvent)
 	}
+	errs := make([]error, len(ev.Records))
+	var all sync.WaitGroup
+	for i, m := range ev.Records {
+		all.Go(func() { errs[i] = f.attend(ctx, m.Body) })
+	}
+	all.Wait()
+	if f.Settle != nil {
+		f.Settle()
+	}
 	out := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
-	for _, m := range ev.Records {
-		if err := f.attend(ctx, m.Body); err != nil {
-			f.Logger.WarnContext(ctx, "a message was not attended and comes again", "message", m.MessageId, "err", err)
+	for i, m := range ev.Records {
+		if errs[i] != nil {
+			f.Logger.WarnContext(ctx, "a message was not attended and comes again", "message", m.MessageId, "err", errs[i])
 			out.BatchItemFailures = append(out.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
 	}

@@ -249,6 +249,43 @@ func TestDispatch(t *testing.T) {
 	}
 }
 
+// TestBatch: the messages of a batch do not wait for each other, and the answer
+// waits for all of them and for what they have begun.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := function(nil)
+		done, settled := 0, -1
+		var mu sync.Mutex
+		f.Message = func(_ context.Context, body string) error {
+			time.Sleep(time.Minute)
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; body == "bad" {
+				return errors.New("not now")
+			}
+			return nil
+		}
+		f.Settle = func() { settled = done }
+		var records []string
+		for i := range 10 {
+			body := "good"
+			if i == 7 {
+				body = "bad"
+			}
+			records = append(records, fmt.Sprintf(`{"eventSource":"aws:sqs","messageId":"%d","body":%q}`, i, body))
+		}
+		begun := time.Now()
+		out, err := f.Handle(t.Context(), json.RawMessage(`{"Records":[`+strings.Join(records, ",")+`]}`))
+		if err != nil || string(encode(t, out)) != `{"batchItemFailures":[{"itemIdentifier":"7"}]}` {
+			t.Errorf("%s, %v", encode(t, out), err)
+		}
+		if took := time.Since(begun); took != time.Minute || settled != 10 {
+			t.Errorf("it took %v, and was settled after %d messages", took, settled)
+		}
+	})
+}
+
 // TestDeadline: the request ends before the invocation must, and a handler that
 // does not care is not waited for.
 func TestDeadline(t *testing.T) {

@@ -71,6 +71,8 @@ func killed(t *testing.T, w *world, d *dying, lenient bool) {
 	switch {
 	case lost && !errors.Is(err, refresh.ErrReconnect):
 		t.Errorf("the answer is lost, but the error is %v", err)
+	case lost && !strings.Contains(w.row(k).Failure.Detail, "answer to the renewal before was lost"):
+		t.Errorf("the person is told: %s", w.row(k).Failure.Detail)
 	case !lost && (err != nil || !w.acme.accepts(second)):
 		t.Errorf("asked %d times, stored %v: %v", asked, d.stored, err)
 	}

@@ -132,6 +132,9 @@ func judge(c connection.Connection, cause error, now time.Time) (f connection.Fa
 	switch {
 	case errors.As(cause, &e):
 		f = connection.Failure{Verdict: string(e.Verdict), Code: e.Code, Detail: e.Error()}
+		if e.Verdict == provider.Reconnect && c.Intent != nil && c.Intent.Attempt > 1 {
+			f.Detail += ". Its answer to the renewal before was lost, and may have had the only token that is still good"
+		}
 		return f, e.Verdict == provider.Reconnect || e.Verdict == provider.ScopeLost, e.Ambiguous, e.RetryAfter
 	case errors.Is(cause, provider.ErrNotRenewable):
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "not_renewable",

@@ -53,6 +53,9 @@ var ErrSealed = errors.New("the sealed value does not open here")
 //	…  12  nonce
 //	…   …  ciphertext, 128-bit tag
 //
+// The plaintext is a part's JSON, or begins with 0x01 and is that JSON packed
+// (package dense).
+//
 // The additional data is everything before the nonce, then tenant, connection
 // and version, each with its length (uint32, big-endian) before it.
 const (

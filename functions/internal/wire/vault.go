@@ -108,14 +108,7 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 				return map[string]int{"queued": n}, err
 			},
 		},
-		Message: func(ctx context.Context, body string) error {
-			defer service.Wait()
-			keys, err := cloud.Keyed(body)
-			if err != nil {
-				return err
-			}
-			return service.AttendAll(ctx, keys)
-		},
+		Message: worker(service), Settle: service.Wait,
 		Resource: func(ctx context.Context, event json.RawMessage) (any, error) {
 			var e cfn.Event
 			if json.Unmarshal(event, &e) != nil {
@@ -124,6 +117,19 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 			return resource(ctx, e)
 		},
 	}, nil
+}
+
+// worker attends the connections that a message of the queue names. What a
+// provider refuses is in its connection's row, with the time of the next try; a
+// message fails, and comes again, for a fault of ours alone.
+func worker(s *refresh.Service) func(context.Context, string) error {
+	return func(ctx context.Context, body string) error {
+		keys, err := cloud.Keyed(body)
+		if err != nil {
+			return err
+		}
+		return s.AttendAll(ctx, keys)
+	}
 }
 
 // disconnected removes the connection's MCP tokens, so that no request passes
