@@ -4,140 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
-	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/presets"
 )
-
-// gates counts what is asked of a store, notes the names, and may fail.
-type gates struct {
-	refresh.Gates
-	reads, writes atomic.Int64
-	// fail, when set, is asked before each call; late delays what was read.
-	fail func(context.Context) error
-	late time.Duration
-
-	mu    sync.Mutex
-	names map[string]bool
-}
-
-func newGates() *gates { return &gates{Gates: fake.New(), names: map[string]bool{}} }
-
-func (g *gates) asked(ctx context.Context, name string) error {
-	g.mu.Lock()
-	g.names[name] = true
-	g.mu.Unlock()
-	if g.fail != nil {
-		return g.fail(ctx)
-	}
-	return nil
-}
-
-func (g *gates) Gate(ctx context.Context, name string) (refresh.Gate, error) {
-	g.reads.Add(1)
-	if err := g.asked(ctx, name); err != nil {
-		return refresh.Gate{}, err
-	}
-	out, err := g.Gates.Gate(ctx, name)
-	time.Sleep(g.late)
-	return out, err
-}
-
-func (g *gates) UpdateGate(ctx context.Context, name string, change func(*refresh.Gate) error) (refresh.Gate, error) {
-	g.reads.Add(1)
-	if err := g.asked(ctx, name); err != nil {
-		return refresh.Gate{}, err
-	}
-	out, err := g.Gates.UpdateGate(ctx, name, change)
-	if err == nil {
-		g.writes.Add(1)
-	}
-	return out, err
-}
-
-func (g *gates) process() *refresh.Paced {
-	return &refresh.Paced{Gates: g, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
-}
-
-// paced runs a test with some processes in a bubble.
-func paced(t *testing.T, processes int, test func(t *testing.T, g *gates, p []*refresh.Paced)) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		g := newGates()
-		var all []*refresh.Paced
-		for range processes {
-			all = append(all, g.process())
-		}
-		test(t, g, all)
-	})
-}
-
-// of is a connection of the provider, with the client that all share.
-func of(providerID, id string) connection.Connection {
-	c := connection.Connection{Key: connection.Key{Tenant: "default", ID: id}, Provider: providerID}
-	c.ClientID, c.Account.Subject = "client", "subject of "+id
-	return c
-}
-
-// renewal goes through the gate, and reports e if it may.
-func renewal(t *testing.T, p *refresh.Paced, c connection.Connection, ration *presets.RateLimit, e *provider.Error) *refresh.Held {
-	t.Helper()
-	if held := p.Closed(t.Context(), c); held != nil {
-		return held
-	}
-	err := p.Admit(t.Context(), c, ration)
-	var held *refresh.Held
-	if err != nil && !errors.As(err, &held) {
-		t.Fatal(err)
-	}
-	if held == nil {
-		p.Report(t.Context(), c, e)
-	}
-	return held
-}
-
-var (
-	down          = &provider.Error{Verdict: provider.ProviderDown, Status: 503, Description: "ada@example.com " + canary}
-	misconfigured = &provider.Error{Verdict: provider.ClientMisconfigured, Status: 401}
-	passing       = &provider.Error{Verdict: provider.Transient, Status: 400}
-	dead          = &provider.Error{Verdict: provider.Reconnect, Status: 400}
-	narrowed      = &provider.Error{Verdict: provider.ScopeLost, Status: 400}
-)
-
-func limited(after time.Duration) *provider.Error {
-	return &provider.Error{Verdict: provider.Transient, Status: 429, RetryAfter: after}
-}
-
-// closes reports the failures, and returns for how long the gate is closed then.
-func closes(t *testing.T, p *refresh.Paced, failures ...*provider.Error) time.Duration {
-	t.Helper()
-	for i, e := range failures {
-		if held := renewal(t, p, of("acme", fmt.Sprint("con_", i)), nil, e); held != nil {
-			t.Fatalf("closed before failure %d: %v", i+1, held)
-		}
-	}
-	held := p.Closed(t.Context(), of("acme", "con_other"))
-	if held == nil {
-		return 0
-	}
-	if !strings.Contains(held.Error(), "not asked for now: it ") || strings.Contains(held.Error(), canary) || strings.Contains(held.Error(), "ada@") || held.Verdict == "" {
-		t.Errorf("told: %v (%s)", held, held.Verdict)
-	}
-	return time.Until(held.Until)
-}
 
 // TestWhatCloses: which failures are about a provider as a whole, and for how
 // long it is left alone then.
@@ -537,209 +416,33 @@ func TestGatesUnavailable(t *testing.T) {
 	}
 }
 
-// most is how many of the times fall into one span.
-func most(times []time.Time, span time.Duration) int {
-	slices.SortFunc(times, time.Time.Compare)
-	n := 0
-	for i, from := 0, 0; i < len(times); i++ {
-		for times[i].Sub(times[from]) >= span {
-			from++
-		}
-		n = max(n, i-from+1)
-	}
-	return n
-}
-
-// TestRationOfAClient: however many ask, and in however many processes, no span
-// of the window sees more than the limit, and most of it is used.
-func TestRationOfAClient(t *testing.T) {
-	for _, ration := range []presets.RateLimit{
-		{Limit: 1, Window: "60s"}, {Limit: 8, Window: "1m"}, {Limit: 100, Window: "1m"}, {Limit: 600, Window: "10s"}, {Limit: 1, Window: "1s"},
-	} {
-		ration.Per = presets.PerClient
-		t.Run(fmt.Sprint(ration.Limit, " in ", ration.Window), func(t *testing.T) {
-			paced(t, 3, func(t *testing.T, g *gates, p []*refresh.Paced) {
-				window := ration.Window.Value()
-				const windows, people = 20, 30
-				end := time.Now().Add(windows * window)
-				var mu sync.Mutex
-				var admitted []time.Time
-				var all sync.WaitGroup
-				for i := range people {
-					all.Go(func() { // comes back the moment that it is told to
-						for time.Now().Before(end) {
-							c := of("acme", fmt.Sprint("con_", i))
-							held := renewal(t, p[i%3], c, &ration, nil)
-							if held == nil {
-								mu.Lock()
-								admitted = append(admitted, time.Now())
-								mu.Unlock()
-								time.Sleep(rand.N(time.Millisecond))
-								continue
-							}
-							if !held.Until.After(time.Now()) || time.Until(held.Until) > window+time.Second {
-								t.Errorf("held for %v", time.Until(held.Until))
-								return
-							}
-							time.Sleep(time.Until(held.Until))
-						}
-					})
-				}
-				all.Wait()
-				if n := most(admitted, window); n > ration.Limit {
-					t.Errorf("%d in one window, of %d permitted", n, ration.Limit)
-				}
-				if permitted := windows * ration.Limit; len(admitted) < permitted*2/3 {
-					t.Errorf("%d in %d windows, of %d permitted", len(admitted), windows, permitted)
-				}
-				if writes := int(g.writes.Load()); ration.Limit >= 600 && writes > len(admitted)/20 {
-					t.Errorf("%d writes for %d renewals", writes, len(admitted))
-				}
-			})
-		})
-	}
-}
-
-// TestRationSpentLate: what a process keeps of a ration for a while is counted
-// into the window in which it is spent.
-func TestRationSpentLate(t *testing.T) {
-	for _, kept := range []time.Duration{time.Second - time.Millisecond, 5 * time.Second} {
-		t.Run(fmt.Sprint(kept), func(t *testing.T) { rationSpentLate(t, kept) })
-	}
-}
-
-func rationSpentLate(t *testing.T, kept time.Duration) {
-	paced(t, 2, func(t *testing.T, g *gates, p []*refresh.Paced) {
-		ration := &presets.RateLimit{Per: presets.PerClient, Limit: 600, Window: "10s"}
-		n := 0
-		ask := func(p *refresh.Paced) *refresh.Held {
-			held := renewal(t, p, of("acme", "con_1"), ration, nil)
-			if held == nil {
-				n++
-			}
-			return held
-		}
-		ask(p[0])
-		time.Sleep(kept)
-		n = 0
-		before := g.writes.Load()
-		for range 59 {
-			ask(p[0])
-		}
-		if anew := g.writes.Load() > before; anew != (kept > time.Second) {
-			t.Errorf("taken anew: %v", anew)
-		}
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
-			if held := ask(p[1]); held != nil {
-				time.Sleep(min(time.Until(held.Until), time.Until(end)))
-			}
-		}
-		if n > 600 || n < 500 {
-			t.Errorf("%d in a window of 600", n)
-		}
-	})
-}
-
-// TestRationedComeBackApart: those who wait for a ration are told to come back
-// over as long as it takes to let them all through.
-func TestRationedComeBackApart(t *testing.T) {
-	paced(t, 1, func(t *testing.T, _ *gates, p []*refresh.Paced) {
-		ration := &presets.RateLimit{Per: presets.PerClient, Limit: 60, Window: "1m"}
-		var last *refresh.Held
-		for i := range 300 {
-			for range 3 { // one that asks again is still one
-				if held := renewal(t, p[0], of("acme", fmt.Sprint("con_", i)), ration, nil); held != nil {
-					last = held
-				}
-			}
-		}
-		if last == nil || last.Spread < 4*time.Minute || last.Spread > 8*time.Minute {
-			t.Fatalf("%+v, want about five minutes", last)
-		}
-		for i := range 240 { // as many as there are tokens for
-			time.Sleep(time.Second)
-			if held := renewal(t, p[0], of("acme", fmt.Sprint("con_", 50+i)), ration, nil); held != nil {
-				last = held
-			}
-		}
-		if last.Spread > 3*time.Minute {
-			t.Errorf("when most are through: %+v", last)
-		}
-		if last.Verdict != provider.Transient || !strings.Contains(last.Error(), "permits only so many renewals") {
-			t.Errorf("told: %v (%s)", last, last.Verdict)
-		}
-		time.Sleep(time.Hour) // whoever still waited has gone
-		p[0].Closed(t.Context(), of("acme", "con_1"))
-		for i := range 20 {
-			last = renewal(t, p[0], of("acme", fmt.Sprint("con_", i)), ration, nil)
-		}
-		if last == nil || last.Spread > 20*time.Second {
-			t.Errorf("an hour later: %+v", last)
-		}
-	})
-}
-
-// TestRationOfAUser: each account has its own, whichever of its connections
-// asks, and 429 is about that one.
-func TestRationOfAUser(t *testing.T) {
-	paced(t, 2, func(t *testing.T, g *gates, p []*refresh.Paced) {
-		ration := &presets.RateLimit{Per: presets.PerUser, Limit: 1, Window: "1m"}
-		account := func(subject, id string) connection.Connection {
-			c := of("acme", id)
-			c.Account.Subject = subject
-			return c
-		}
-		through := func(c connection.Connection, process int, want bool) {
-			t.Helper()
-			if held := renewal(t, p[process], c, ration, nil); (held == nil) != want {
-				t.Errorf("%s of %q: %v", c.ID, c.Account.Subject, held)
-			}
-		}
-		through(account("ada", "con_1"), 0, true)
-		through(account("ada", "con_2"), 0, false)
-		through(account("ada", "con_3"), 1, false)
-		through(account("eve", "con_4"), 0, true)
-		through(account("", "con_5"), 0, true)
-		through(account("", "con_6"), 0, true) // who knows whether it is the same
-		through(account("", "con_5"), 1, false)
-		time.Sleep(time.Minute + time.Microsecond)
-		through(account("ada", "con_2"), 1, true)
-
-		time.Sleep(time.Hour)
-		if held := renewal(t, p[0], account("ada", "con_1"), ration, limited(10*time.Minute)); held != nil {
-			t.Fatal(held)
-		}
-		time.Sleep(2 * time.Minute)
-		through(account("ada", "con_2"), 0, false)
-		through(account("ada", "con_2"), 1, false)
-		through(account("eve", "con_4"), 0, true)
-		time.Sleep(9 * time.Minute)
-		through(account("ada", "con_2"), 1, true)
-	})
-}
-
 // TestManyGates: a process that passes very many gates forgets the oldest.
 func TestManyGates(t *testing.T) {
 	paced(t, 1, func(t *testing.T, g *gates, p []*refresh.Paced) {
 		ask := func(shop int) {
 			c := of("acme", "con_1")
 			c.Parameters = map[string]string{"shop": fmt.Sprint(shop)}
-			renewal(t, p[0], c, nil, nil)
+			p[0].Closed(t.Context(), c)
 		}
 		for i := range 10_000 {
-			ask(i)
-		}
-		for i := range 10_000 {
-			ask(i)
-		}
-		if n := g.reads.Load(); n != 10_000 {
-			t.Errorf("%d reads of 10000 gates", n)
-		}
-		for i := range 30_000 {
 			ask(i)
 		}
 		ask(0)
-		if n := g.reads.Load(); n != 30_001 {
+		if n := g.reads.Load(); n != 10_000 {
+			t.Errorf("%d reads of 10000 gates", n)
+		}
+		for i := range 20_001 {
+			ask(i)
+		}
+		ask(10_000)
+		if n := g.reads.Load(); n != 20_001 {
+			t.Errorf("%d reads, want that a gate is remembered as long as 10000 others", n)
+		}
+		for i := range 20_001 {
+			ask(30_000 + i)
+		}
+		ask(0)
+		if n := g.reads.Load(); n != 40_003 {
 			t.Errorf("%d reads, want that the first gate was forgotten", n)
 		}
 	})

@@ -172,8 +172,8 @@ func TestPlansDiffer(t *testing.T) {
 	if len(bySet) < 900 {
 		t.Errorf("1000 sets of one connection have %d times", len(bySet))
 	}
-	if at("con_1", "set_1") != at("con_1", "set_1") {
-		t.Error("the same row is planned anew each time")
+	if first, again := at("con_1", "set_1"), at("con_1", "set_1"); first != again {
+		t.Errorf("the same row is planned for %v, then for %v", first, again)
 	}
 }
 
