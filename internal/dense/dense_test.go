@@ -87,3 +87,20 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkPack(b *testing.B) {
+	text := []byte(`{"id":"con_1","name":"` + strings.Repeat("ada lovelace, ", 70) + `"}`)
+	packed := format.Pack(text)
+	b.Run("pack", func(b *testing.B) {
+		for b.Loop() {
+			format.Pack(text)
+		}
+	})
+	b.Run("unpack", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := format.Unpack(packed, 1<<20); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
