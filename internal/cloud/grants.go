@@ -208,7 +208,7 @@ func (g tableGrants) Put(ctx context.Context, k connection.Key, version string, 
 	it["sealed"] = binary(bytes.Clone(sealed))
 	err := g.t.put(ctx, it, condition{"attribute_not_exists(pk) OR sealed = :sealed", item{":sealed": it["sealed"]}})
 	if _, ok := refusal(err); ok {
-		return fmt.Errorf("another grant of %s is stored as version %s", k.ID, version)
+		return fmt.Errorf("%w: %s, version %s", vault.ErrTaken, k.ID, version)
 	}
 	return err
 }

@@ -106,7 +106,7 @@ func (g *SecretGrants) Put(ctx context.Context, k connection.Key, version string
 			g.wrote()
 			return nil
 		case isTaken(err):
-			return fmt.Errorf("another grant of %s is stored as version %s", k.ID, version)
+			return fmt.Errorf("%w: %s, version %s", vault.ErrTaken, k.ID, version)
 		case !isMissing(err) || try == createTries:
 			return unavailable(err)
 		}

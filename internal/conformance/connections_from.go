@@ -42,7 +42,7 @@ func updateFromWhatWasSeen(t *testing.T, s connection.Store) {
 		got = next(got)
 	}
 	// Lists and the index follow, too.
-	got, err = s.UpdateFrom(t.Context(), got, func(c *connection.Connection) error {
+	_, err = s.UpdateFrom(t.Context(), got, func(c *connection.Connection) error {
 		c.UserID, c.Retired, c.Proposal, c.Events = "bob", nil, nil, nil
 		c.RenewAt, c.NoticeAt = time.Time{}, time.Time{}
 		return nil

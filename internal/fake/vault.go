@@ -27,7 +27,7 @@ func (g grants) Put(_ context.Context, k connection.Key, version string, sealed 
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
 	if stored, ok := g.s.grants[k][version]; ok && !bytes.Equal(stored, sealed) {
-		return fmt.Errorf("another grant of %s is stored as version %s", k.ID, version)
+		return fmt.Errorf("%w: %s, version %s", vault.ErrTaken, k.ID, version)
 	}
 	if g.s.grants[k] == nil {
 		g.s.grants[k] = map[string][]byte{}

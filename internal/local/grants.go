@@ -29,7 +29,7 @@ func (g grants) Put(ctx context.Context, k connection.Key, version string, seale
 				k.Tenant, k.ID, version, append([]byte{}, sealed...))
 			return err
 		case err == nil && !bytes.Equal(stored, sealed):
-			return fmt.Errorf("another grant of %s is stored as version %s", k.ID, version)
+			return fmt.Errorf("%w: %s, version %s", vault.ErrTaken, k.ID, version)
 		}
 		return err
 	})

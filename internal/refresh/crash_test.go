@@ -88,6 +88,82 @@ func killed(t *testing.T, w *world, d *dying, lenient bool) {
 	}
 }
 
+// TestLateResult: a process that stood still for longer than its lease comes
+// back with the only token that is still good, after another one was refused
+// with the spent one.
+func TestLateResult(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		time.Sleep(time.Hour)
+		slow := w.process(nil)
+		slow.AtStep = func(at refresh.Step) {
+			if at == refresh.StepExchanged {
+				time.Sleep(2 * time.Minute)
+			}
+		}
+		done := make(chan string)
+		go func() {
+			a, _ := w.token(slow, k)
+			done <- a
+		}()
+		time.Sleep(100 * time.Second)
+		w.refused(k, refresh.ErrReconnect)
+		if a := <-done; !w.acme.accepts(a) {
+			t.Error("who waited for the slow one has no living token")
+		}
+		if c := w.row(k); c.Status != connection.Connected || c.Health != connection.Healthy || c.Failure != nil || c.Lease != nil {
+			t.Errorf("%s, %s, %+v", c.Status, c.Health, c.Failure)
+		}
+		time.Sleep(time.Hour)
+		w.living(w.service, k)
+		w.sent(3)
+	})
+}
+
+// TestLateResultOfAnother: what comes late stays out if the person has
+// reconnected meanwhile, and where somebody else has renewed.
+func TestLateResultOfAnother(t *testing.T) {
+	for name, meanwhile := range map[string]func(w *world, k connection.Key){
+		"reconnected": func(w *world, k connection.Key) {
+			w.refused(k, refresh.ErrReconnect)
+			w.propose(k, "flo_again", "ada1")
+			w.promote(k, "flo_again")
+		},
+		"renewed": func(w *world, k connection.Key) {
+			w.acme.lenient = true
+			w.living(w.service, k)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, w *world) {
+				k := w.connect("acme", "ada1")
+				time.Sleep(time.Hour)
+				slow := w.process(nil)
+				slow.AtStep = func(at refresh.Step) {
+					if at == refresh.StepExchanged {
+						time.Sleep(2 * time.Minute)
+					}
+				}
+				done := make(chan error)
+				go func() {
+					_, err := w.token(slow, k)
+					done <- err
+				}()
+				time.Sleep(100 * time.Second)
+				meanwhile(w, k)
+				want := w.row(k).Set
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if got := w.row(k).Set; got.GrantVersion != want.GrantVersion || got.AccessVersion != want.AccessVersion {
+					t.Errorf("the late result is in force: %s, want %s", got.GrantVersion, want.GrantVersion)
+				}
+				w.living(w.service, k)
+			})
+		})
+	}
+}
+
 func TestLeaseOfADeadHolderRunsOut(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		k := w.connect("acme", "ada1")

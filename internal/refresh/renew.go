@@ -65,7 +65,7 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 					return err
 				}
 				now := s.Now().UTC()
-				if claim, err = c.Acquire(holder, now, leaseTTL); err == nil && !s.late(*c) {
+				if claim, err = c.Acquire(holder, now, leaseTTL); err == nil && !s.recordsLate(*c) {
 					err = c.Record(claim, s.intent(*c), now.Add(leaseTTL))
 				}
 				return err
@@ -132,10 +132,10 @@ func (s *Service) intent(c connection.Connection) connection.Intent {
 	return connection.Intent{ID: vault.NextVersion(c), TokenHash: c.Set.TokenHash, At: now, Attempt: 1}
 }
 
-// late reports whether the intent is recorded in a write of its own, after all
+// recordsLate reports whether the intent is recorded in a write of its own, after all
 // else: where an intent without a result means that the person has to
 // reconnect, there should be none that was not meant.
-func (s *Service) late(c connection.Connection) bool {
+func (s *Service) recordsLate(c connection.Connection) bool {
 	return !s.renewable(c) || s.reuseEndsOthers(c)
 }
 
@@ -362,7 +362,12 @@ func (s *Service) swap(ctx context.Context, c connection.Connection, claim conne
 		return err
 	})
 	switch {
+	case errors.Is(err, vault.ErrTaken):
+		return s.overtaken(ctx, c.Key) // whoever had the lease after us has stored theirs
 	case errors.Is(err, connection.ErrFenced), errors.Is(err, connection.ErrNotFound), errors.Is(err, connection.ErrGone):
+		if out, ok := s.late(ctx, c, set, r); ok {
+			return out, nil
+		}
 		if r.Rotated {
 			s.withdraw(ctx, c, c.Intent.ID)
 		}
@@ -376,6 +381,47 @@ func (s *Service) swap(ctx context.Context, c connection.Connection, claim conne
 	s.dropSpent(ctx, out, o.permit, c.Set.GrantVersion)
 	s.Logger.InfoContext(ctx, "token renewed", "connection", c.ID, "provider", c.Provider, "rotated", r.Rotated)
 	return out, nil
+}
+
+// late publishes a result that comes after its lease has ended, if whoever had
+// the next one gave the connection up: they presented the token that we had
+// spent, and what we hold is its successor.
+func (s *Service) late(ctx context.Context, c connection.Connection, set connection.Set, r provider.Result) (connection.Connection, bool) {
+	same := func(row connection.Connection) bool {
+		return row.Set.GrantVersion == c.Set.GrantVersion && row.Set.AccessVersion == c.Set.AccessVersion
+	}
+	if set.AccessVersion == "" {
+		return c, false // it was not even stored
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.exchangeTimeout())
+	defer cancel()
+	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
+		row, err := s.Connections.Get(ctx, c.Key)
+		if err != nil || !same(row) {
+			return c, false
+		}
+		if row.Status == connection.ReconnectNeeded {
+			break
+		}
+		if !row.LeasedAt(s.Now()) || sleep(ctx, wait) != nil {
+			return c, false
+		}
+	}
+	out, err := s.Connections.Update(ctx, c.Key, func(row *connection.Connection) error {
+		if row.Status != connection.ReconnectNeeded || !same(*row) {
+			return connection.ErrFenced
+		}
+		claim, err := row.Acquire(token.NewID("ref"), s.Now().UTC(), leaseTTL)
+		if err != nil {
+			return err
+		}
+		return s.publishing(claim, r, &set)(row)
+	})
+	if err != nil {
+		return c, false
+	}
+	s.Logger.WarnContext(ctx, "a renewal came late, and in time to save the connection", "connection", c.ID, "provider", c.Provider)
+	return out, true
 }
 
 // sealing returns what seals the result, and the grant only if it rotated. A
@@ -448,7 +494,7 @@ func persist(ctx context.Context, write func() error) error {
 	wait := 50 * time.Millisecond
 	for {
 		err := write()
-		if err == nil || errors.Is(err, connection.ErrFenced) || errors.Is(err, connection.ErrGone) || errors.Is(err, connection.ErrNotFound) || errors.Is(err, vault.ErrForbidden) {
+		if err == nil || errors.Is(err, connection.ErrFenced) || errors.Is(err, connection.ErrGone) || errors.Is(err, connection.ErrNotFound) || errors.Is(err, vault.ErrTaken) || errors.Is(err, vault.ErrForbidden) {
 			return err
 		}
 		if sleep(ctx, wait) != nil {

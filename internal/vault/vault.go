@@ -25,6 +25,8 @@ var (
 	ErrForbidden = errors.New("this caller may not use this connection")
 	// ErrNoGrant: there is no stored grant of that version.
 	ErrNoGrant = errors.New("no stored grant of that version")
+	// ErrTaken: another grant is stored as that version.
+	ErrTaken = errors.New("another grant is stored there")
 	// ErrAudit: the audit line could not be written, so nothing was opened.
 	ErrAudit = errors.New("the audit line could not be written")
 )
@@ -76,7 +78,7 @@ type GrantStore interface {
 	// Name is what rows call this store.
 	Name() string
 	// Put is durable when it returns. Putting the same bytes under the same
-	// version again succeeds; other bytes are refused.
+	// version again succeeds; other bytes are ErrTaken.
 	Put(ctx context.Context, k connection.Key, version string, sealed []byte) error
 	// Get returns ErrNoGrant if there is none.
 	Get(ctx context.Context, k connection.Key, version string) ([]byte, error)
