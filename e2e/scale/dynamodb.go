@@ -1,6 +1,7 @@
 package scale
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -42,7 +43,7 @@ type shard struct {
 
 // NewDynamoDB makes an empty table.
 func NewDynamoDB() *DynamoDB {
-	d := &DynamoDB{seed: maphash.MakeSeed(), due: index{shards: map[string]map[string]map[string]entry{}}}
+	d := &DynamoDB{seed: maphash.MakeSeed(), due: index{shards: map[string]map[string]map[entry]struct{}{}}}
 	for i := range d.shards {
 		d.shards[i].items = map[string][]byte{}
 	}
@@ -267,22 +268,23 @@ func (d *DynamoDB) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*
 	if limit == 0 {
 		limit = 1 << 30
 	}
+	matches := func(it item) bool { return keys(it, in.ExpressionAttributeValues) }
 	var found []item
 	if aws.ToString(in.IndexName) == dueIndex {
-		found = d.due.query(func(it item) bool { return keys(it, in.ExpressionAttributeValues) }, in.ExpressionAttributeValues, textOf(in.ExclusiveStartKey, dueAt), limit)
+		found = d.due.query(matches, textOf(in.ExpressionAttributeValues, ":shard"), in.ExclusiveStartKey, limit)
 	} else {
-		found = d.under(func(it item) bool { return keys(it, in.ExpressionAttributeValues) }, in, limit)
+		found = d.under(matches, in, limit)
 	}
 	out := &dynamodb.QueryOutput{}
 	size := 0
-	for _, it := range found {
-		size += sizeOf(it)
-		if filter(it, in.ExpressionAttributeValues) {
+	for n, it := range found {
+		if size += sizeOf(it); filter(it, in.ExpressionAttributeValues) {
 			out.Items = append(out.Items, it)
 		}
-	}
-	if len(found) == limit {
-		out.LastEvaluatedKey = found[limit-1]
+		if n+1 == limit || size >= pageSize {
+			out.LastEvaluatedKey = it
+			break
+		}
 	}
 	pk := aws.ToString(in.IndexName)
 	if pk == "" {
@@ -291,6 +293,9 @@ func (d *DynamoDB) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*
 	d.Units.add(pk, Used{Reads: consistent(in.ConsistentRead, readUnits(size)), Requests: 1})
 	return out, nil
 }
+
+// pageSize is how much of what it reads a query returns at once.
+const pageSize = 1 << 20
 
 // partition is the partition key that a query of the table names.
 func partition(in *dynamodb.QueryInput) string {
@@ -340,55 +345,60 @@ func (d *DynamoDB) Each(f func(pk, sk string, it item)) {
 // The index.
 const (
 	dueIndex, dueShard, dueAt = "due", "due_shard", "due_at"
-	// minute is how much of a due_at names its minute: what was put together is
-	// sought together.
-	minute = len("2006-01-02T15:04")
+	// coarse is how many characters of a due_at, nanoseconds in base 32, name
+	// half a minute: what is due together is kept together.
+	coarse = 6
 )
 
-// index is the index "due": by shard, then minute, the entries by their place.
+// index is the index "due": by shard, then by the beginning of due_at, the
+// entries.
 type index struct {
 	mu     sync.Mutex
-	shards map[string]map[string]map[string]entry
+	shards map[string]map[string]map[entry]struct{}
 }
 
-// entry is whose place it is.
-type entry struct{ pk, sk string }
+// entry is an item's place in a shard, and whose it is.
+type entry struct{ at, pk, sk string }
 
-func minuteOf(at string) string { return at[:min(minute, len(at))] }
+func (e entry) compare(o entry) int {
+	return cmp.Or(strings.Compare(e.at, o.at), strings.Compare(e.pk, o.pk), strings.Compare(e.sk, o.sk))
+}
 
-// place is where the index has an item; false: nowhere.
-func place(it item) (shard, at string, ok bool) {
-	shard, at = textOf(it, dueShard), textOf(it, dueAt)
-	return shard, at, shard != "" && at != ""
+func begin(at string) string { return at[:min(coarse, len(at))] }
+
+// entryOf is where the index has an item; false: nowhere.
+func entryOf(it item) (shard string, e entry, ok bool) {
+	e.pk, e.sk = keyOf(it)
+	shard, e.at = textOf(it, dueShard), textOf(it, dueAt)
+	return shard, e, shard != "" && e.at != ""
 }
 
 // change brings the index up to date and returns what that costs.
 func (x *index) change(before, after item) (units float64) {
-	wasIn, wasAt, was := place(before)
-	isIn, isAt, is := place(after)
-	if wasIn == isIn && wasAt == isAt {
+	wasIn, was, there := entryOf(before)
+	isIn, is, stays := entryOf(after)
+	if wasIn == isIn && was.at == is.at {
 		return 0
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if was {
-		entries := x.shards[wasIn][minuteOf(wasAt)]
-		if delete(entries, wasAt); len(entries) == 0 {
-			delete(x.shards[wasIn], minuteOf(wasAt))
+	if there {
+		entries := x.shards[wasIn][begin(was.at)]
+		if delete(entries, was); len(entries) == 0 {
+			delete(x.shards[wasIn], begin(was.at))
 		}
 		units += writeUnits(sizeOf(projected(before)))
 	}
-	if is {
-		minutes := x.shards[isIn]
-		if minutes == nil {
-			minutes = map[string]map[string]entry{}
-			x.shards[isIn] = minutes
+	if stays {
+		shard := x.shards[isIn]
+		if shard == nil {
+			shard = map[string]map[entry]struct{}{}
+			x.shards[isIn] = shard
 		}
-		if minutes[minuteOf(isAt)] == nil {
-			minutes[minuteOf(isAt)] = map[string]entry{}
+		if shard[begin(is.at)] == nil {
+			shard[begin(is.at)] = map[entry]struct{}{}
 		}
-		pk, sk := keyOf(after)
-		minutes[minuteOf(isAt)][isAt] = entry{pk, sk}
+		shard[begin(is.at)][is] = struct{}{}
 		units += writeUnits(sizeOf(projected(after)))
 	}
 	return units
@@ -399,23 +409,22 @@ func projected(it item) item {
 	return item{"pk": it["pk"], "sk": it["sk"], dueShard: it[dueShard], dueAt: it[dueAt]}
 }
 
-// query returns at most limit entries after the given place, in order, up to
-// the first one that does not match.
-func (x *index) query(matches func(item) bool, values item, after string, limit int) (found []item) {
-	shard := textOf(values, ":shard")
+// query returns at most limit entries of a shard after the given one, in order,
+// up to the first one that does not match.
+func (x *index) query(matches func(item) bool, shard string, start item, limit int) (found []item) {
+	_, after, _ := entryOf(start)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for _, m := range slices.Sorted(maps.Keys(x.shards[shard])) {
-		if m < minuteOf(after) {
+	for _, part := range slices.Sorted(maps.Keys(x.shards[shard])) {
+		if part < begin(after.at) {
 			continue
 		}
-		for _, at := range slices.Sorted(maps.Keys(x.shards[shard][m])) {
-			if at <= after {
+		for _, e := range slices.SortedFunc(maps.Keys(x.shards[shard][part]), entry.compare) {
+			if start != nil && e.compare(after) <= 0 {
 				continue
 			}
-			e := x.shards[shard][m][at]
 			it := item{"pk": &types.AttributeValueMemberS{Value: e.pk}, "sk": &types.AttributeValueMemberS{Value: e.sk},
-				dueShard: &types.AttributeValueMemberS{Value: shard}, dueAt: &types.AttributeValueMemberS{Value: at}}
+				dueShard: &types.AttributeValueMemberS{Value: shard}, dueAt: &types.AttributeValueMemberS{Value: e.at}}
 			if !matches(it) || len(found) == limit {
 				return found
 			}
