@@ -99,7 +99,7 @@ func (s *Service) send(ctx context.Context, to Endpoint, id string, body []byte)
 	return answer.StatusCode, nil
 }
 
-var errAnswer = errors.New("its answer is not HTTP")
+var errAnswer = errors.New("its answer is not HTTP, or not TLS")
 
 // cause is what may be told of an exchange that failed: not the URL, nor what
 // came from the receiver, who may repeat the URL and write without end.
@@ -114,7 +114,7 @@ func cause(err error) error {
 	case errors.Is(err, provider.ErrForbiddenAddress), errors.Is(err, context.Canceled), errors.Is(err, io.EOF), errors.As(err, &network):
 		return err
 	case errors.As(err, &certificate):
-		return errors.New("its certificate is not valid for its name, or is issued by nobody who is known")
+		return errors.New("its certificate has expired, is for another name, or is issued by nobody who is known")
 	}
 	return errAnswer
 }
