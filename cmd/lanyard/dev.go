@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/joho/godotenv"
 	"github.com/spf13/cobra"
 
 	"github.com/lanyardhq/lanyard/internal/config"
@@ -56,8 +54,17 @@ provider's client as GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
 }
 
 func dev(ctx context.Context, logger *slog.Logger) error {
-	if err := godotenv.Load(); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read .env: %w", err)
+	file, err := dotEnv()
+	if err != nil {
+		return err
+	}
+	for name, value := range file {
+		if _, ok := os.LookupEnv(name); ok {
+			continue
+		}
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("the file .env sets %q: %w", name, err)
+		}
 	}
 	if err := runner.Harden(); err != nil {
 		logger.Warn("other programs of this user can read this process", "err", err)

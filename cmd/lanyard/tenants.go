@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
+	"github.com/lanyardhq/lanyard/internal/notify"
 )
 
 func (c *cli) tenantsCommand() *cobra.Command {
@@ -162,8 +163,8 @@ func (c *cli) tenantSetCommand(p *place) *cobra.Command {
 func (c *cli) tenantRemoveCommand(p *place) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ID", Short: "Remove a tenant that has no connections",
-		Long: `Remove a tenant with its API keys and clients. Disconnect its users first, with
-the tenant's own API key: that revokes their grants at the providers.
+		Long: `Remove a tenant with its API keys, clients and webhook. Disconnect its users
+first, with the tenant's own API key: that revokes their grants at the providers.
 
 Its id stays taken for good: links and sessions of it are about still, which end
 with it. Interrupted, run it again.`,
@@ -215,6 +216,9 @@ func (c *cli) removeTenant(ctx context.Context, d *deployment, id string) error 
 		if err := d.clients().Remove(ctx, d.table.ClientIDs(), id, p, true); err != nil {
 			return fmt.Errorf("the tenant is removed, but not its client at %s: run \"lanyard tenants remove %s\" again: %w", p, id, err)
 		}
+	}
+	if err := d.webhooks().Remove(ctx, id); err != nil && !errors.Is(err, notify.ErrNoEndpoint) {
+		return fmt.Errorf("the tenant is removed, but not its webhook: run \"lanyard tenants remove %s\" again: %w", id, err)
 	}
 	return nil
 }

@@ -229,17 +229,21 @@ func (c *cli) webhookSecretCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "secret",
 		Short: "Print the signing secret of Lanyard on this machine",
-		Long: `Print the signing secret of Lanyard on this machine: LANYARD_WEBHOOK_SECRET, or
-the one in the file webhook-secret in LANYARD_DATA, which is made if there is
-none. A deployment's is shown once, when it is made.`,
+		Long: `Print the signing secret of Lanyard on this machine: LANYARD_WEBHOOK_SECRET, in
+the environment or in .env, or the one in the file webhook-secret in LANYARD_DATA,
+which is made if there is none. A deployment's is shown once, when it is made.`,
 		Example: `  lanyard webhooks secret`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir := firstOf(c.getenv("LANYARD_DATA"), ".lanyard")
+			file, err := dotEnv()
+			if err != nil {
+				return err
+			}
+			dir := firstOf(c.getenv("LANYARD_DATA"), file["LANYARD_DATA"], ".lanyard")
 			if _, err := os.Stat(dir); err != nil {
 				return fmt.Errorf("there is no data of Lanyard in %s: start \"lanyard dev\" once, or set LANYARD_DATA", dir)
 			}
-			secret, err := local.OpenWebhookSecret(token.Secret(firstOf(c.getenv("LANYARD_WEBHOOK_SECRET"))), webhookSecretFile(dir))
+			secret, err := local.OpenWebhookSecret(token.Secret(firstOf(c.getenv("LANYARD_WEBHOOK_SECRET"), file["LANYARD_WEBHOOK_SECRET"])), webhookSecretFile(dir))
 			if err != nil {
 				return err
 			}

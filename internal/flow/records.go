@@ -26,7 +26,7 @@ type Link struct {
 }
 
 // Session says whose pages a browser may see. Servers, when set, are the only
-// ones that it may connect.
+// ones that it may connect, and whose connections it may see and use.
 type Session struct {
 	Hash    string   `json:"hash"`
 	Tenant  string   `json:"tenant"`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -354,7 +355,7 @@ func TestTest(t *testing.T) {
 	if status != 0 || !errors.Is(err, notify.ErrRefused) || !errors.As(err, &refused) || refused.Status != 503 || !strings.Contains(err.Error(), "503") {
 		t.Errorf("%d %v", status, err)
 	}
-	w.answer = func(int, *http.Request) (int, error) { return 0, errBroken }
+	w.answer = func(int, *http.Request) (int, error) { return 0, &net.OpError{Op: "dial", Err: errBroken} }
 	if _, err = w.service.Test(t.Context(), "default"); !errors.Is(err, notify.ErrUnreachable) || !errors.Is(err, errBroken) || strings.Contains(err.Error(), canary) {
 		t.Error(err)
 	}

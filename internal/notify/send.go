@@ -3,9 +3,11 @@ package notify
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -87,11 +89,7 @@ func (s *Service) send(ctx context.Context, to Endpoint, id string, body []byte)
 	r.Header.Set("Webhook-Signature", signature)
 	answer, err := s.http().Do(r)
 	if err != nil {
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err // without the URL
-		}
-		return 0, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return 0, fmt.Errorf("%w: %w", ErrUnreachable, cause(err))
 	}
 	defer answer.Body.Close()
 	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
@@ -99,6 +97,26 @@ func (s *Service) send(ctx context.Context, to Endpoint, id string, body []byte)
 		return 0, &Refusal{answer.StatusCode}
 	}
 	return answer.StatusCode, nil
+}
+
+var errAnswer = errors.New("its answer is not HTTP, or not TLS")
+
+// cause is what may be told of an exchange that failed: not the URL, nor what
+// came from the receiver, who may repeat the URL and write without end.
+func cause(err error) error {
+	var exchange *url.Error
+	if errors.As(err, &exchange) {
+		err = exchange.Err
+	}
+	var network net.Error // of the dial, of the connection, or of the time that it took
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, provider.ErrForbiddenAddress), errors.Is(err, context.Canceled), errors.Is(err, io.EOF), errors.As(err, &network):
+		return err
+	case errors.As(err, &certificate):
+		return errors.New("its certificate has expired, is for another name, or is issued by nobody who is known")
+	}
+	return errAnswer
 }
 
 func (s *Service) http() *http.Client {

@@ -170,6 +170,11 @@ func (s *Service) postpone(ctx context.Context, c connection.Connection, hold *H
 	})
 }
 
+// deliverFor is how long events are begun to be delivered, of one row: what was
+// delivered must be noted before a function is ended, or it is sent again and
+// again. The rest stays due.
+const deliverFor = 20 * time.Second
+
 // deliver tells the owner what the row has to tell.
 func (s *Service) deliver(ctx context.Context, c connection.Connection) error {
 	type result struct {
@@ -177,7 +182,11 @@ func (s *Service) deliver(ctx context.Context, c connection.Connection) error {
 		rest *connection.Event
 	}
 	var done []result
+	began := s.Now()
 	for _, e := range c.Events {
+		if s.Now().Sub(began) >= deliverFor {
+			break
+		}
 		if !isDue(e.NextAt, s.Now()) {
 			continue
 		}

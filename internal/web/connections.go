@@ -92,7 +92,7 @@ func (h *Connect) listConnections(w http.ResponseWriter, r *http.Request) error 
 	}
 	out := []connectionJSON{}
 	for _, c := range found {
-		if c.Status != connection.Deleting {
+		if c.Status != connection.Deleting && offers(p.Session, c.Server) {
 			out = append(out, connectionAnswer(c))
 		}
 	}
@@ -100,10 +100,11 @@ func (h *Connect) listConnections(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// own returns the connection in the path if it is the principal's.
+// own returns the connection in the path if it is the principal's: of its user,
+// and of a server that its link was for.
 func own(ctx context.Context, store connection.Store, p Principal, id string) (connection.Connection, error) {
 	c, err := store.Get(ctx, connection.Key{Tenant: p.Tenant, ID: id})
-	if err == nil && (p.User != "" && c.UserID != p.User || c.Status == connection.Deleting) {
+	if err == nil && (p.User != "" && c.UserID != p.User || !offers(p.Session, c.Server) || c.Status == connection.Deleting) {
 		return connection.Connection{}, connection.ErrNotFound
 	}
 	return c, err

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
 )
 
 // TestOwnerIsSignedInByNavigation: on loopback a browser that goes to the page
@@ -93,5 +95,37 @@ func TestConfirmReachesTheServer(t *testing.T) {
 	want(t, "confirm", s.api("POST", "/api/v1/flows/"+id+"/confirm", `{"user_id":"ada"}`), 200, "")
 	if now, err := s.store.TaskOf(t.Context(), c.Key); err == nil && now.ID == before.ID {
 		t.Error("the server still runs with the old tokens")
+	}
+}
+
+// TestLinkIsForItsServersAlone: a link is sent by mail and by chat. Whoever
+// opens one that is for a server gets nothing of what the user has elsewhere.
+func TestLinkIsForItsServersAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	mine, other := s.connected("ada", "notes"), s.connected("ada", "mail")
+	b := s.browser()
+	path := s.link(`{"user_id":"ada","servers":["notes"]}`)
+	b.get(path)
+	b.post(path)
+	list := b.fetch("GET", "/api/v1/connections", "").Body.String()
+	if !strings.Contains(list, mine.ID) || strings.Contains(list, other.ID) {
+		t.Errorf("listed: %s", list)
+	}
+	want(t, "of its server", b.get("/mcp/connections/"+mine.ID), 200, "")
+	for _, call := range []string{
+		"GET /api/v1/connections/ID", "PATCH /api/v1/connections/ID",
+		"POST /api/v1/connections/ID/mcp-tokens", "GET /api/v1/connections/ID/mcp-tokens", "DELETE /api/v1/connections/ID/mcp-tokens/x",
+		"GET /api/v1/connections/ID/tools", "POST /api/v1/connections/ID/tools/read", "DELETE /api/v1/connections/ID",
+	} {
+		method, path, _ := strings.Cut(strings.ReplaceAll(call, "ID", other.ID), " ")
+		want(t, call, b.fetch(method, path, "{}"), 404, "connection_unknown")
+	}
+	want(t, "its page", b.get("/mcp/connections/"+other.ID), 404, "connection_unknown")
+	for _, form := range []string{"rename", "mcp-tokens", "tools/read", "disconnect"} {
+		want(t, form, b.post("/mcp/connections/"+other.ID+"/"+form, "label", "x"), 404, "connection_unknown")
+	}
+	if now, err := s.store.Get(t.Context(), other.Key); err != nil || now.Status != connection.Connected || now.Label != "" {
+		t.Errorf("the other connection: %+v, %v", now.Status, err)
 	}
 }

@@ -109,6 +109,11 @@ func (h *Refresh) disconnect(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Refresh) end(r *http.Request, p Principal, id string) (refresh.Outcome, error) {
 	k := connection.Key{Tenant: p.Tenant, ID: id}
+	if len(p.Session.Servers) > 0 {
+		if _, err := own(r.Context(), h.Connections, p, id); err != nil {
+			return refresh.Outcome{}, err
+		}
+	}
 	out, err := h.Service.Disconnect(r.Context(), caller(p), k)
 	if err == nil {
 		h.Disconnected(context.WithoutCancel(r.Context()), k)
