@@ -4,8 +4,8 @@
 #	scripts/bench.sh [coldstart] [throughput] [simulation]
 #
 # Without a name all three. BENCH_CONNECTIONS is how many connections the
-# simulation has (1000000), BENCH_HOURS how many calm hours it has beside the three
-# quarters of one that it always has (0), BENCH_WORKERS how many processes attend
+# simulation has (1000000), BENCH_HOURS how many calm hours it has beside its
+# thirty-five minutes (0), BENCH_WORKERS how many processes attend
 # what is due (10); BENCH_REFRESHES (4000) and BENCH_ROUNDS (5) are the throughput's.
 set -euo pipefail
 cd "$(dirname "$0")/.."

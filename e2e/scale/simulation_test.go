@@ -22,17 +22,16 @@ import (
 // are lost.
 const (
 	warmUp = 2 * time.Minute
-	steady = 15 * time.Minute
+	steady = 10 * time.Minute
 	outage = 10 * time.Minute
-	after  = 18 * time.Minute
+	after  = 13 * time.Minute
 	// margin is how long before its end a token is due at the latest: what a
 	// renewal may be late.
 	margin = 10 * time.Minute
 )
 
-// TestSimulation keeps many connections fresh for three quarters of an hour of
-// fake time, with an outage of a provider and a loss of workers. BENCH_HOURS adds
-// calm hours.
+// TestSimulation keeps many connections fresh for some time, which is fake, with
+// an outage of a provider and a loss of workers. BENCH_HOURS adds calm hours.
 func TestSimulation(t *testing.T) {
 	n := number(t, "BENCH_CONNECTIONS", 1000)
 	workers := number(t, "BENCH_WORKERS", concurrency)
