@@ -213,11 +213,15 @@ func (s *Service) open(ctx context.Context, c *connection.Connection, claim conn
 		return o, err
 	}
 	if c.Intent == nil {
-		*c, err = s.Connections.UpdateFrom(ctx, *c, func(c *connection.Connection) error {
+		recorded, err := s.Connections.UpdateFrom(ctx, *c, func(c *connection.Connection) error {
 			return c.Record(claim, s.intent(*c), s.Now().UTC().Add(leaseTTL))
 		})
+		if err != nil {
+			return o, err // whoever notes that needs to know of which row
+		}
+		*c = recorded
 	}
-	return o, err
+	return o, nil
 }
 
 // recover adopts what an interrupted renewal had stored and not yet published.

@@ -1,0 +1,43 @@
+package refresh_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/refresh"
+)
+
+// The answer to the write of an intent is lost: nothing was spent, and the next
+// one to try finds everything as it was.
+func TestIntentWhoseWriteIsNotAnswered(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		t.Run(fmt.Sprint(done), func(t *testing.T) {
+			run(t, func(t *testing.T, w *world) {
+				k := w.connect("family-all", "ada1")
+				time.Sleep(time.Hour)
+				writes := 0
+				broken := w.process(func(op string, when bool) error {
+					if op == "update" && !when {
+						writes++
+					}
+					if op == "update" && when == done && writes == 2 { // the first takes the lease
+						return errBroken
+					}
+					return nil
+				})
+				var down *refresh.Unavailable
+				if _, err := w.token(broken, k); !errors.As(err, &down) {
+					t.Errorf("error %v", err)
+				}
+				w.sent(0)
+				if c := w.row(k); c.Intent != nil || c.Lease != nil {
+					t.Errorf("intent %+v, lease %+v", c.Intent, c.Lease)
+				}
+				time.Sleep(time.Minute)
+				w.living(w.service, k)
+			})
+		})
+	}
+}
