@@ -41,8 +41,9 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 		count = c.Failure.Count
 	}
 	wait := max(after, backoff(count))
+	seen := c
 	out, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
-		intent := unsent(*c, sent)
+		intent := s.intentBefore(*c, seen, sent)
 		if err := c.Failed(claim, f, dead, sent && ambiguous, f.At.Add(wait)); err != nil {
 			return err
 		}
@@ -64,13 +65,19 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 	return s.stale(out, nil, wait)
 }
 
-// unsent is the intent that stays of a renewal that never reached the
-// provider: the one before it, if nobody knows what became of that.
-func unsent(c connection.Connection, sent bool) *connection.Intent {
-	if sent || c.Intent == nil || c.Intent.Attempt < 2 {
+// intentBefore is the intent that a renewal has found, which stays if it has
+// spent nothing: nobody knows what became of that one. seen is the row as the
+// renewal knows it, sent says whether it has asked the provider.
+func (s *Service) intentBefore(row, seen connection.Connection, sent bool) *connection.Intent {
+	switch {
+	case row.Intent == nil || seen.Intent == nil:
+		return nil // there was none, or what it has led to was adopted
+	case !sent && s.late(seen):
+		return seen.Intent // its own was not recorded yet
+	case seen.Intent.Attempt < 2:
 		return nil
 	}
-	before := *c.Intent
+	before := *seen.Intent
 	before.Attempt--
 	return &before
 }
@@ -78,8 +85,9 @@ func unsent(c connection.Connection, sent bool) *connection.Intent {
 // held gives the lease back: the provider is not to be asked now, which says
 // nothing about this connection.
 func (s *Service) held(ctx context.Context, c connection.Connection, claim connection.Claim, h *Held) (connection.Connection, error) {
+	seen := c
 	out, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
-		intent := unsent(*c, false)
+		intent := s.intentBefore(*c, seen, false)
 		if err := c.Release(claim); err != nil {
 			return err
 		}

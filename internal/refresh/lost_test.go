@@ -41,3 +41,39 @@ func TestIntentWhoseWriteIsNotAnswered(t *testing.T) {
 		})
 	}
 }
+
+// A fault of ours before anything is sent says nothing of the renewal before,
+// whose answer was lost.
+func TestOwnFaultAfterALostAnswer(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprint(stored), func(t *testing.T) {
+			run(t, func(t *testing.T, w *world) {
+				k := w.connect("family-all", "ada1")
+				time.Sleep(time.Hour)
+				intent := interrupted(t, w, k, stored)
+				time.Sleep(2 * time.Minute)
+				broken := w.process(func(op string, _ bool) error {
+					if op == "audit renew" {
+						return errBroken
+					}
+					return nil
+				})
+				var down *refresh.Unavailable
+				if _, err := w.token(broken, k); !errors.As(err, &down) {
+					t.Errorf("error %v", err)
+				}
+				if c := w.row(k); c.Intent == nil || c.Intent.ID != intent {
+					t.Errorf("intent %+v, want %s", c.Intent, intent)
+				}
+				time.Sleep(time.Minute)
+				if stored {
+					w.living(w.service, k)
+					w.sent(1)
+					return
+				}
+				w.refused(k, refresh.ErrReconnect)
+				w.sent(0)
+			})
+		})
+	}
+}
