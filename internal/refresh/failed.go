@@ -47,8 +47,8 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 		if err := c.Failed(claim, f, dead, sent && ambiguous, f.At.Add(wait)); err != nil {
 			return err
 		}
-		if !sent && !dead {
-			c.Intent = intent
+		if !dead && !(sent && ambiguous) {
+			c.Intent = intent // this one has spent nothing
 		}
 		s.plan(c)
 		return nil

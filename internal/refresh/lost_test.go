@@ -3,9 +3,12 @@ package refresh_test
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 )
 
@@ -76,4 +79,38 @@ func TestOwnFaultAfterALostAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// asleep is a process that sleeps when the provider has answered, for longer
+// than it has the lease, and what it does afterwards.
+func (w *world) asleep(k connection.Key, d time.Duration) *sync.WaitGroup {
+	s, busy := w.process(nil), &sync.WaitGroup{}
+	s.AtStep = func(at refresh.Step) {
+		if at == refresh.StepExchanged {
+			time.Sleep(d)
+		}
+	}
+	busy.Go(func() { _, _ = w.token(s, k) })
+	synctest.Wait()
+	return busy
+}
+
+// Who renews after a sleeper is refused for now: what the sleeper stores when it
+// wakes is still found.
+func TestSleeperIsNotForgotten(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		time.Sleep(time.Hour)
+		sleeper := w.asleep(k, 5*time.Minute)
+		time.Sleep(2 * time.Minute)
+		w.acme.answers(reply{status: 429})
+		var down *refresh.Unavailable
+		if _, err := w.token(w.service, k); !errors.As(err, &down) {
+			t.Errorf("error %v", err)
+		}
+		w.acme.on = nil
+		sleeper.Wait()
+		time.Sleep(time.Minute)
+		w.living(w.service, k)
+	})
 }
