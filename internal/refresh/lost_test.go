@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -111,6 +112,30 @@ func TestSleeperIsNotForgotten(t *testing.T) {
 		w.acme.on = nil
 		sleeper.Wait()
 		time.Sleep(time.Minute)
+		w.living(w.service, k)
+	})
+}
+
+// A sleeper stores its result after somebody else has looked for it, and before
+// that one's renewal is refused.
+func TestSleeperStoresDuringAnotherRenewal(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		time.Sleep(time.Hour)
+		sleeper := w.asleep(k, 3*time.Minute)
+		time.Sleep(2*time.Minute + 55*time.Second)
+		w.acme.on = func(path string, _ url.Values) (reply, bool) {
+			w.acme.on = nil
+			time.Sleep(10 * time.Second)
+			return reply{}, false
+		}
+		w.living(w.service, k)
+		sleeper.Wait()
+		w.sent(3) // the sleeper, the refused one, and the one with what the sleeper had
+		if c := w.row(k); c.Status != connection.Connected || c.Intent != nil {
+			t.Errorf("status %s, intent %+v", c.Status, c.Intent)
+		}
+		time.Sleep(time.Hour)
 		w.living(w.service, k)
 	})
 }

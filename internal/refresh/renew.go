@@ -24,19 +24,39 @@ func (s *Service) renew(ctx context.Context, k connection.Key, due func(connecti
 		return c, err
 	}
 	s.reached(StepBegun)
-	o, err := s.open(ctx, &c, *claim) // from here on nothing of ours can fail
+	return s.spend(ctx, c, *claim)
+}
+
+// spend is a renewal from the point where it has begun.
+func (s *Service) spend(ctx context.Context, c connection.Connection, claim connection.Claim) (connection.Connection, error) {
+	o, err := s.open(ctx, &c, claim) // from here on nothing of ours can fail
 	if err != nil {
-		return s.failed(ctx, c, *claim, err, false)
+		return s.failed(ctx, c, claim, err, false)
 	}
 	s.reached(StepOpened)
 	result, err := s.exchange(ctx, o) // once
 	s.reached(StepExchanged)
+	if len(result.Renewed) == 0 && c.Intent.Attempt > 1 && refused(err) {
+		// Whoever was slow to store the answer to the attempt before may have
+		// done it since.
+		if lost := s.recover(ctx, &c, claim, o.permit); lost != nil {
+			err = lost
+		} else if c.Intent == nil {
+			return s.spend(ctx, c, claim) // with the token that was found
+		}
+	}
 	if err != nil && len(result.Renewed) == 0 {
-		return s.failed(ctx, c, *claim, err, true)
+		return s.failed(ctx, c, claim, err, true)
 	}
 	// Of several tokens some were renewed: those must be stored, whatever
 	// became of the others, which stay due.
-	return s.swap(ctx, c, *claim, o, result) // seal; point the row at it if the fence holds; release
+	return s.swap(ctx, c, claim, o, result) // seal; point the row at it if the fence holds; release
+}
+
+// refused reports whether the provider says that what was spent is dead.
+func refused(err error) bool {
+	var e *provider.Error
+	return errors.As(err, &e) && e.Verdict == provider.Reconnect
 }
 
 // begin takes the lease and records the intent, in one write of the row as it
