@@ -150,7 +150,7 @@ func judge(c connection.Connection, cause error, now time.Time) (f connection.Fa
 	case errors.Is(cause, errAnswerLost):
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "answer_lost", Detail: cause.Error()}, true, false, 0
 	case errors.Is(cause, flow.ErrNoClient), errors.Is(cause, provider.ErrTarget), errors.Is(cause, flow.ErrParameter):
-		return connection.Failure{Verdict: string(provider.ClientMisconfigured), Code: flow.ErrNoClient.Code, Detail: cause.Error()}, false, true, 0
+		return connection.Failure{Verdict: string(provider.ClientMisconfigured), Code: flow.ErrNoClient.Code, Detail: cause.Error()}, false, false, 0 // nothing was sent, or it were a provider.Error
 	case errors.Is(cause, vault.ErrNoGrant) && now.Sub(c.Set.IssuedAt) < settling:
 		// A store may not find everywhere at once what it was just given.
 	case errors.Is(cause, vault.ErrSealed), errors.Is(cause, vault.ErrNoGrant):

@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"sync"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 )
 
@@ -136,6 +138,30 @@ func TestSleeperStoresDuringAnotherRenewal(t *testing.T) {
 			t.Errorf("status %s, intent %+v", c.Status, c.Intent)
 		}
 		time.Sleep(time.Hour)
+		w.living(w.service, k)
+	})
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// An address that is not dialled was sent nothing.
+func TestForbiddenAddressSpendsNothing(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("family-all", "ada1")
+		time.Sleep(time.Hour)
+		s := w.process(nil)
+		s.Engine = &provider.Engine{Now: time.Now, HTTP: &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) {
+			return nil, provider.ErrForbiddenAddress
+		})}}
+		if _, err := w.token(s, k); err == nil {
+			t.Error("no error")
+		}
+		if c := w.row(k); c.Intent != nil {
+			t.Errorf("intent %+v", c.Intent)
+		}
+		time.Sleep(time.Minute)
 		w.living(w.service, k)
 	})
 }
