@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -143,7 +144,7 @@ func judge(c connection.Connection, cause error, now time.Time) (f connection.Fa
 		if e.Verdict == provider.Reconnect && c.Intent != nil && c.Intent.Attempt > 1 {
 			f.Detail += ". Its answer to the renewal before was lost, and may have had the only token that is still good"
 		}
-		return f, e.Verdict == provider.Reconnect || e.Verdict == provider.ScopeLost, e.Ambiguous, e.RetryAfter
+		return f, e.Verdict == provider.Reconnect || e.Verdict == provider.ScopeLost, anyAmbiguous(cause), e.RetryAfter
 	case errors.Is(cause, provider.ErrNotRenewable):
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "not_renewable",
 			Detail: "the access has ended and the provider gave nothing to renew it with: reconnect the account"}, true, false, 0
@@ -159,6 +160,16 @@ func judge(c connection.Connection, cause error, now time.Time) (f connection.Fa
 	}
 	return connection.Failure{Verdict: string(provider.Transient), Code: "internal_error",
 		Detail: "the token could not be renewed because of a fault on this side; it is tried again"}, false, true, 0
+}
+
+// anyAmbiguous reports whether, of all requests that failed, one may have been
+// carried out.
+func anyAmbiguous(err error) bool {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.ContainsFunc(several.Unwrap(), anyAmbiguous)
+	}
+	var e *provider.Error
+	return errors.As(err, &e) && e.Ambiguous
 }
 
 func backoff(failures int) time.Duration {

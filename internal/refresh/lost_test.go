@@ -165,3 +165,26 @@ func TestForbiddenAddressSpendsNothing(t *testing.T) {
 		w.living(w.service, k)
 	})
 }
+
+// Of two tokens, the answer for one is lost: that the other was refused with an
+// answer says nothing of it.
+func TestOneOfTwoAnswersIsLost(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("two-tokens-family-all", "ada1")
+		time.Sleep(time.Hour)
+		answers := []reply{{status: 429}, {status: 503}}
+		w.acme.on = func(string, url.Values) (reply, bool) {
+			r := answers[0]
+			answers = answers[1:]
+			return r, true
+		}
+		var down *refresh.Unavailable
+		if _, err := w.token(w.service, k); !errors.As(err, &down) {
+			t.Errorf("error %v", err)
+		}
+		w.acme.on = nil
+		time.Sleep(time.Minute)
+		w.refused(k, refresh.ErrReconnect)
+		w.sent(2)
+	})
+}
