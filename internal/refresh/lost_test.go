@@ -188,3 +188,27 @@ func TestOneOfTwoAnswersIsLost(t *testing.T) {
 		w.sent(2)
 	})
 }
+
+// The provider has its whole time to answer, however long it took to get the
+// lease: what is cut off is spent.
+func TestExchangeHasItsTime(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		time.Sleep(time.Hour)
+		w.update(k, func(c *connection.Connection) error {
+			_, err := c.Acquire("ghost", time.Now(), 42*time.Second)
+			return err
+		})
+		slow := w.process(func(op string, _ bool) error {
+			if op == "audit renew" {
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		})
+		w.acme.on = func(string, url.Values) (reply, bool) {
+			time.Sleep(18 * time.Second)
+			return reply{}, false
+		}
+		w.living(slow, k)
+	})
+}

@@ -314,7 +314,9 @@ func (s *Service) caller(c connection.Connection) vault.Caller {
 
 // exchange spends the grant, once.
 func (s *Service) exchange(ctx context.Context, o opened) (provider.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.exchangeTimeout())
+	// All its time, however long the lease was waited for: an answer that is cut
+	// off is lost.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.exchangeTimeout())
 	defer cancel()
 	result, err := s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
 	s.keepLife(o, result)
