@@ -212,3 +212,29 @@ func TestExchangeHasItsTime(t *testing.T) {
 		w.living(slow, k)
 	})
 }
+
+// The lease outlives the exchange and the time that storing may take, however
+// long it took to get there.
+func TestLeaseOutlivesASlowStart(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		time.Sleep(time.Hour)
+		slow := w.process(func(op string, _ bool) error {
+			if op == "audit renew" {
+				time.Sleep(40 * time.Second)
+			}
+			return nil
+		})
+		w.acme.on = func(string, url.Values) (reply, bool) {
+			c := w.row(k)
+			if left := time.Until(c.Lease.Until); left < 20*time.Second+45*time.Second {
+				t.Errorf("%v of the lease are left", left)
+			}
+			if c.Intent == nil || c.Intent.Attempt != 1 {
+				t.Errorf("intent %+v", c.Intent)
+			}
+			return reply{}, false
+		}
+		w.living(slow, k)
+	})
+}

@@ -232,9 +232,13 @@ func (s *Service) open(ctx context.Context, c *connection.Connection, claim conn
 	if err := s.pace().Admit(ctx, *c, o.target.Provider.Refresh.RateLimit); err != nil {
 		return o, err
 	}
-	if c.Intent == nil {
+	if c.Intent == nil || c.Lease.Until.Sub(s.Now()) < s.exchangeTimeout()+storeTimeout {
+		intent := s.intent(*c)
+		if c.Intent != nil {
+			intent = *c.Intent // recorded already; it took long to get here
+		}
 		recorded, err := s.Connections.UpdateFrom(ctx, *c, func(c *connection.Connection) error {
-			return c.Record(claim, s.intent(*c), s.Now().UTC().Add(leaseTTL))
+			return c.Record(claim, intent, s.Now().UTC().Add(leaseTTL))
 		})
 		if err != nil {
 			return o, err // whoever notes that needs to know of which row
@@ -366,7 +370,7 @@ func (s *Service) target(ctx context.Context, c connection.Connection, g connect
 // What cannot be stored is tried again with the same bytes, never by asking the
 // provider again.
 func (s *Service) swap(ctx context.Context, c connection.Connection, claim connection.Claim, o opened, r provider.Result) (connection.Connection, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTTL/2)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	var set connection.Set
 	seal, publish := s.sealing(o.permit, c, r), s.publishing(claim, r, &set)
