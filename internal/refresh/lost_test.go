@@ -238,3 +238,30 @@ func TestLeaseOutlivesASlowStart(t *testing.T) {
 		w.living(slow, k)
 	})
 }
+
+// What cannot be removed keeps neither the tokens from being renewed nor the
+// owner from being told.
+func TestAttendThoughTidyingFails(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		k := w.connect("acme", "ada1")
+		w.propose(k, "flo_again", "ada2")
+		w.promote(k, "flo_again") // the first set is retired
+		broken := w.process(func(op string, _ bool) error {
+			if op == "remove" {
+				return errBroken
+			}
+			return nil
+		})
+		w.update(k, func(c *connection.Connection) error { c.LastUsedAt = time.Now(); return nil })
+		for range 70 {
+			time.Sleep(time.Minute)
+			if err := broken.Attend(t.Context(), k); err == nil {
+				t.Error("nobody is told that it could not be removed")
+			}
+		}
+		w.sent(1)
+		if c := w.row(k); len(c.Events) != 0 || len(c.Retired) != 1 {
+			t.Errorf("%d events wait, %d sets are retired", len(c.Events), len(c.Retired))
+		}
+	})
+}
