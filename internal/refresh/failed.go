@@ -73,7 +73,7 @@ func (s *Service) intentBefore(row, seen connection.Connection, sent bool) *conn
 	switch {
 	case row.Intent == nil || seen.Intent == nil:
 		return nil // there was none, or what it has led to was adopted
-	case !sent && s.late(seen):
+	case !sent && s.recordsLate(seen):
 		return seen.Intent // its own was not recorded yet
 	case seen.Intent.Attempt < 2:
 		return nil
