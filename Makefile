@@ -43,7 +43,7 @@ e2e-aws: program ## journeys against the functions that are deployed, run as Lam
 e2e-refresher: ## a thousand refreshers at once, and processes killed at each step of a renewal
 	scripts/emulators.sh scripts/e2e.sh refresher
 
-bench: ## cold starts of the functions on this machine, beside the smallest one's
+bench: ## cold starts, refreshes a second, and a simulation of a million connections: docs/benchmarks.md
 	scripts/bench.sh
 
 reproducible: ## build dist/ a second time, elsewhere and from nothing, and compare

@@ -1,11 +1,34 @@
 #!/bin/bash
-# Measures the cold start of each function on this machine, beside that of the
-# smallest one: what Lambda adds to it, and its slower processors, are not in it.
+# Measures on this machine: docs/benchmarks.md says what, and what came out.
+#
+#	scripts/bench.sh [coldstart] [throughput] [simulation]
+#
+# Without a name all three. BENCH_CONNECTIONS is how many connections the
+# simulation has (1000000), BENCH_HOURS how many calm hours it has beside the three
+# quarters of one that it always has (0), BENCH_WORKERS how many processes attend
+# what is due (10); BENCH_REFRESHES (4000) and BENCH_ROUNDS (5) are the throughput's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/dist.sh bin/stack "$(go env GOARCH)"
-CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "-s -w" -o bin/stack/hello/bootstrap ./e2e/stack/hello
-go build -o bin/stack/stack ./e2e/stack
-data=$(mktemp -d)
-trap 'rm -rf "$data"' EXIT
-STACK_NAME=bench STACK_BIN=$PWD/bin/stack LANYARD_DATA=$data scripts/emulators.sh bin/stack/stack coldstart
+what=" ${*:-coldstart throughput simulation} "
+
+# Each function's cold start beside that of the smallest one: what Lambda adds to
+# it, and its slower processors, are not in it.
+if [[ $what == *" coldstart "* ]]; then
+	scripts/dist.sh bin/stack "$(go env GOARCH)"
+	CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "-s -w" -o bin/stack/hello/bootstrap ./e2e/stack/hello
+	go build -o bin/stack/stack ./e2e/stack
+	data=$(mktemp -d)
+	trap 'rm -rf "$data"' EXIT
+	STACK_NAME=bench STACK_BIN=$PWD/bin/stack LANYARD_DATA=$data scripts/emulators.sh bin/stack/stack coldstart
+fi
+
+go test -c -o bin/scale.test ./e2e/scale
+scale() { (cd e2e/scale && "$@" ../../bin/scale.test -test.v -test.timeout 60m -test.run "$test"); }
+if [[ $what == *" throughput "* ]]; then
+	test='^TestThroughput$'
+	BENCH_REFRESHES=${BENCH_REFRESHES:-4000} BENCH_ROUNDS=${BENCH_ROUNDS:-5} scale ../../scripts/emulators.sh
+fi
+if [[ $what == *" simulation "* ]]; then
+	test='^TestSimulation$'
+	BENCH_CONNECTIONS=${BENCH_CONNECTIONS:-1000000} scale env
+fi

@@ -26,6 +26,8 @@ type Prices struct {
 	} `yaml:"prices"`
 	Idle       map[string]float64 `yaml:"idle"`
 	Connection map[string]float64 `yaml:"connection"`
+	Renewal    map[string]float64 `yaml:"renewal"`
+	Fresh      map[string]float64 `yaml:"fresh"`
 
 	// missing are names that were asked for and are not there.
 	missing []string
@@ -160,23 +162,15 @@ func (p *Prices) Monthly(s Stack) (lines []Line) {
 func (p *Prices) perConnection(s Stack, store string) (kept, used, hosted float64) {
 	a := func(name string) float64 { return p.assume(p.Connection, name) }
 	renewals, rotations, audit := a("renewals"), a("rotations"), a("audit_lines")
-	rowUnits := ceil(a("row_kb"))
-	grantUnits := ceil(a("grant_kb"))
-
 	stored := a("row_kb") + audit*a("audit_kb")*12 // a year of audit lines
 	if store == config.StoreDynamoDB {
 		stored += a("grant_kb")
-		used += renewals*grantUnits*p.usd("dynamodb_read") + rotations*grantUnits*p.usd("dynamodb_write")
 	} else {
 		kept += p.usd("secret_month")
-		used += (renewals + 3*rotations) * p.usd("secret_call")
 	}
 	kept += stored / kbOfGB * (p.usd("dynamodb_gb_month") + p.usd("dynamodb_backup_gb_month"))
 
-	// A renewal takes the lease, writes its intent and the result, each with the
-	// index; and opens and seals with the key.
-	used += renewals*(6*rowUnits*p.usd("dynamodb_write")+4*rowUnits*p.usd("dynamodb_read")+2*p.usd("kms_call")) + audit*p.usd("dynamodb_write")
-	used += renewals * (p.usd("lambda_call") + s.memory("refresh")*p.usd("lambda_gb_second")) // a second each
+	used += (renewals-rotations)*p.renewal(s, store, false) + rotations*p.renewal(s, store, true) + audit*p.usd("dynamodb_write")
 	calls := a("calls")
 	used += calls * (p.usd("cloudfront_call") + p.usd("cloudfront_function_call") + p.usd("rest_call") + 2*p.usd("lambda_call"))
 	used += calls * p.usd("lambda_gb_second") * (a("call_ms")/1000*s.memory("mcprun") + 0.05*s.memory("authorizer"))
@@ -204,14 +198,6 @@ func (p *Prices) taskHours(s Stack) (out []float64) {
 	}
 	sort.Float64s(out)
 	return out
-}
-
-func ceil(f float64) float64 {
-	n := float64(int(f))
-	if n < f {
-		n++
-	}
-	return n
 }
 
 // Page is docs/costs.md.
@@ -254,6 +240,7 @@ func Page(s Stack, p *Prices) (string, error) {
 		fmt.Fprintf(&b, "\nA task that waits for a connection (`warm_pool`) runs all month: $%.2f to $%.2f each, by the size of its server.\n",
 			tasks[0]*minutesOfMonth/60, tasks[len(tasks)-1]*minutesOfMonth/60)
 	}
+	b.WriteString(p.fresh(s))
 	b.WriteString("\nAWS WAF (`waf: true`) adds $9.00 a month and $0.60 a million requests. Logs beyond what the sweeps write, and data that servers fetch, depend on the servers.\n")
 	if len(p.missing) > 0 {
 		sort.Strings(p.missing)

@@ -3,7 +3,6 @@ package fake
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ func (s *Store) Create(_ context.Context, c connection.Connection) error {
 	if s.connections[c.Key] != nil {
 		return connection.ErrExists
 	}
-	s.connections[c.Key] = document(c)
+	s.connections[c.Key], s.revisions[c.Key] = document(c), c.Revision
 	return nil
 }
 
@@ -55,7 +54,7 @@ func (s *Store) write(c connection.Connection, change func(*connection.Connectio
 		return connection.Connection{}, err
 	}
 	c.Key, c.Revision = k, revision+1
-	s.connections[k] = document(c)
+	s.connections[k], s.revisions[k] = document(c), c.Revision
 	return s.connection(k)
 }
 
@@ -64,15 +63,13 @@ func (s *Store) write(c connection.Connection, change func(*connection.Connectio
 func (s *Store) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.connection(seen.Key)
-	if err != nil {
-		return connection.Connection{}, err
+	doc := s.connections[seen.Key]
+	if doc != nil && s.revisions[seen.Key] == seen.Revision {
+		doc = document(seen)
 	}
-	if c.Revision == seen.Revision {
-		c = connection.Connection{}
-		if err := json.Unmarshal(document(seen), &c); err != nil {
-			return c, err
-		}
+	var c connection.Connection
+	if err := decode(doc, &c, connection.ErrNotFound); err != nil {
+		return connection.Connection{}, err
 	}
 	return s.write(c, change)
 }
@@ -89,6 +86,7 @@ func (s *Store) Delete(_ context.Context, k connection.Key, check func(connectio
 		return err
 	}
 	delete(s.connections, k)
+	delete(s.revisions, k)
 	return nil
 }
 

@@ -25,6 +25,7 @@ type Store struct {
 	mu sync.Mutex
 
 	connections map[connection.Key][]byte
+	revisions   map[connection.Key]int64 // of connections
 
 	links, sessions, flows, states map[string][]byte
 	spent                          map[string]bool // states that were taken
@@ -33,6 +34,8 @@ type Store struct {
 	grants map[connection.Key]map[string][]byte
 	slots  map[connection.Key]map[string]slot
 	lines  []vault.Line
+	// lineIDs are those of lines.
+	lineIDs map[string]bool
 
 	tasks       map[string][]byte
 	taskOf      map[connection.Key]string
@@ -48,12 +51,14 @@ type Store struct {
 func New() *Store {
 	return &Store{
 		connections: map[connection.Key][]byte{},
+		revisions:   map[connection.Key]int64{},
 		links:       map[string][]byte{},
 		sessions:    map[string][]byte{},
 		flows:       map[string][]byte{},
 		states:      map[string][]byte{},
 		spent:       map[string]bool{},
 		grants:      map[connection.Key]map[string][]byte{},
+		lineIDs:     map[string]bool{},
 		slots:       map[connection.Key]map[string]slot{},
 		tasks:       map[string][]byte{},
 		taskOf:      map[connection.Key]string{},

@@ -148,10 +148,10 @@ func (s *Store) Audit() *Audit { return &Audit{s} }
 func (a *Audit) Append(_ context.Context, l vault.Line) error {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	if slices.ContainsFunc(a.s.lines, func(old vault.Line) bool { return old.ID == l.ID }) {
+	if a.s.lineIDs[l.ID] {
 		return fmt.Errorf("there is an audit line %s already", l.ID)
 	}
-	a.s.lines = append(a.s.lines, l)
+	a.s.lines, a.s.lineIDs[l.ID] = append(a.s.lines, l), true
 	return nil
 }
 

@@ -299,8 +299,13 @@ func renewable(c connection.Connection, h presets.Refresh) bool {
 	return c.Set.Renewable()
 }
 
-// habits are how the connection's provider renews.
+// habits are how the connection's provider renews. They are resolved once: it
+// checks the whole provider, and a catalogue does not change.
 func (s *Service) habits(c connection.Connection) presets.Refresh {
+	name := [2]string{c.Provider, c.Variant}
+	if known, ok := s.known.Load(name); ok {
+		return known.(presets.Refresh)
+	}
 	p, ok := s.Catalogue.Provider(c.Provider)
 	if !ok {
 		return presets.Refresh{}
@@ -309,6 +314,7 @@ func (s *Service) habits(c connection.Connection) presets.Refresh {
 	if err != nil {
 		return presets.Refresh{}
 	}
+	s.known.Store(name, p.Refresh)
 	return p.Refresh
 }
 
