@@ -155,7 +155,7 @@ func (m *machine) newWebhooks(ctx context.Context, keys *local.KeyFile) (*notify
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", config.ErrInvalid, err)
 	}
-	return &notify.Service{Endpoints: endpoint, Links: m.starter, BaseURL: m.cfg.BaseURL, AllowLoopback: true, Now: m.now, Logger: m.logger}, nil
+	return &notify.Service{Endpoints: endpoint, Links: m.starter, Gates: m.db, BaseURL: m.cfg.BaseURL, AllowLoopback: true, Now: m.now, Logger: m.logger}, nil
 }
 
 // keyIsThere refuses to make a new key beside old data, which it could not open.

@@ -43,7 +43,7 @@ func (s *stack) makeFunctions() {
 	}{
 		{web.FunctionConnect, web.FunctionConnect, 28 * time.Second, 256, nil},
 		{web.FunctionCallback, web.FunctionCallback, 2 * time.Minute, 256, []map[string]string{vault}},
-		{web.FunctionRefresh, web.FunctionRefresh, 2 * time.Minute, 512, []map[string]string{vault, {"LANYARD_QUEUE_URL": s.res.queueURL}}},
+		{web.FunctionRefresh, web.FunctionRefresh, 2 * time.Minute, 512, []map[string]string{vault, {"LANYARD_QUEUE_URL": s.res.queueURL, "LANYARD_KEEP_FRESH": "168h"}}},
 		{web.FunctionMCPRun, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
 			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_CONTROL_URL": s.inner + "/" + stage,
 			"LANYARD_CLUSTER": s.name, "LANYARD_SUBNETS": "subnet-1,subnet-2", "LANYARD_TASK_SECURITY_GROUP": "sg-1", "LANYARD_TASK_FAMILY": s.name,

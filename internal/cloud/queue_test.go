@@ -139,7 +139,7 @@ func TestQueueDoesNotPileUp(t *testing.T) {
 func TestDueOfMany(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		table := newTable(t)
-		const n = 300
+		const n = 120
 		var want []connection.Key
 		var all errgroup.Group
 		all.SetLimit(8)

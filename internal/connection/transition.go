@@ -111,6 +111,10 @@ func (c *Connection) Release(l Claim) error {
 	return nil
 }
 
+// maxLost bounds the scopes that a row says were lost: a provider that names
+// others each time must not let it grow without end.
+const maxLost = 100
+
 // Renewed publishes the set that a renewal made, if the lease still holds.
 func (c *Connection) Renewed(l Claim, set Set, scopes []string, now time.Time) error {
 	if err := c.holds(l); err != nil {
@@ -120,6 +124,7 @@ func (c *Connection) Renewed(l Claim, set Set, scopes []string, now time.Time) e
 	if scopes != nil {
 		granted := func(scope string) bool { return slices.Contains(scopes, scope) }
 		c.ScopesLost = slices.DeleteFunc(append(slices.Clone(c.ScopesLost), c.Scopes...), granted)
+		c.ScopesLost = c.ScopesLost[:min(maxLost, len(c.ScopesLost))] // those that were lost first
 		slices.Sort(c.ScopesLost)
 		c.ScopesLost, c.Scopes = slices.Compact(c.ScopesLost), scopes
 	}

@@ -3,6 +3,8 @@ package connection_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -221,5 +223,23 @@ func TestAdopt(t *testing.T) {
 	must(t, c.Adopt(claim, "next", "hash"))
 	if c.Set.GrantVersion != "next" || c.Set.AccessVersion != "old" || c.Intent != nil || c.Lease == nil {
 		t.Errorf("set %+v, intent %v, lease %v", c.Set, c.Intent, c.Lease)
+	}
+}
+
+// A provider that names other scopes each time does not let the row grow.
+func TestLostScopesAreBounded(t *testing.T) {
+	t.Parallel()
+	c := Connection{Status: Connected, Granted: Granted{Scopes: []string{"granted by the person"}}}
+	for n := range 300 {
+		l, err := c.Acquire("worker", now, ttl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Renewed(l, set("set_1"), []string{fmt.Sprint("scope-", n)}, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(c.ScopesLost); n > 100 || !slices.Contains(c.ScopesLost, "granted by the person") {
+		t.Errorf("%d scopes are lost: %v", n, c.ScopesLost)
 	}
 }

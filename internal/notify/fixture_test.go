@@ -73,7 +73,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t, store: fake.New(), bus: &bus{}, log: &lockedBuffer{}, endpoints: map[string]notify.Endpoint{}}
 	logger := slog.New(slog.NewTextHandler(w.log, nil))
 	w.starter = &flow.Starter{Store: w.store, Connections: w.store, Catalogue: servers{}, Tenants: w, BaseURL: "https://lanyard.test", Now: time.Now}
-	w.service = &notify.Service{Bus: w.bus, Endpoints: w, Links: w.starter, BaseURL: "https://lanyard.test", Transport: w, Now: time.Now, Logger: logger}
+	w.service = &notify.Service{Bus: w.bus, Endpoints: w, Links: w.starter, Gates: w.store, BaseURL: "https://lanyard.test", Transport: w, Now: time.Now, Logger: logger}
 	w.endpoints["default"] = endpoint("default")
 	t.Cleanup(func() {
 		if strings.Contains(w.log.String(), canary) {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
@@ -65,6 +66,15 @@ type Bus interface {
 	Publish(ctx context.Context, kind string, at time.Time, detail []byte) error
 }
 
+// ErrTrying: a trial of the tenant's endpoint is under way.
+var ErrTrying = errors.New("the webhook endpoint is being tried already")
+
+// Gates lets one trial of a tenant's endpoint pass at a time, in all processes:
+// one that hangs takes the time of whoever renews tokens. See [refresh.Gates].
+type Gates interface {
+	UpdateGate(ctx context.Context, name string, change func(*refresh.Gate) error) (refresh.Gate, error)
+}
+
 // Links makes connect links. [*flow.Starter] does.
 type Links interface {
 	CreateLink(ctx context.Context, r flow.LinkRequest) (flow.Link, string, error)
@@ -76,6 +86,7 @@ type Service struct {
 	Bus       Bus
 	Endpoints Endpoints
 	Links     Links
+	Gates     Gates
 	// BaseURL is the public URL, without a slash at its end.
 	BaseURL string
 	// AllowLoopback lets an endpoint be on this machine, by plain http: for a
@@ -206,16 +217,43 @@ func (s *Service) resting(tenant string) bool {
 
 // Test sends an event of type webhook.test to the tenant's endpoint now, once,
 // and returns the status that it was taken with. Its errors are ErrNoEndpoint,
-// one that wraps ErrRefused or ErrUnreachable, or what finding the endpoint said.
+// ErrTrying, one that wraps ErrRefused or ErrUnreachable, or what finding the
+// endpoint said.
 func (s *Service) Test(ctx context.Context, tenant string) (status int, err error) {
 	to, err := s.Endpoints.Endpoint(ctx, tenant)
 	if err != nil {
 		return 0, err
 	}
+	done, err := s.claimTrial(ctx, tenant)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	now, id := s.Now().UTC(), token.NewID("evt")
 	body, err := encode(message{Type: TestType, Timestamp: now, Data: trial{Version: version, EventID: id, Tenant: tenant}})
 	if err != nil {
 		return 0, err
 	}
 	return s.send(ctx, to, id, body)
+}
+
+// claimTrial begins the tenant's only trial; done ends it.
+func (s *Service) claimTrial(ctx context.Context, tenant string) (done func(), err error) {
+	name, until := "webhook trial "+tenant, s.Now().UTC().Add(timeout)
+	_, err = s.Gates.UpdateGate(ctx, name, func(g *refresh.Gate) error {
+		if s.Now().Before(g.Until) {
+			return ErrTrying
+		}
+		g.Until = until
+		return nil
+	})
+	return func() {
+		// If it fails, the next one waits for as long as this one could have taken.
+		_, _ = s.Gates.UpdateGate(context.WithoutCancel(ctx), name, func(g *refresh.Gate) error {
+			if g.Until.Equal(until) {
+				g.Until = time.Time{}
+			}
+			return nil
+		})
+	}, err
 }

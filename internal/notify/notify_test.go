@@ -1,6 +1,7 @@
 package notify_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -338,6 +339,40 @@ func TestEndpointIsUnfit(t *testing.T) {
 }
 
 // TestTest: what whoever sets an endpoint is told of it.
+// TestOneTrialAtATime: an endpoint that hangs takes the time of one trial of its
+// tenant's, and of no other tenant's.
+func TestOneTrialAtATime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	asked, answer := make(chan bool), make(chan bool)
+	w.answer = func(n int, _ *http.Request) (int, error) {
+		if n == 0 {
+			asked <- true
+			<-answer
+		}
+		return 204, nil
+	}
+	first := make(chan error)
+	go func() {
+		_, err := w.service.Test(context.Background(), "default")
+		first <- err
+	}()
+	<-asked
+	if _, err := w.service.Test(t.Context(), "default"); !errors.Is(err, notify.ErrTrying) {
+		t.Errorf("a second one meanwhile: %v", err)
+	}
+	answer <- true
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if _, err := w.service.Test(t.Context(), "default"); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+	if n := len(w.webhooks()); n != 2 {
+		t.Errorf("%d were sent", n)
+	}
+}
+
 func TestTest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -245,3 +245,12 @@ func TestValidate(t *testing.T) {
 		t.Errorf("without a request: %v", err)
 	}
 }
+
+// However many scopes a reply names, what is kept of them can be stored.
+func TestScopesAreBounded(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a ", 100_000)
+	if got, known := scopes(long, " "); !known || len(got) > 500 {
+		t.Errorf("%d scopes are kept, known %v", len(got), known)
+	}
+}

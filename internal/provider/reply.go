@@ -177,6 +177,10 @@ func instant(value any) time.Time {
 	return time.Time{}
 }
 
+// maxScopes is how many scopes of a reply are kept: they lie in the row, which
+// must stay one that can be stored and read.
+const maxScopes = 500
+
 // scopes reads a list or a separated string; known is false when there is
 // none.
 func scopes(value any, separator string) (list []string, known bool) {
@@ -189,5 +193,5 @@ func scopes(value any, separator string) (list []string, known bool) {
 		list = texts(v)
 	}
 	list = slices.DeleteFunc(list, func(s string) bool { return len(s) > 256 || strings.ContainsFunc(s, notScopeChar) })
-	return list, len(list) > 0
+	return list[:min(maxScopes, len(list))], len(list) > 0
 }

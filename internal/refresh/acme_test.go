@@ -54,7 +54,7 @@ func (a *acme) granted(provider, account string) token.Set {
 	defer a.mu.Unlock()
 	set := token.Set{Access: token.Access{Tokens: map[string]token.Token{}}, Grant: token.Grant{Renewables: map[string]token.Renewable{}}}
 	names := []string{""}
-	if provider == "two-tokens" {
+	if strings.HasPrefix(provider, "two-tokens") {
 		names = append(names, "user")
 	}
 	for _, name := range names {

@@ -66,17 +66,18 @@ func (s *Service) Attend(ctx context.Context, k connection.Key) error {
 	if err != nil {
 		return err
 	}
+	var left error // what cannot be removed is no reason to let the tokens end
 	if untidy(c, s.Now()) {
-		if c, err = s.tidy(ctx, k); err != nil {
-			return err
+		if c, left = s.tidy(ctx, k); left != nil && (c.ID == "" || c.Status == connection.Deleting) {
+			return left
 		}
 	}
 	if c.Status == connection.Connected && isDue(earlier(c.RenewAt, c.NoticeAt), s.Now()) {
 		if c, err = s.keep(ctx, c); err != nil {
-			return err
+			return errors.Join(left, err)
 		}
 	}
-	return s.deliver(ctx, c)
+	return errors.Join(left, s.deliver(ctx, c))
 }
 
 func isDue(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }

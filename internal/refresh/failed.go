@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -41,13 +42,14 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 		count = c.Failure.Count
 	}
 	wait := max(after, backoff(count))
+	seen := c
 	out, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
-		intent := unsent(*c, sent)
+		intent := s.intentBefore(*c, seen, sent)
 		if err := c.Failed(claim, f, dead, sent && ambiguous, f.At.Add(wait)); err != nil {
 			return err
 		}
-		if !sent && !dead {
-			c.Intent = intent
+		if !dead && !(sent && ambiguous) {
+			c.Intent = intent // this one has spent nothing
 		}
 		s.plan(c)
 		return nil
@@ -64,13 +66,19 @@ func (s *Service) failed(ctx context.Context, c connection.Connection, claim con
 	return s.stale(out, nil, wait)
 }
 
-// unsent is the intent that stays of a renewal that never reached the
-// provider: the one before it, if nobody knows what became of that.
-func unsent(c connection.Connection, sent bool) *connection.Intent {
-	if sent || c.Intent == nil || c.Intent.Attempt < 2 {
+// intentBefore is the intent that a renewal has found, which stays if it has
+// spent nothing: nobody knows what became of that one. seen is the row as the
+// renewal knows it, sent says whether it has asked the provider.
+func (s *Service) intentBefore(row, seen connection.Connection, sent bool) *connection.Intent {
+	switch {
+	case row.Intent == nil || seen.Intent == nil:
+		return nil // there was none, or what it has led to was adopted
+	case !sent && s.recordsLate(seen):
+		return seen.Intent // its own was not recorded yet
+	case seen.Intent.Attempt < 2:
 		return nil
 	}
-	before := *c.Intent
+	before := *seen.Intent
 	before.Attempt--
 	return &before
 }
@@ -78,8 +86,9 @@ func unsent(c connection.Connection, sent bool) *connection.Intent {
 // held gives the lease back: the provider is not to be asked now, which says
 // nothing about this connection.
 func (s *Service) held(ctx context.Context, c connection.Connection, claim connection.Claim, h *Held) (connection.Connection, error) {
+	seen := c
 	out, err := s.Connections.UpdateFrom(ctx, c, func(c *connection.Connection) error {
-		intent := unsent(*c, false)
+		intent := s.intentBefore(*c, seen, false)
 		if err := c.Release(claim); err != nil {
 			return err
 		}
@@ -135,14 +144,14 @@ func judge(c connection.Connection, cause error, now time.Time) (f connection.Fa
 		if e.Verdict == provider.Reconnect && c.Intent != nil && c.Intent.Attempt > 1 {
 			f.Detail += ". Its answer to the renewal before was lost, and may have had the only token that is still good"
 		}
-		return f, e.Verdict == provider.Reconnect || e.Verdict == provider.ScopeLost, e.Ambiguous, e.RetryAfter
+		return f, e.Verdict == provider.Reconnect || e.Verdict == provider.ScopeLost, anyAmbiguous(cause), e.RetryAfter
 	case errors.Is(cause, provider.ErrNotRenewable):
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "not_renewable",
 			Detail: "the access has ended and the provider gave nothing to renew it with: reconnect the account"}, true, false, 0
 	case errors.Is(cause, errAnswerLost):
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "answer_lost", Detail: cause.Error()}, true, false, 0
 	case errors.Is(cause, flow.ErrNoClient), errors.Is(cause, provider.ErrTarget), errors.Is(cause, flow.ErrParameter):
-		return connection.Failure{Verdict: string(provider.ClientMisconfigured), Code: flow.ErrNoClient.Code, Detail: cause.Error()}, false, true, 0
+		return connection.Failure{Verdict: string(provider.ClientMisconfigured), Code: flow.ErrNoClient.Code, Detail: cause.Error()}, false, false, 0 // nothing was sent, or it were a provider.Error
 	case errors.Is(cause, vault.ErrNoGrant) && now.Sub(c.Set.IssuedAt) < settling:
 		// A store may not find everywhere at once what it was just given.
 	case errors.Is(cause, vault.ErrSealed), errors.Is(cause, vault.ErrNoGrant):
@@ -151,6 +160,16 @@ func judge(c connection.Connection, cause error, now time.Time) (f connection.Fa
 	}
 	return connection.Failure{Verdict: string(provider.Transient), Code: "internal_error",
 		Detail: "the token could not be renewed because of a fault on this side; it is tried again"}, false, true, 0
+}
+
+// anyAmbiguous reports whether, of all requests that failed, one may have been
+// carried out.
+func anyAmbiguous(err error) bool {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.ContainsFunc(several.Unwrap(), anyAmbiguous)
+	}
+	var e *provider.Error
+	return errors.As(err, &e) && e.Ambiguous
 }
 
 func backoff(failures int) time.Duration {

@@ -194,8 +194,11 @@ func (catalogue) Provider(id string) (presets.Provider, bool) {
 		p.Revocation.Revokes = presets.RevokesToken
 	case "no-revocation":
 		p.Revocation = presets.Revocation{}
-	case "two-tokens":
+	case "two-tokens", "two-tokens-family-all":
 		p.Response.Tokens = []presets.TokenRoot{{}, {Name: "user", Root: "user", RefreshRoot: ".", Optional: true}}
+		if id == "two-tokens-family-all" {
+			p.Refresh.OnReuse.Family = "all"
+		}
 	case "exchanging":
 		p.Refresh.Grant = presets.GrantExchange
 		p.Requests.Exchange = &presets.TokenExchange{GrantType: "exchange_token", TokenParam: "access_token"}
@@ -224,7 +227,10 @@ func (s *connections) Update(ctx context.Context, k connection.Key, change func(
 		return connection.Connection{}, err
 	}
 	c, err := s.Store.Update(ctx, k, change)
-	return c, errors.Join(err, s.fail("update", true))
+	if err = errors.Join(err, s.fail("update", true)); err != nil {
+		return connection.Connection{}, err // as stores do
+	}
+	return c, nil
 }
 
 func (s *connections) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
@@ -232,7 +238,10 @@ func (s *connections) UpdateFrom(ctx context.Context, seen connection.Connection
 		return connection.Connection{}, err
 	}
 	c, err := s.Store.UpdateFrom(ctx, seen, change)
-	return c, errors.Join(err, s.fail("update", true))
+	if err = errors.Join(err, s.fail("update", true)); err != nil {
+		return connection.Connection{}, err // as stores do
+	}
+	return c, nil
 }
 
 func (s *connections) Delete(ctx context.Context, k connection.Key, check func(connection.Connection) error) error {

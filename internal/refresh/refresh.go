@@ -64,6 +64,7 @@ func (e *Unavailable) Error() string {
 const (
 	leaseTTL        = 90 * time.Second
 	exchangeTimeout = 20 * time.Second // of the 29 that API Gateway gives a request
+	storeTimeout    = 45 * time.Second // for what the provider has answered
 	waitForOther    = 45 * time.Second
 	firstPoll       = 50 * time.Millisecond
 	lastPoll        = 2 * time.Second

@@ -24,19 +24,39 @@ func (s *Service) renew(ctx context.Context, k connection.Key, due func(connecti
 		return c, err
 	}
 	s.reached(StepBegun)
-	o, err := s.open(ctx, &c, *claim) // from here on nothing of ours can fail
+	return s.spend(ctx, c, *claim)
+}
+
+// spend is a renewal from the point where it has begun.
+func (s *Service) spend(ctx context.Context, c connection.Connection, claim connection.Claim) (connection.Connection, error) {
+	o, err := s.open(ctx, &c, claim) // from here on nothing of ours can fail
 	if err != nil {
-		return s.failed(ctx, c, *claim, err, false)
+		return s.failed(ctx, c, claim, err, false)
 	}
 	s.reached(StepOpened)
 	result, err := s.exchange(ctx, o) // once
 	s.reached(StepExchanged)
+	if len(result.Renewed) == 0 && c.Intent.Attempt > 1 && refused(err) {
+		// Whoever was slow to store the answer to the attempt before may have
+		// done it since.
+		if lost := s.recover(ctx, &c, claim, o.permit); lost != nil {
+			err = lost
+		} else if c.Intent == nil {
+			return s.spend(ctx, c, claim) // with the token that was found
+		}
+	}
 	if err != nil && len(result.Renewed) == 0 {
-		return s.failed(ctx, c, *claim, err, true)
+		return s.failed(ctx, c, claim, err, true)
 	}
 	// Of several tokens some were renewed: those must be stored, whatever
 	// became of the others, which stay due.
-	return s.swap(ctx, c, *claim, o, result) // seal; point the row at it if the fence holds; release
+	return s.swap(ctx, c, claim, o, result) // seal; point the row at it if the fence holds; release
+}
+
+// refused reports whether the provider says that what was spent is dead.
+func refused(err error) bool {
+	var e *provider.Error
+	return errors.As(err, &e) && e.Verdict == provider.Reconnect
 }
 
 // begin takes the lease and records the intent, in one write of the row as it
@@ -212,12 +232,20 @@ func (s *Service) open(ctx context.Context, c *connection.Connection, claim conn
 	if err := s.pace().Admit(ctx, *c, o.target.Provider.Refresh.RateLimit); err != nil {
 		return o, err
 	}
-	if c.Intent == nil {
-		*c, err = s.Connections.UpdateFrom(ctx, *c, func(c *connection.Connection) error {
-			return c.Record(claim, s.intent(*c), s.Now().UTC().Add(leaseTTL))
+	if c.Intent == nil || c.Lease.Until.Sub(s.Now()) < s.exchangeTimeout()+storeTimeout {
+		intent := s.intent(*c)
+		if c.Intent != nil {
+			intent = *c.Intent // recorded already; it took long to get here
+		}
+		recorded, err := s.Connections.UpdateFrom(ctx, *c, func(c *connection.Connection) error {
+			return c.Record(claim, intent, s.Now().UTC().Add(leaseTTL))
 		})
+		if err != nil {
+			return o, err // whoever notes that needs to know of which row
+		}
+		*c = recorded
 	}
-	return o, err
+	return o, nil
 }
 
 // recover adopts what an interrupted renewal had stored and not yet published.
@@ -296,7 +324,9 @@ func (s *Service) caller(c connection.Connection) vault.Caller {
 
 // exchange spends the grant, once.
 func (s *Service) exchange(ctx context.Context, o opened) (provider.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.exchangeTimeout())
+	// All its time, however long the lease was waited for: an answer that is cut
+	// off is lost.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.exchangeTimeout())
 	defer cancel()
 	result, err := s.Engine.Refresh(ctx, o.target, o.held.Grant, o.held.Access, soonest(o.held.Access)...)
 	s.keepLife(o, result)
@@ -346,7 +376,7 @@ func (s *Service) target(ctx context.Context, c connection.Connection, g connect
 // What cannot be stored is tried again with the same bytes, never by asking the
 // provider again.
 func (s *Service) swap(ctx context.Context, c connection.Connection, claim connection.Claim, o opened, r provider.Result) (connection.Connection, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTTL/2)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	var set connection.Set
 	seal, publish := s.sealing(o.permit, c, r), s.publishing(claim, r, &set)

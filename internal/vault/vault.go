@@ -247,6 +247,10 @@ func (p *Permit) seal(ctx context.Context, part Part, version string, value any)
 	return p.v.Sealer.Seal(ctx, binding(p.c, part, version), packed.Pack(plain))
 }
 
+// errForm: what opened was sealed by us, and is of a form that a later version
+// writes. That says nothing of the token in it.
+var errForm = errors.New("the sealed part is of a form that this version does not know: update it")
+
 // open is the reverse of seal.
 func (p *Permit) open(ctx context.Context, part Part, version string, sealed []byte, value any) error {
 	plain, err := p.v.Sealer.Open(ctx, binding(p.c, part, version), sealed)
@@ -254,7 +258,7 @@ func (p *Permit) open(ctx context.Context, part Part, version string, sealed []b
 		return err
 	}
 	if plain, err = packed.Unpack(plain, maxPlain); err != nil {
-		return fmt.Errorf("%w: %w", ErrSealed, err)
+		return fmt.Errorf("%w: %w", errForm, err)
 	}
 	return json.Unmarshal(plain, value)
 }

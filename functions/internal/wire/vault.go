@@ -78,7 +78,7 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 	service := &refresh.Service{Connections: b.Table, Vault: s.vault, Catalogue: b.Catalogue, Secrets: s.clients, Engine: b.Engine,
 		BaseURL: b.Settings.BaseURL, Window: b.Settings.KeepFresh, Now: time.Now, Logger: b.Logger}
 	webhooks := &notify.Service{Bus: &cloud.Events{API: eventbridge.NewFromConfig(b.AWS)}, Endpoints: &cloud.Webhooks{Store: s.store, Now: time.Now},
-		Links: b.Starter, BaseURL: b.Settings.BaseURL, AllowLoopback: b.Settings.Emulated, Now: time.Now, Logger: b.Logger}
+		Links: b.Starter, Gates: b.Table, BaseURL: b.Settings.BaseURL, AllowLoopback: b.Settings.Emulated, Now: time.Now, Logger: b.Logger}
 	service.Notify = webhooks
 	service.Pace = &refresh.Paced{Gates: b.Table, Now: time.Now, Logger: b.Logger}
 	h := &web.Refresh{Site: b.Site, Service: service, Connections: b.Table, Flows: b.Table, Disconnected: b.disconnected, Webhooks: webhooks}
