@@ -4,9 +4,9 @@
 #	scripts/bench.sh [coldstart] [throughput] [simulation]
 #
 # Without a name all three. BENCH_CONNECTIONS is how many connections the
-# simulation has (1000000), BENCH_HOURS how many calm hours it has beside the three
-# quarters of one that it always has (0), BENCH_WORKERS how many processes attend
-# what is due (10); BENCH_REFRESHES (4000) and BENCH_ROUNDS (5) are the throughput's.
+# simulation has (1000000), BENCH_HOURS how many calm hours it has beside its
+# half an hour (0), BENCH_WORKERS how many processes attend
+# what is due (10); BENCH_REFRESHES (3000) and BENCH_ROUNDS (3) are the throughput's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=" ${*:-coldstart throughput simulation} "
@@ -26,7 +26,7 @@ go test -c -o bin/scale.test ./e2e/scale
 scale() { (cd e2e/scale && "$@" ../../bin/scale.test -test.v -test.timeout 60m -test.run "$test"); }
 if [[ $what == *" throughput "* ]]; then
 	test='^TestThroughput$'
-	BENCH_REFRESHES=${BENCH_REFRESHES:-4000} BENCH_ROUNDS=${BENCH_ROUNDS:-5} scale ../../scripts/emulators.sh
+	BENCH_REFRESHES=${BENCH_REFRESHES:-3000} BENCH_ROUNDS=${BENCH_ROUNDS:-3} scale ../../scripts/emulators.sh
 fi
 if [[ $what == *" simulation "* ]]; then
 	test='^TestSimulation$'

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -19,8 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/cloud/emulate"
@@ -132,6 +135,8 @@ type bench struct {
 	first   int
 	service *refresh.Service
 	swapped atomic.Int64
+	// requests asks the store what a renewal asks it, and does nothing else.
+	requests func(i int)
 }
 
 func (b *bench) clock() time.Time { return time.Unix(0, b.now.Load()) }
@@ -204,8 +209,9 @@ func (b *bench) refresh(rotates bool) spent {
 	return out
 }
 
-// exchange is the requests of so many renewals and nothing else: the limit.
-func (b *bench) exchange(rotates bool, from int, generation *uint32) spent {
+// exchange is the requests of so many renewals and nothing else: the limit. With
+// a store that has requests of its own, it is asked them, too, when also is set.
+func (b *bench) exchange(rotates bool, from int, generation *uint32, also func(i int)) spent {
 	b.t.Helper()
 	client, _ := clients{}.Client(b.t.Context(), "", "", "")
 	target, _, err := flow.TargetOf(catalogue{b.base}, tenantOf(rotates), nil, client, "https://lanyard.example", nil)
@@ -221,6 +227,9 @@ func (b *bench) exchange(rotates bool, from int, generation *uint32) spent {
 			if _, err := b.engine.Refresh(b.t.Context(), target, held.Grant, held.Access); err != nil {
 				b.t.Error(err)
 			}
+			if also != nil {
+				also(i)
+			}
 		})
 	})
 	if rotates {
@@ -234,9 +243,12 @@ func (b *bench) run(rounds int) {
 	b.t.Helper()
 	for _, rotates := range []bool{false, true} {
 		var generation uint32
-		var ours, limit []spent
+		var ours, limit, asked []spent
 		for range rounds {
-			limit = append(limit, b.exchange(rotates, b.first+b.n, &generation))
+			limit = append(limit, b.exchange(rotates, b.first+b.n, &generation, nil))
+			if b.requests != nil {
+				asked = append(asked, b.exchange(rotates, b.first+b.n, &generation, b.requests))
+			}
 			b.now.Add(int64(time.Hour))
 			ours = append(ours, b.refresh(rotates))
 		}
@@ -249,6 +261,10 @@ func (b *bench) run(rounds int) {
 		}
 		b.t.Logf("%-12s  %6.0f refreshes/s per core, %4.2f of the exchange alone (%6.0f/s per core); by the clock %6.0f/s, the exchange alone %6.0f/s",
 			kind, median(ours, perCPU), middle(ratios), median(limit, perCPU), median(ours, perWall), median(limit, perWall))
+		if asked != nil {
+			b.t.Logf("%-12s  %4.2f of the exchange and the requests to the store alone (%6.0f/s per core, by the clock %6.0f/s)", "",
+				median(ours, perCPU)/median(asked, perCPU), median(asked, perCPU), median(asked, perWall))
+		}
 	}
 }
 
@@ -285,10 +301,27 @@ func TestThroughput(t *testing.T) {
 	})
 	t.Run("DynamoDBLocal", func(t *testing.T) {
 		client := emulated(t, "LANYARD_TEST_DYNAMODB")
-		newBench(t, base, 2<<15, max(n/8, 20), func(now func() time.Time) stores {
+		var name string
+		b := newBench(t, base, 2<<15, max(n/8, 20), func(now func() time.Time) stores {
 			table := newTable(t, client, now)
+			name = table.Name
 			return stores{connections: table, gates: table, grants: onTable(table), audit: table.Audit(), keys: cached(&kms{}, now)}
-		}).run(rounds)
+		})
+		b.requests = func(i int) {
+			for n := range 3 {
+				key := item{"pk": text(fmt.Sprintf("requests-%d", i)), "sk": text(fmt.Sprint(n))}
+				_, err := client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: &name, Key: key, ConsistentRead: aws.Bool(true)})
+				if err == nil {
+					it := maps.Clone(key)
+					it["doc"] = &types.AttributeValueMemberB{Value: make([]byte, 800)}
+					_, err = client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &name, Item: it})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		b.run(rounds)
 	})
 }
 

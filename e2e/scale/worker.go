@@ -76,6 +76,7 @@ func (p *worker) run(ctx context.Context) {
 			return
 		}
 		p.busy.Store(len(batch) > 0)
+		start := time.Now()
 		done := make([]*message, len(batch))
 		var all sync.WaitGroup
 		for i, m := range batch {
@@ -93,6 +94,7 @@ func (p *worker) run(ctx context.Context) {
 		}
 		all.Wait()
 		p.busy.Store(false)
+		p.w.ran.Add(int64(time.Since(start)))
 		if !p.dead.Load() { // else they all come back
 			p.w.queue.delete(slices.DeleteFunc(done, func(m *message) bool { return m == nil }))
 		}

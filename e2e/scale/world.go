@@ -39,6 +39,7 @@ type world struct {
 	queue    *queue
 	kms      *kms
 	fleets   []*fleet
+	ran      atomic.Int64 // nanoseconds that workers took for their batches
 
 	workers sync.WaitGroup
 
