@@ -1,7 +1,6 @@
 package flow_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -46,7 +45,7 @@ type world struct {
 	grant   *brokenGrants
 	start   *flow.Starter
 	fin     *flow.Finisher
-	log     *lockedBuffer
+	log     *fake.Log
 
 	mu     sync.Mutex
 	now    time.Time
@@ -55,7 +54,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, store: fake.New(), log: &lockedBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	w := &world{t: t, store: fake.New(), log: &fake.Log{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	w.acme = newAcme(w.clock)
 	w.conns, w.grant = &brokenConnections{Store: w.store}, &brokenGrants{GrantStore: w.store.Grants()}
 	w.tenant.ReturnURLs = []string{"https://app.example/done/", "https://app.example/exact"}
@@ -258,23 +257,6 @@ func (b *brokenGrants) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.kept)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // catalogue holds a provider that does everything by the RFCs, one whose URLs

@@ -2,7 +2,6 @@ package host_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -175,30 +174,13 @@ type world struct {
 	tokens   *tokens
 	service  *host.Service
 	endpoint *httptest.Server
-	log      *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log      *fake.Log
 }
 
 // newWorld serves /mcp/{server} as package web does: bearer, then proxy.
 func newWorld(t *testing.T, launcher host.Launcher, servers ...presets.Server) *world {
 	t.Helper()
-	w := &world{t: t, store: fake.New(), clock: &clock{}, log: &lockedBuffer{}}
+	w := &world{t: t, store: fake.New(), clock: &clock{}, log: &fake.Log{}}
 	w.tokens = &tokens{store: w.store}
 	known := catalogue{"remote": {Name: "remote", Server: presets.Program{Registry: presets.RegistryRemote}}}
 	for _, s := range servers {

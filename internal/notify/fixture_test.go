@@ -1,7 +1,6 @@
 package notify_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +32,7 @@ type world struct {
 	starter *flow.Starter
 	store   *fake.Store
 	bus     *bus
-	log     *lockedBuffer
+	log     *fake.Log
 
 	mu        sync.Mutex
 	endpoints map[string]notify.Endpoint // by tenant
@@ -51,26 +50,9 @@ type received struct {
 	at     time.Time
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, store: fake.New(), bus: &bus{}, log: &lockedBuffer{}, endpoints: map[string]notify.Endpoint{}}
+	w := &world{t: t, store: fake.New(), bus: &bus{}, log: &fake.Log{}, endpoints: map[string]notify.Endpoint{}}
 	logger := slog.New(slog.NewTextHandler(w.log, nil))
 	w.starter = &flow.Starter{Store: w.store, Connections: w.store, Catalogue: servers{}, Tenants: w, BaseURL: "https://lanyard.test", Now: time.Now}
 	w.service = &notify.Service{Bus: w.bus, Endpoints: w, Links: w.starter, Gates: w.store, BaseURL: "https://lanyard.test", Transport: w, Now: time.Now, Logger: logger}

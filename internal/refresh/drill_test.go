@@ -197,7 +197,7 @@ type stage struct {
 	refresh  *refresh.Service
 	key      connection.Key
 	secret   string
-	log      *lockedBuffer
+	log      *fake.Log
 
 	asked, elsewhere atomic.Int32 // requests for new tokens, and for pages
 	written          atomic.Int64 // bytes of answers
@@ -252,7 +252,7 @@ func (s shipped) Client(context.Context, string, string, string) (provider.Clien
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, store: fake.New(), log: &lockedBuffer{}, clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), secret: rand.Text()}
+	s := &stage{t: t, store: fake.New(), log: &fake.Log{}, clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), secret: rand.Text()}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.base = server.URL

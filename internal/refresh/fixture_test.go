@@ -1,14 +1,12 @@
 package refresh_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +36,7 @@ type world struct {
 	acme  *acme
 	store *fake.Store
 	keys  *fake.Keys
-	log   *lockedBuffer
+	log   *fake.Log
 	// service is the first process.
 	service *refresh.Service
 }
@@ -56,7 +54,7 @@ func run(t *testing.T, test func(t *testing.T, w *world)) {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, acme: newAcme(), store: fake.New(), keys: fake.NewKeys(), log: &lockedBuffer{}}
+	w := &world{t: t, acme: newAcme(), store: fake.New(), keys: fake.NewKeys(), log: &fake.Log{}}
 	w.service = w.process(nil)
 	return w
 }
@@ -287,21 +285,4 @@ func (s *audit) Append(ctx context.Context, l vault.Line) error {
 		return err
 	}
 	return s.Audit.Append(ctx, l)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

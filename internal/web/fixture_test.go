@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -92,7 +91,7 @@ type site struct {
 	mcprun   *MCPRun
 	provider *authServer
 	tasks    *launcher
-	log      *lockedBuffer
+	log      *fake.Log
 	confirm  bool
 	foreign  func(*http.Request) bool
 	// webhook is what trying the default tenant's endpoint says.
@@ -132,28 +131,11 @@ func (c *clock) advance(d time.Duration) {
 	c.ahead += d
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // newSite serves base; owner signs people in as on somebody's own machine.
 func newSite(t testing.TB, base, owner string) *site {
 	t.Helper()
 	pages, known := shared()
-	s := &site{t: t, base: base, store: fake.New(), clock: &clock{}, log: &lockedBuffer{}, provider: newAuthServer(t)}
+	s := &site{t: t, base: base, store: fake.New(), clock: &clock{}, log: &fake.Log{}, provider: newAuthServer(t)}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
 	cfg, err := config.Load(func(string) string { return "" })
 	if err != nil {
