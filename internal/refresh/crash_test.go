@@ -88,6 +88,30 @@ func killed(t *testing.T, w *world, d *dying, lenient bool) {
 	}
 }
 
+// handout is what a caller was given.
+type handout struct {
+	token string
+	err   error
+}
+
+// sleeper begins a renewal in a process of its own, which stands still for two
+// minutes once the provider has answered, and returns when its lease has ended.
+func (w *world) sleeper(k connection.Key) <-chan handout {
+	slow := w.process(nil)
+	slow.AtStep = func(at refresh.Step) {
+		if at == refresh.StepExchanged {
+			time.Sleep(2 * time.Minute)
+		}
+	}
+	done := make(chan handout)
+	go func() {
+		a, err := w.token(slow, k)
+		done <- handout{a, err}
+	}()
+	time.Sleep(100 * time.Second)
+	return done
+}
+
 // TestLateResult: a process that stood still for longer than its lease comes
 // back with the only token that is still good, after another one was refused
 // with the spent one.
@@ -95,21 +119,10 @@ func TestLateResult(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		k := w.connect("acme", "ada1")
 		time.Sleep(time.Hour)
-		slow := w.process(nil)
-		slow.AtStep = func(at refresh.Step) {
-			if at == refresh.StepExchanged {
-				time.Sleep(2 * time.Minute)
-			}
-		}
-		done := make(chan string)
-		go func() {
-			a, _ := w.token(slow, k)
-			done <- a
-		}()
-		time.Sleep(100 * time.Second)
+		done := w.sleeper(k)
 		w.refused(k, refresh.ErrReconnect)
-		if a := <-done; !w.acme.accepts(a) {
-			t.Error("who waited for the slow one has no living token")
+		if late := <-done; late.err != nil || !w.acme.accepts(late.token) {
+			t.Errorf("who waited for the slow one has no living token: %v", late.err)
 		}
 		if c := w.row(k); c.Status != connection.Connected || c.Health != connection.Healthy || c.Failure != nil || c.Lease != nil {
 			t.Errorf("%s, %s, %+v", c.Status, c.Health, c.Failure)
@@ -138,22 +151,11 @@ func TestLateResultOfAnother(t *testing.T) {
 			run(t, func(t *testing.T, w *world) {
 				k := w.connect("acme", "ada1")
 				time.Sleep(time.Hour)
-				slow := w.process(nil)
-				slow.AtStep = func(at refresh.Step) {
-					if at == refresh.StepExchanged {
-						time.Sleep(2 * time.Minute)
-					}
-				}
-				done := make(chan error)
-				go func() {
-					_, err := w.token(slow, k)
-					done <- err
-				}()
-				time.Sleep(100 * time.Second)
+				done := w.sleeper(k)
 				meanwhile(w, k)
 				want := w.row(k).Set
-				if err := <-done; err != nil {
-					t.Error(err)
+				if late := <-done; late.err != nil {
+					t.Error(late.err)
 				}
 				if got := w.row(k).Set; got.GrantVersion != want.GrantVersion || got.AccessVersion != want.AccessVersion {
 					t.Errorf("the late result is in force: %s, want %s", got.GrantVersion, want.GrantVersion)
