@@ -60,7 +60,7 @@ func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.K
 // reports whether its access is another one now: a provider may end the old
 // token before the new one is stored.
 func (s *Service) awaitRenewal(ctx context.Context, seen connection.Connection) (bool, error) {
-	deadline := s.Now().Add(exchangeTimeout)
+	deadline := s.Now().Add(s.exchangeTimeout())
 	for c, wait := seen, firstPoll; ; wait = min(2*wait, lastPoll) {
 		if c.Set.AccessVersion != seen.Set.AccessVersion {
 			return true, nil

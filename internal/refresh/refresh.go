@@ -109,7 +109,8 @@ func (s *Service) Wait() { s.work.Wait() }
 
 // Token returns the connection's access tokens, renewed first if they would
 // live shorter than minTTL. Tokens whose whole life is shorter than that are
-// renewed at half of it, and none before its provider permits. Of any number of callers at once, one exchange.
+// renewed at half of it, and none before its provider permits. Of any number of
+// callers at once, one exchange.
 func (s *Service) Token(ctx context.Context, caller vault.Caller, k connection.Key, minTTL time.Duration, purpose string) (token.Access, connection.Connection, error) {
 	due := func(c connection.Connection) bool {
 		if !s.renewable(c) {
