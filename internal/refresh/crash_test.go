@@ -119,6 +119,7 @@ func TestLateResult(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
 		k := w.connect("acme", "ada1")
 		time.Sleep(time.Hour)
+		spent := w.row(k).Set.GrantVersion
 		done := w.sleeper(k)
 		w.refused(k, refresh.ErrReconnect)
 		if late := <-done; late.err != nil || !w.acme.accepts(late.token) {
@@ -127,6 +128,7 @@ func TestLateResult(t *testing.T) {
 		if c := w.row(k); c.Status != connection.Connected || c.Health != connection.Healthy || c.Failure != nil || c.Lease != nil {
 			t.Errorf("%s, %s, %+v", c.Status, c.Health, c.Failure)
 		}
+		w.kept(k, map[string]bool{spent: false, w.row(k).Set.GrantVersion: true})
 		time.Sleep(time.Hour)
 		w.living(w.service, k)
 		w.sent(3)

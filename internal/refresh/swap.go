@@ -36,6 +36,7 @@ func (s *Service) swap(ctx context.Context, c connection.Connection, claim conne
 		return s.overtaken(ctx, c.Key) // whoever had the lease after us has stored theirs
 	case errors.Is(err, connection.ErrFenced), errors.Is(err, connection.ErrNotFound), errors.Is(err, connection.ErrGone):
 		if out, ok := s.late(ctx, c, set, r); ok {
+			s.dropSpent(ctx, out, o.permit, c.Set.GrantVersion)
 			return out, nil
 		}
 		if r.Rotated {
