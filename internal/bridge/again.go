@@ -3,6 +3,8 @@ package bridge
 import (
 	"context"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // Again decides about a tools/call whose answer is an error: true has the very
@@ -48,21 +50,10 @@ func (s *session) giveUp(id string) {
 	}
 }
 
-// failed reports whether m is an error: of JSON-RPC, or of the tool that was
-// called (MCP 2025-11-25, tools, error handling). A message on which parsers
-// could disagree is none.
-func (m message) failed() bool {
-	if !m.result.present() {
-		return m.fault.present()
-	}
-	at, err := lookup(m.raw, m.result, "isError")
-	return err == nil && !m.fault.present() && at.present() && string(m.bytes(at)) == "true"
-}
-
 // second sends first again if it may be, and returns the call that is waited
 // for then. That one is never sent again.
-func (s *session) second(ctx context.Context, first *call, a answer, m message, token span) *call {
-	if !first.again(ctx, a.msg.raw) || ctx.Err() != nil {
+func (s *session) second(ctx context.Context, first *call, a answer, m mcp.Message, token mcp.Span) *call {
+	if !first.again(ctx, a.msg.Raw) || ctx.Err() != nil {
 		return nil
 	}
 	c := &call{session: s, id: first.id, token: first.token, side: first.side, done: make(chan answer, 1)}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // How quickly a server that keeps ending is started again.
@@ -181,7 +183,7 @@ func (k *backend) initialize(ctx context.Context, p *process) error {
 	params := k.params
 	k.mu.Unlock()
 	msg := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%d,"method":"initialize","params":%s}`, c.number, params)
-	if err := p.send(ctx, frame{raw: msg}); err != nil && !errors.Is(err, errRetired) {
+	if err := p.send(ctx, mcp.Frame{Raw: msg}); err != nil && !errors.Is(err, errRetired) {
 		return err
 	}
 	select {
@@ -194,7 +196,7 @@ func (k *backend) initialize(ctx context.Context, p *process) error {
 			return err
 		}
 		p.result = result
-		return p.send(ctx, frame{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)})
+		return p.send(ctx, mcp.Frame{Raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)})
 	case <-ctx.Done():
 		return ctx.Err()
 	}

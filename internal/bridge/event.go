@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // maxAsked bounds the requests of a server that its client has not answered.
@@ -11,35 +13,35 @@ const maxAsked = 256
 
 // event takes a request or a notification that the server sent by itself. It
 // runs on the goroutine that reads the server's output and never blocks.
-func (k *backend) event(p *process, m message) {
+func (k *backend) event(p *process, m mcp.Message) {
 	switch {
-	case m.request():
+	case m.Request():
 		k.asks(p, m)
-	case m.method == "notifications/progress":
+	case m.Method == "notifications/progress":
 		k.progress(p, m)
 	case k.owner != nil:
-		k.deliver(p, m.raw)
-	case m.method == "notifications/cancelled":
+		k.deliver(p, m.Raw)
+	case m.Method == "notifications/cancelled":
 		// A shared server has no request of its own to cancel.
 	default:
-		k.b.eachSession(func(s *session) { s.box.put(m.raw) })
+		k.b.eachSession(func(s *session) { s.box.put(m.Raw) })
 	}
 }
 
 // asks relays a request to the one client that there is, or refuses it.
-func (k *backend) asks(p *process, m message) {
-	id := m.bytes(m.id)
+func (k *backend) asks(p *process, m mcp.Message) {
+	id := m.Bytes(m.ID)
 	if k.owner == nil {
-		if m.method == "ping" {
+		if m.Method == "ping" {
 			p.tell(fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":{}}`, id))
 			return
 		}
-		p.tell(failure(id, codeNoMethod, "this server is shared by several clients, which cannot be asked back"))
+		p.tell(mcp.Failure(id, mcp.CodeNoMethod, "this server is shared by several clients, which cannot be asked back"))
 		return
 	}
-	if !p.ask(string(id)) || !k.deliver(p, m.raw) {
+	if !p.ask(string(id)) || !k.deliver(p, m.Raw) {
 		p.answered(string(id))
-		p.tell(failure(id, codeServer, "the client does not listen"))
+		p.tell(mcp.Failure(id, mcp.CodeServer, "the client does not listen"))
 	}
 }
 
@@ -57,12 +59,12 @@ func (k *backend) deliver(p *process, raw []byte) bool {
 
 // progress goes to the call whose token it names; progress that nobody asked
 // for is dropped.
-func (k *backend) progress(p *process, m message) {
-	at, err := lookup(m.raw, m.params, "progressToken")
-	if err != nil || !at.present() {
+func (k *backend) progress(p *process, m mcp.Message) {
+	at, err := mcp.Lookup(m.Raw, m.Params, "progressToken")
+	if err != nil || !at.Present() {
 		return
 	}
-	number, err := strconv.ParseUint(string(m.bytes(at)), 10, 64)
+	number, err := strconv.ParseUint(string(m.Bytes(at)), 10, 64)
 	if err != nil {
 		return
 	}
@@ -71,10 +73,10 @@ func (k *backend) progress(p *process, m message) {
 		return
 	}
 	var out bytes.Buffer
-	f := frame{raw: m.raw}
-	f.replace(at, c.token)
-	out.Grow(f.size())
-	_ = f.writeTo(&out)
+	f := mcp.Frame{Raw: m.Raw}
+	f.Replace(at, c.token)
+	out.Grow(f.Size())
+	_ = f.Emit(&out)
 	c.side.put(out.Bytes())
 }
 

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // childMode in the environment makes the test binary a server.
@@ -259,7 +261,7 @@ func serving(t *testing.T, cfg Config) (*Bridge, func() *client) {
 func (c *client) initialize(version string) string {
 	c.t.Helper()
 	resp, body := c.post(c.t.Context(), `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"`+version+`","capabilities":{"elicitation":{}},"clientInfo":{"name":"t","version":"1"}}}`)
-	if c.session = resp.Header.Get(sessionHeader); c.session == "" {
+	if c.session = resp.Header.Get(mcp.SessionHeader); c.session == "" {
 		c.t.Fatalf("initialize: %d %s", resp.StatusCode, body)
 	}
 	return body
@@ -273,7 +275,7 @@ func (c *client) request(ctx context.Context, method, body string) (*http.Respon
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", c.accept)
 	if c.session != "" {
-		req.Header.Set(sessionHeader, c.session)
+		req.Header.Set(mcp.SessionHeader, c.session)
 	}
 	return c.http.Do(req)
 }

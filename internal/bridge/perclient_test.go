@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 func TestPerClientAsksOnTheListeningStream(t *testing.T) {
@@ -88,7 +90,7 @@ func TestPerClientServersEndWithTheirSession(t *testing.T) {
 func roundTrip(b *Bridge, session, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(sessionHeader, session)
+	r.Header.Set(mcp.SessionHeader, session)
 	w := httptest.NewRecorder()
 	b.ServeHTTP(w, r)
 	return w
@@ -102,8 +104,8 @@ func TestIdleSessionsAreDropped(t *testing.T) {
 		var s starts
 		b := New(Config{Start: s.start, PerClient: true})
 		defer b.Close()
-		used := roundTrip(b, "", hello).Header().Get(sessionHeader)
-		idle := roundTrip(b, "", hello).Header().Get(sessionHeader)
+		used := roundTrip(b, "", hello).Header().Get(mcp.SessionHeader)
+		idle := roundTrip(b, "", hello).Header().Get(mcp.SessionHeader)
 		child := s.newest()
 		for range 5 {
 			time.Sleep(10 * time.Minute)
@@ -150,7 +152,7 @@ func TestBackoff(t *testing.T) {
 		}
 		broken = false
 		time.Sleep(2 * time.Second)
-		if w := roundTrip(b, "", hello); w.Header().Get(sessionHeader) == "" {
+		if w := roundTrip(b, "", hello); w.Header().Get(mcp.SessionHeader) == "" {
 			t.Errorf("after the cause is gone: %s", w.Body)
 		}
 	})

@@ -4,36 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-)
 
-// Error codes of JSON-RPC 2.0 §5.1.
-const (
-	codeParse    = -32700
-	codeInvalid  = -32600
-	codeNoMethod = -32601
-	codeServer   = -32000
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // errCancelled ends a call that its client has cancelled: it gets no answer.
 var errCancelled = errors.New("cancelled by the client")
-
-const sessionHeader = "Mcp-Session-Id"
-
-// failure is a JSON-RPC error response.
-func failure(id []byte, code int, text string) []byte {
-	if id == nil {
-		id = []byte("null")
-	}
-	quoted, _ := json.Marshal(text) // a string always marshals
-	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s}}`, id, code, quoted)
-}
 
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
@@ -45,23 +27,23 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 // sessionOf finds the request's session, or answers: 400 without one, 404 for
 // one that has ended, upon which clients initialize again.
 func (b *Bridge) sessionOf(w http.ResponseWriter, r *http.Request) *session {
-	id := r.Header.Get(sessionHeader)
+	id := r.Header.Get(mcp.SessionHeader)
 	if id == "" {
-		writeJSON(w, http.StatusBadRequest, failure(nil, codeInvalid, "the Mcp-Session-Id header is missing: send initialize first"))
+		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeInvalid, "the Mcp-Session-Id header is missing: send initialize first"))
 		return nil
 	}
 	b.mu.RLock()
 	s := b.sessions[id]
 	b.mu.RUnlock()
 	if s == nil {
-		writeJSON(w, http.StatusNotFound, failure(nil, codeServer, "the session has ended: send initialize again"))
+		writeJSON(w, http.StatusNotFound, mcp.Failure(nil, mcp.CodeServer, "the session has ended: send initialize again"))
 	}
 	return s
 }
 
 func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-		writeJSON(w, http.StatusUnsupportedMediaType, failure(nil, codeInvalid, "the body must be application/json"))
+		writeJSON(w, http.StatusUnsupportedMediaType, mcp.Failure(nil, mcp.CodeInvalid, "the body must be application/json"))
 		return
 	}
 	body, err := readBody(w, r, b.cfg.MaxBody)
@@ -71,23 +53,23 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
 		if errors.As(err, &tooLarge) {
 			status = http.StatusRequestEntityTooLarge
 		}
-		writeJSON(w, status, failure(nil, codeInvalid, "read the body: "+err.Error()))
+		writeJSON(w, status, mcp.Failure(nil, mcp.CodeInvalid, "read the body: "+err.Error()))
 		return
 	}
-	m, err := parse(body)
+	m, err := mcp.Parse(body)
 	switch {
 	case !json.Valid(body):
-		writeJSON(w, http.StatusBadRequest, failure(nil, codeParse, "the body is not JSON"))
+		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeParse, "the body is not JSON"))
 		return
 	case err != nil:
-		writeJSON(w, http.StatusBadRequest, failure(nil, codeInvalid, err.Error()))
+		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeInvalid, err.Error()))
 		return
-	case m.request() && !m.validID():
-		writeJSON(w, http.StatusBadRequest, failure(nil, codeInvalid, "the id must be a string or a number"))
+	case m.Request() && !m.ValidID():
+		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeInvalid, "the id must be a string or a number"))
 		return
 	}
-	oneLine(m.raw)
-	if m.request() && m.method == "initialize" {
+	mcp.OneLine(m.Raw)
+	if m.Request() && m.Method == "initialize" {
 		b.initialize(w, r, m)
 		return
 	}
@@ -97,9 +79,9 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.begin()()
 	switch {
-	case m.request():
+	case m.Request():
 		b.call(w, r, s, m)
-	case m.response():
+	case m.Response():
 		b.answer(r.Context(), s, m)
 		w.WriteHeader(http.StatusAccepted)
 	default:
@@ -124,33 +106,33 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 
 // initialize opens a session and answers with what the server said when it was
 // initialized.
-func (b *Bridge) initialize(w http.ResponseWriter, r *http.Request, m message) {
-	id := m.bytes(m.id)
+func (b *Bridge) initialize(w http.ResponseWriter, r *http.Request, m mcp.Message) {
+	id := m.Bytes(m.ID)
 	params, version, err := b.clientParams(m)
 	if err != nil {
-		writeJSON(w, http.StatusBadRequest, failure(id, codeInvalid, err.Error()))
+		writeJSON(w, http.StatusBadRequest, mcp.Failure(id, mcp.CodeInvalid, err.Error()))
 		return
 	}
 	s, err := b.open(params)
 	if err != nil {
 		w.Header().Set("Retry-After", "30")
-		writeJSON(w, http.StatusServiceUnavailable, failure(id, codeServer, err.Error()))
+		writeJSON(w, http.StatusServiceUnavailable, mcp.Failure(id, mcp.CodeServer, err.Error()))
 		return
 	}
 	defer s.begin()()
 	p, err := s.backend.acquire(r.Context())
 	if err != nil {
 		b.drop(s)
-		writeJSON(w, http.StatusOK, failure(id, codeServer, err.Error()))
+		writeJSON(w, http.StatusOK, mcp.Failure(id, mcp.CodeServer, err.Error()))
 		return
 	}
-	w.Header().Set(sessionHeader, s.id)
-	writeJSON(w, http.StatusOK, fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, inVersion(p.result, version)))
+	w.Header().Set(mcp.SessionHeader, s.id)
+	writeJSON(w, http.StatusOK, mcp.Reply(id, mcp.InVersion(p.result, version)))
 }
 
 // notify passes a notification on, where it concerns the server.
-func (b *Bridge) notify(ctx context.Context, s *session, m message) {
-	switch m.method {
+func (b *Bridge) notify(ctx context.Context, s *session, m mcp.Message) {
+	switch m.Method {
 	case "notifications/initialized":
 		// The bridge has said it when it started the server.
 		return
@@ -163,25 +145,25 @@ func (b *Bridge) notify(ctx context.Context, s *session, m message) {
 		}
 	}
 	if p, err := s.backend.acquire(ctx); err == nil {
-		_ = p.send(ctx, frame{raw: m.raw}) // to a server that ended, news is no news
+		_ = p.send(ctx, mcp.Frame{Raw: m.Raw}) // to a server that ended, news is no news
 	}
 }
 
 // cancel maps notifications/cancelled to the id that the server knows.
-func (s *session) cancel(ctx context.Context, m message) {
-	at, err := lookup(m.raw, m.params, "requestId")
-	if err != nil || !at.present() {
+func (s *session) cancel(ctx context.Context, m mcp.Message) {
+	at, err := mcp.Lookup(m.Raw, m.Params, "requestId")
+	if err != nil || !at.Present() {
 		return
 	}
-	id := string(m.bytes(at))
+	id := string(m.Bytes(at))
 	found := false
 	for _, p := range s.backend.processes() {
 		c := p.find(func(c *call) bool { return c.session == s && string(c.id) == id })
 		if c == nil || p.remove(c.number) == nil {
 			continue
 		}
-		f := frame{raw: m.raw}
-		f.replace(at, strconv.AppendUint(nil, c.number, 10))
+		f := mcp.Frame{Raw: m.Raw}
+		f.Replace(at, strconv.AppendUint(nil, c.number, 10))
 		_ = p.send(ctx, f)
 		c.done <- answer{err: errCancelled}
 		found = true
@@ -192,39 +174,39 @@ func (s *session) cancel(ctx context.Context, m message) {
 }
 
 // answer passes a client's response to the process that asked.
-func (b *Bridge) answer(ctx context.Context, s *session, m message) {
+func (b *Bridge) answer(ctx context.Context, s *session, m mcp.Message) {
 	if s.backend.owner == nil {
 		return
 	}
 	for _, p := range s.backend.processes() {
-		if p.answered(string(m.bytes(m.id))) {
-			_ = p.send(ctx, frame{raw: m.raw})
+		if p.answered(string(m.Bytes(m.ID))) {
+			_ = p.send(ctx, mcp.Frame{Raw: m.Raw})
 		}
 	}
 }
 
 // call sends a request to the server and stays until it is answered.
-func (b *Bridge) call(w http.ResponseWriter, r *http.Request, s *session, m message) {
-	token, err := lookup(m.raw, m.params, "_meta", "progressToken")
+func (b *Bridge) call(w http.ResponseWriter, r *http.Request, s *session, m mcp.Message) {
+	token, err := mcp.Lookup(m.Raw, m.Params, "_meta", "progressToken")
 	if err != nil {
-		writeJSON(w, http.StatusBadRequest, failure(m.bytes(m.id), codeInvalid, err.Error()))
+		writeJSON(w, http.StatusBadRequest, mcp.Failure(m.Bytes(m.ID), mcp.CodeInvalid, err.Error()))
 		return
 	}
-	c := &call{session: s, id: m.bytes(m.id), done: make(chan answer, 1)}
+	c := &call{session: s, id: m.Bytes(m.ID), done: make(chan answer, 1)}
 	streams := acceptsStream(r)
-	if token.present() {
-		c.token = m.bytes(token)
+	if token.Present() {
+		c.token = m.Bytes(token)
 	}
-	if streams && (token.present() || s.backend.owner != nil) {
+	if streams && (token.Present() || s.backend.owner != nil) {
 		c.side = newMailbox()
 	}
 	out := &reply{w: w, c: c}
-	if m.method == "tools/call" {
+	if m.Method == "tools/call" {
 		out.inspect = b.cfg.Result
 		c.begin = b.cfg.Begin
 	}
 	if err := s.submit(r.Context(), c, m, token); err != nil {
-		writeJSON(w, http.StatusOK, failure(c.id, codeServer, err.Error()))
+		writeJSON(w, http.StatusOK, mcp.Failure(c.id, mcp.CodeServer, err.Error()))
 		return
 	}
 	b.await(r.Context(), s, c, out, streams, func(ctx context.Context, a answer) *call {
@@ -233,7 +215,7 @@ func (b *Bridge) call(w http.ResponseWriter, r *http.Request, s *session, m mess
 }
 
 // submit registers the call with the process that takes calls now, and sends it.
-func (s *session) submit(ctx context.Context, c *call, m message, token span) error {
+func (s *session) submit(ctx context.Context, c *call, m mcp.Message, token mcp.Span) error {
 	for {
 		p, err := s.backend.acquire(ctx)
 		if err != nil {
@@ -247,10 +229,10 @@ func (s *session) submit(ctx context.Context, c *call, m message, token span) er
 		c.again = c.begin(c.process.child)
 	}
 	number := strconv.AppendUint(nil, c.number, 10)
-	f := frame{raw: m.raw}
-	f.replace(m.id, number)
-	if token.present() {
-		f.replace(token, number)
+	f := mcp.Frame{Raw: m.Raw}
+	f.Replace(m.ID, number)
+	if token.Present() {
+		f.Replace(token, number)
 	}
 	if err := c.process.send(ctx, f); err != nil && ctx.Err() != nil {
 		c.process.remove(c.number)
@@ -282,7 +264,7 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 	for {
 		select {
 		case a := <-c.done:
-			if c.again == nil || a.err != nil || !a.msg.failed() {
+			if c.again == nil || a.err != nil || !a.msg.Failed() {
 				out.finish(a)
 				return
 			}

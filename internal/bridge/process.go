@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // process is one running server: who waits for which of its answers, the
@@ -18,11 +20,11 @@ type process struct {
 	started time.Time
 	// event takes what the server sends of its own accord; ended is told that
 	// the server is gone before anybody else.
-	event func(p *process, m message)
+	event func(p *process, m mcp.Message)
 	ended func(p *process)
 	max   int
 	// in feeds the writer, which joins what has piled up into one write.
-	in chan frame
+	in chan mcp.Frame
 	// gone is closed when the server is no more; then lost says why.
 	gone chan struct{}
 	lost *lostError
@@ -61,7 +63,7 @@ type call struct {
 
 // answer is the server's response or the reason why there is none.
 type answer struct {
-	msg message
+	msg mcp.Message
 	err error
 }
 
@@ -85,7 +87,7 @@ func (e *lostError) Error() string {
 func newProcess(child Child, k *backend) *process {
 	return &process{
 		child: child, started: time.Now(), event: k.event, ended: k.ended, max: k.b.cfg.MaxMessage,
-		in: make(chan frame, 64), gone: make(chan struct{}),
+		in: make(chan mcp.Frame, 64), gone: make(chan struct{}),
 		pending: map[uint64]*call{}, asked: map[string]bool{}, idle: make(chan struct{}),
 	}
 }
@@ -154,7 +156,7 @@ func (p *process) find(match func(*call) bool) *call {
 }
 
 // send queues a frame for the server.
-func (p *process) send(ctx context.Context, f frame) error {
+func (p *process) send(ctx context.Context, f mcp.Frame) error {
 	select {
 	case p.in <- f:
 		return nil
@@ -169,7 +171,7 @@ func (p *process) send(ctx context.Context, f frame) error {
 // blocks the reader: a server that reads none of its input loses it.
 func (p *process) tell(msg []byte) {
 	select {
-	case p.in <- frame{raw: msg}:
+	case p.in <- mcp.Frame{Raw: msg}:
 	default:
 	}
 }
@@ -220,9 +222,9 @@ func (p *process) write() {
 // writeAll writes f and whatever else is waiting. Errors need no handling: a
 // server that has closed its input is one whose output ends soon, or one that
 // is stopped here.
-func (p *process) writeAll(w *bufio.Writer, f frame) bool {
+func (p *process) writeAll(w *bufio.Writer, f mcp.Frame) bool {
 	for {
-		err := f.writeTo(w)
+		err := f.Emit(w)
 		if err == nil {
 			err = w.WriteByte('\n')
 		}
@@ -279,17 +281,17 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 }
 
 func (p *process) handle(line []byte) {
-	m, err := parse(line)
+	m, err := mcp.Parse(line)
 	if err != nil {
 		p.child.Noise(line)
 		return
 	}
-	oneLine(m.raw)
-	if !m.response() {
+	mcp.OneLine(m.Raw)
+	if !m.Response() {
 		p.event(p, m)
 		return
 	}
-	id, ok := m.number()
+	id, ok := m.Number()
 	if !ok {
 		return
 	}

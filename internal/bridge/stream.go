@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // reply writes the answer to one call: plain JSON, or an event stream once
@@ -25,9 +27,9 @@ func startStream(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusOK)
 }
 
-func writeEvent(w io.Writer, f *frame) {
+func writeEvent(w io.Writer, f *mcp.Frame) {
 	_, _ = io.WriteString(w, "event: message\ndata: ")
-	_ = f.writeTo(w)
+	_ = f.Emit(w)
 	_, _ = io.WriteString(w, "\n\n")
 }
 
@@ -49,7 +51,7 @@ func (o *reply) events(msgs [][]byte) {
 	}
 	o.stream()
 	for _, m := range msgs {
-		writeEvent(o.w, &frame{raw: m})
+		writeEvent(o.w, &mcp.Frame{Raw: m})
 	}
 	flush(o.w)
 }
@@ -71,23 +73,23 @@ func (o *reply) finish(a answer) {
 		}
 		return
 	}
-	var f frame
+	var f mcp.Frame
 	if a.err != nil {
-		f.raw = failure(o.c.id, codeServer, explain(a.err))
+		f.Raw = mcp.Failure(o.c.id, mcp.CodeServer, explain(a.err))
 	} else {
 		if o.inspect != nil {
-			o.inspect(a.msg.raw)
+			o.inspect(a.msg.Raw)
 		}
-		f.raw = a.msg.raw
-		f.replace(a.msg.id, o.c.id)
+		f.Raw = a.msg.Raw
+		f.Replace(a.msg.ID, o.c.id)
 	}
 	if o.streaming {
 		writeEvent(o.w, &f)
 		return
 	}
 	o.w.Header().Set("Content-Type", "application/json")
-	o.w.Header().Set("Content-Length", strconv.Itoa(f.size()))
-	_ = f.writeTo(o.w)
+	o.w.Header().Set("Content-Length", strconv.Itoa(f.Size()))
+	_ = f.Emit(o.w)
 }
 
 // explain adds what the person can do next.
@@ -112,7 +114,7 @@ func (b *Bridge) listen(w http.ResponseWriter, r *http.Request, s *session) {
 		select {
 		case <-s.box.wake:
 			for _, m := range s.box.take() {
-				writeEvent(w, &frame{raw: m})
+				writeEvent(w, &mcp.Frame{Raw: m})
 			}
 		case <-tick.C:
 			writeComment(w)

@@ -1,9 +1,8 @@
-package bridge
+package mcp
 
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 	"testing"
 )
 
@@ -33,10 +32,10 @@ func TestParse(t *testing.T) {
 		{in: `Starting server`, bad: true},
 		{in: ``, bad: true},
 	} {
-		m, err := parse([]byte(tc.in))
-		var token span
+		m, err := Parse([]byte(tc.in))
+		var token Span
 		if err == nil {
-			token, err = lookup(m.raw, m.params, "_meta", "progressToken")
+			token, err = Lookup(m.Raw, m.Params, "_meta", "progressToken")
 		}
 		if tc.bad {
 			if err == nil {
@@ -44,8 +43,8 @@ func TestParse(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || string(m.bytes(m.id)) != tc.id || m.method != tc.method || string(m.bytes(token)) != tc.token {
-			t.Errorf("%s: id %s, method %q, token %s, %v", tc.in, m.bytes(m.id), m.method, m.bytes(token), err)
+		if err != nil || string(m.Bytes(m.ID)) != tc.id || m.Method != tc.method || string(m.Bytes(token)) != tc.token {
+			t.Errorf("%s: id %s, method %q, token %s, %v", tc.in, m.Bytes(m.ID), m.Method, m.Bytes(token), err)
 		}
 	}
 }
@@ -53,7 +52,7 @@ func TestParse(t *testing.T) {
 func TestOneLine(t *testing.T) {
 	t.Parallel()
 	raw := []byte("{\n \"a\":\r\n\"b\\n\"}\n")
-	oneLine(raw)
+	OneLine(raw)
 	if string(raw) != `{  "a":  "b\n"} ` {
 		t.Errorf("%q", raw)
 	}
@@ -69,7 +68,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		m, err := parse(bytes.Clone(in))
+		m, err := Parse(bytes.Clone(in))
 		if err != nil || !json.Valid(in) {
 			return
 		}
@@ -77,52 +76,25 @@ func FuzzParse(f *testing.F) {
 		if err := json.Unmarshal(in, &want); err != nil {
 			t.Fatalf("parse took what is no object: %q", in)
 		}
-		if m.id.present() != (want["id"] != nil) || !bytes.Equal(m.bytes(m.id), want["id"]) {
-			t.Fatalf("id %q of %q", m.bytes(m.id), in)
+		if m.ID.Present() != (want["id"] != nil) || !bytes.Equal(m.Bytes(m.ID), want["id"]) {
+			t.Fatalf("id %q of %q", m.Bytes(m.ID), in)
 		}
-		if !m.id.present() {
+		if !m.ID.Present() {
 			return
 		}
-		fr := frame{raw: m.raw}
-		fr.replace(m.id, []byte("4242"))
-		if at, err := lookup(m.raw, m.params, "_meta", "progressToken"); err == nil && at.present() {
-			fr.replace(at, []byte("4242"))
+		fr := Frame{Raw: m.Raw}
+		fr.Replace(m.ID, []byte("4242"))
+		if at, err := Lookup(m.Raw, m.Params, "_meta", "progressToken"); err == nil && at.Present() {
+			fr.Replace(at, []byte("4242"))
 		}
 		var out bytes.Buffer
-		_ = fr.writeTo(&out)
-		if out.Len() != fr.size() || !json.Valid(out.Bytes()) {
+		_ = fr.Emit(&out)
+		if out.Len() != fr.Size() || !json.Valid(out.Bytes()) {
 			t.Fatalf("rewrote %q to %q", in, out.Bytes())
 		}
-		again, err := parse(out.Bytes())
-		if err != nil || string(again.bytes(again.id)) != "4242" || again.method != m.method {
+		again, err := Parse(out.Bytes())
+		if err != nil || string(again.Bytes(again.ID)) != "4242" || again.Method != m.Method {
 			t.Fatalf("rewrote %q to %q: %v", in, out.Bytes(), err)
 		}
 	})
-}
-
-func TestTail(t *testing.T) {
-	t.Parallel()
-	secret := "s3cr3t/" + strings.Repeat("k", 40)
-	tail := &Tail{Secrets: func() []string { return []string{secret, "me"} }}
-	write := func(s string) { _, _ = tail.Write([]byte(s)) }
-	write("a " + secret + " b s3cr3t%2F" + strings.Repeat("k", 40) + " me Authorization: Bearer abcdefghijkl\n")
-	write(`{"access_token":"zzz"} eyJhbGciOiJI.eyJzdWIiOiIx.c2ln xoxb-12-ab` + "\n")
-	tail.Noise([]byte("Starting"))
-	got := tail.String()
-	for _, leak := range []string{"kkkk", "abcdefghijkl", "zzz", "eyJ", "xoxb-12"} {
-		if strings.Contains(got, leak) {
-			t.Errorf("%q shows in %q", leak, got)
-		}
-	}
-	if !strings.Contains(got, " me ") || !strings.Contains(got, "Starting\n(1 lines") {
-		t.Errorf("lost what may be shown: %q", got)
-	}
-	// However the cut falls, no half of a secret shows.
-	for n := range 60 {
-		tail := &Tail{Secrets: func() []string { return []string{secret} }}
-		_, _ = tail.Write([]byte(secret + strings.Repeat(".", keptBytes-n)))
-		if s := tail.String(); strings.Contains(s, "kk") || len(s) > tailBytes+64 {
-			t.Fatalf("cut at %d: %.80s", n, s)
-		}
-	}
 }

@@ -1,0 +1,100 @@
+package mcp
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Catalogue is what a server says of itself: what is asked before its first
+// real use, and the same for every client of a connection. A list is the raw
+// array of all its pages; nil: it is not known.
+type Catalogue struct {
+	// Initialized is its result of initialize, raw.
+	Initialized json.RawMessage `json:"initialized"`
+	Tools       json.RawMessage `json:"tools,omitempty"`
+	Prompts     json.RawMessage `json:"prompts,omitempty"`
+	Resources   json.RawMessage `json:"resources,omitempty"`
+	Templates   json.RawMessage `json:"templates,omitempty"`
+}
+
+// ListTTL is for how long, in milliseconds, a modern client may keep a list. A
+// minute: what a server offers may change with what its person was granted.
+const ListTTL = 60_000
+
+// List is the list that a method asks for and the name that it has in results;
+// nil if it is not known, and no name if the method asks for none.
+func (c Catalogue) List(method string) (list json.RawMessage, name string) {
+	switch method {
+	case "tools/list":
+		return c.Tools, "tools"
+	case "prompts/list":
+		return c.Prompts, "prompts"
+	case "resources/list":
+		return c.Resources, "resources"
+	case "resources/templates/list":
+		return c.Templates, "resourceTemplates"
+	}
+	return nil, ""
+}
+
+// Answer is the result for a request that the catalogue can answer; nil if it
+// cannot. The version is that of [Message.Version].
+func (c Catalogue) Answer(m Message, version string) []byte {
+	if len(c.Initialized) == 0 {
+		return nil
+	}
+	switch m.Method {
+	case "initialize":
+		var p struct {
+			ProtocolVersion string `json:"protocolVersion"`
+		}
+		if version != "" || !m.Params.Present() || json.Unmarshal(m.Bytes(m.Params), &p) != nil || p.ProtocolVersion == "" {
+			return nil
+		}
+		return InVersion(c.Initialized, p.ProtocolVersion)
+	case "server/discover":
+		if version == "" {
+			return nil
+		}
+		return c.Discover()
+	}
+	list, name := c.List(m.Method)
+	if cursor, err := Lookup(m.Raw, m.Params, "cursor"); list == nil || err != nil || cursor.Present() {
+		return nil // a later page of the server's own
+	}
+	if version == "" {
+		return fmt.Appendf(nil, `{%q:%s}`, name, list)
+	}
+	return fmt.Appendf(nil, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
+}
+
+// Discover is the result of server/discover that says in the modern era what
+// the server said at initialize; nil if that cannot be read.
+func (c Catalogue) Discover() []byte {
+	var in struct {
+		Capabilities json.RawMessage `json:"capabilities"`
+		ServerInfo   json.RawMessage `json:"serverInfo"`
+		Instructions string          `json:"instructions"`
+	}
+	if json.Unmarshal(c.Initialized, &in) != nil {
+		return nil
+	}
+	out := map[string]any{
+		"resultType": "complete", "ttlMs": ListTTL, "cacheScope": "private",
+		"supportedVersions": Supported(), "capabilities": json.RawMessage(`{}`),
+	}
+	if len(in.Capabilities) > 0 {
+		out["capabilities"] = in.Capabilities
+	}
+	if in.Instructions != "" {
+		out["instructions"] = in.Instructions
+	}
+	if len(in.ServerInfo) > 0 {
+		out["_meta"] = map[string]json.RawMessage{MetaServer: in.ServerInfo}
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		return nil
+	}
+	return b
+}

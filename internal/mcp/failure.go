@@ -1,0 +1,40 @@
+package mcp
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Error codes of JSON-RPC 2.0 §5.1.
+const (
+	CodeParse    = -32700
+	CodeInvalid  = -32600
+	CodeNoMethod = -32601
+	CodeParams   = -32602
+	CodeServer   = -32000
+)
+
+// Failure is a JSON-RPC error response to the request with this raw id; nil: to
+// none that could be read.
+func Failure(id []byte, code int, text string) []byte { return failure(id, code, text, nil) }
+
+func failure(id []byte, code int, text string, data any) []byte {
+	if id == nil {
+		id = []byte("null")
+	}
+	fault := struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Data    any    `json:"data,omitempty"`
+	}{code, text, data}
+	quoted, err := json.Marshal(fault)
+	if err != nil { // data is ours, and marshals
+		panic(err)
+	}
+	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":%s}`, id, quoted)
+}
+
+// Reply is a response with this raw result to the request with this raw id.
+func Reply(id, result []byte) []byte {
+	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, result)
+}
