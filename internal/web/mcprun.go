@@ -48,6 +48,7 @@ func (h *MCPRun) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+task.ReportPath, h.report)
 	mux.HandleFunc("POST "+task.WarmPath, h.warm)
 	h.mountPages(mux)
+	h.mountAll(mux)
 }
 
 // endpoint is the MCP endpoint of one server: Streamable HTTP behind a bearer.
