@@ -30,7 +30,6 @@ package bridge
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -44,6 +43,10 @@ type Config struct {
 	Start Start
 	// PerClient gives each session a server of its own.
 	PerClient bool
+	// Trusted says that the caller knows its clients: [task.ClientHeader] names
+	// them, and a session is whatever id comes with [task.SessionHeader], so that
+	// it outlives this bridge. Otherwise those headers mean nothing.
+	Trusted bool
 	// Logger: nil is silent.
 	Logger *slog.Logger
 	// Started, if set, hears how each start of a server went, initialize
@@ -96,6 +99,7 @@ const swapsAtOnce = 4
 var (
 	errClosed = errors.New("the bridge is closed")
 	errFull   = errors.New("too many sessions")
+	errOther  = errors.New("the session is another client's")
 )
 
 // Bridge is an [http.Handler] for one path.
@@ -202,7 +206,7 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		b.post(w, r)
 	case http.MethodGet, http.MethodDelete:
-		s := b.sessionOf(w, r)
+		s := b.sessionOf(w, r, nil)
 		if s == nil {
 			return
 		}
@@ -218,9 +222,10 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// open makes a session.
-func (b *Bridge) open(params []byte) (*session, error) {
-	s := &session{id: rand.Text(), backend: b.shared, box: newMailbox(), gone: make(chan struct{})}
+// open returns the session of this client with this id, and makes it if there
+// is none.
+func (b *Bridge) open(id, client string, params []byte) (*session, error) {
+	s := &session{id: id, client: client, backend: b.shared, box: newMailbox(), gone: make(chan struct{})}
 	if b.shared == nil {
 		s.backend = newBackend(b, s, params)
 	} else {
@@ -231,6 +236,12 @@ func (b *Bridge) open(params []byte) (*session, error) {
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, errClosed
+	}
+	if known := b.sessions[id]; known != nil {
+		if known.client != client {
+			return nil, errOther
+		}
+		return known, nil
 	}
 	if len(b.sessions) >= b.cfg.MaxSessions {
 		return nil, errFull

@@ -11,20 +11,21 @@ import (
 // defaultParams initialize a server that is started before any client came.
 var defaultParams = []byte(`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"lanyard","version":"1"}}`)
 
-// clientParams returns the params with which to initialize a server for this
-// client, and the revision that the client asks for. A shared server hears of
-// no capabilities, because what it asks could not be attributed to a client.
-func (b *Bridge) clientParams(m mcp.Message) (params []byte, version string, err error) {
+// clientParams are, of the params of a client's initialize, those with which to
+// initialize a server for it, and the revision that it asks for. A shared server
+// hears of no capabilities, because what it asks could not be attributed to a
+// client.
+func (b *Bridge) clientParams(raw []byte) (params []byte, version string, err error) {
 	var p struct {
 		ProtocolVersion string          `json:"protocolVersion"`
 		Capabilities    struct{}        `json:"capabilities"`
 		ClientInfo      json.RawMessage `json:"clientInfo,omitempty"`
 	}
-	if !m.Params.Present() || json.Unmarshal(m.Bytes(m.Params), &p) != nil || p.ProtocolVersion == "" {
+	if json.Unmarshal(raw, &p) != nil || p.ProtocolVersion == "" {
 		return nil, "", errors.New("initialize needs params with a protocolVersion")
 	}
 	if b.cfg.PerClient {
-		return m.Bytes(m.Params), p.ProtocolVersion, nil
+		return raw, p.ProtocolVersion, nil
 	}
 	params, err = json.Marshal(p)
 	return params, p.ProtocolVersion, err

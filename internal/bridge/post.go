@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
+	"github.com/lanyardhq/lanyard/internal/task"
 )
 
 // errCancelled ends a call that its client has cancelled: it gets no answer.
@@ -22,23 +24,6 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client is gone; nobody is left to tell
-}
-
-// sessionOf finds the request's session, or answers: 400 without one, 404 for
-// one that has ended, upon which clients initialize again.
-func (b *Bridge) sessionOf(w http.ResponseWriter, r *http.Request) *session {
-	id := r.Header.Get(mcp.SessionHeader)
-	if id == "" {
-		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeInvalid, "the Mcp-Session-Id header is missing: send initialize first"))
-		return nil
-	}
-	b.mu.RLock()
-	s := b.sessions[id]
-	b.mu.RUnlock()
-	if s == nil {
-		writeJSON(w, http.StatusNotFound, mcp.Failure(nil, mcp.CodeServer, "the session has ended: send initialize again"))
-	}
-	return s
 }
 
 func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
@@ -73,7 +58,7 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
 		b.initialize(w, r, m)
 		return
 	}
-	s := b.sessionOf(w, r)
+	s := b.sessionOf(w, r, m.Bytes(m.ID))
 	if s == nil {
 		return
 	}
@@ -108,15 +93,19 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 // initialized.
 func (b *Bridge) initialize(w http.ResponseWriter, r *http.Request, m mcp.Message) {
 	id := m.Bytes(m.ID)
-	params, version, err := b.clientParams(m)
+	params, version, err := b.clientParams(m.Bytes(m.Params))
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, mcp.Failure(id, mcp.CodeInvalid, err.Error()))
 		return
 	}
-	s, err := b.open(params)
-	if err != nil {
-		w.Header().Set("Retry-After", "30")
-		writeJSON(w, http.StatusServiceUnavailable, mcp.Failure(id, mcp.CodeServer, err.Error()))
+	var s *session
+	sealed := b.cfg.Trusted && r.Header.Get(task.SessionHeader) != ""
+	if sealed {
+		s = b.sessionOf(w, r, id)
+	} else {
+		s = b.opened(w, rand.Text(), b.clientOf(r), params, id)
+	}
+	if s == nil {
 		return
 	}
 	defer s.begin()()
@@ -126,7 +115,9 @@ func (b *Bridge) initialize(w http.ResponseWriter, r *http.Request, m mcp.Messag
 		writeJSON(w, http.StatusOK, mcp.Failure(id, mcp.CodeServer, err.Error()))
 		return
 	}
-	w.Header().Set(mcp.SessionHeader, s.id)
+	if !sealed { // else the caller has told its client another one
+		w.Header().Set(mcp.SessionHeader, s.id)
+	}
 	writeJSON(w, http.StatusOK, mcp.Reply(id, mcp.InVersion(p.result, version)))
 }
 

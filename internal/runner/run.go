@@ -223,6 +223,7 @@ func (r *run) bridgeConfig() bridge.Config {
 	c := bridge.Config{
 		Start:     r.start,
 		PerClient: r.claim.Recipe.Clients == task.ClientsEach,
+		Trusted:   true, // authorized: it is mcprun
 		Logger:    r.log,
 		Started:   r.started,
 	}

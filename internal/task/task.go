@@ -40,6 +40,15 @@ const (
 	ClientsEach   = "each"
 )
 
+// Headers by which mcprun tells a runner on each MCP request whose it is.
+const (
+	// ClientHeader is an opaque and stable name of the client.
+	ClientHeader = "Lanyard-Client"
+	// SessionHeader stands beside the id of a session: base64url of the JSON
+	// params with which the client initialized it.
+	SessionHeader = "Lanyard-Session"
+)
+
 // Recipe is how one MCP server is started. It holds no secret.
 type Recipe struct {
 	// Server is the preset's name.
