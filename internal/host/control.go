@@ -172,6 +172,9 @@ func (s *Service) Report(ctx context.Context, identity token.Secret, r task.Repo
 			t.State, t.Detail, t.LastUsedAt = TaskReady, "", s.Now().UTC()
 			return nil
 		})
+		if err == nil && r.Catalogue != nil {
+			s.learn(ctx, t, *r.Catalogue)
+		}
 	case task.Failed:
 		s.fail(ctx, t.ID, r.Detail, nil)
 	case task.Stopped:

@@ -3,6 +3,7 @@ package mcp
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Catalogue is what a server says of itself: what is asked before its first
@@ -66,6 +67,19 @@ func (c Catalogue) Answer(m Message, version string) []byte {
 		return fmt.Appendf(nil, `{%q:%s}`, name, list)
 	}
 	return fmt.Appendf(nil, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
+}
+
+// Lacks reports whether the server said, when it was initialized, that it has
+// nothing of the kind that a list's method asks for.
+func (c Catalogue) Lacks(method string) bool {
+	kind, _, isList := strings.Cut(method, "/")
+	if _, name := c.List(method); !isList || name == "" || len(c.Initialized) == 0 {
+		return false
+	}
+	var in struct {
+		Capabilities map[string]json.RawMessage `json:"capabilities"`
+	}
+	return json.Unmarshal(c.Initialized, &in) == nil && in.Capabilities[kind] == nil
 }
 
 // Discover is the result of server/discover that says in the modern era what
