@@ -135,9 +135,13 @@ func (k *backend) finish(a *attempt, p *process, err error) *process {
 			k.old[old] = true
 		}
 	}
+	started := k.cur == p
 	k.starting, a.err = nil, err
 	k.mu.Unlock()
 	close(a.done)
+	if started && (k.owner == nil || !closed(k.b.lists.known)) {
+		k.b.lists.ask(p, 0)
+	}
 	return old
 }
 
@@ -175,31 +179,17 @@ func (k *backend) boot(ctx context.Context) (*process, error) {
 
 // initialize speaks the first words of MCP, for whichever client comes first.
 func (k *backend) initialize(ctx context.Context, p *process) error {
-	c := &call{done: make(chan answer, 1)}
-	if err := p.add(c); err != nil {
-		return err
-	}
 	k.mu.Lock()
 	params := k.params
 	k.mu.Unlock()
-	msg := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%d,"method":"initialize","params":%s}`, c.number, params)
-	if err := p.send(ctx, mcp.Frame{Raw: msg}); err != nil && !errors.Is(err, errRetired) {
+	m, err := p.request(ctx, "initialize", params)
+	if err != nil {
 		return err
 	}
-	select {
-	case a := <-c.done:
-		if a.err != nil {
-			return a.err
-		}
-		result, err := resultOf(a.msg)
-		if err != nil {
-			return err
-		}
-		p.result = result
-		return p.send(ctx, mcp.Frame{Raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)})
-	case <-ctx.Done():
-		return ctx.Err()
+	if p.result, err = resultOf(m); err != nil {
+		return err
 	}
+	return p.send(ctx, mcp.Frame{Raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)})
 }
 
 // ended clears away a process whose server is gone.

@@ -18,8 +18,8 @@
 // which may ask the client back.
 //
 // A tools/call whose answer is an error may be sent a second time, see
-// [Config.Begin]; the client then gets the second answer, and never learns of
-// the first.
+// [Config.Begin], if its tool declares itself read-only or idempotent; the
+// client then gets the second answer, and never learns of the first.
 //
 // The bridge looks at a message's envelope only, and at whether a tool's result
 // is an error; the rest passes byte for byte.
@@ -35,6 +35,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // Config is what a [Bridge] needs. Only Start is required.
@@ -52,12 +54,15 @@ type Config struct {
 	// Started, if set, hears how each start of a server went, initialize
 	// included: nil when it is ready. How a [Bridge.Swap] went, its caller hears.
 	Started func(error)
+	// Listed, if set, hears what a started server offers, and again what of it has
+	// changed. It must be quick.
+	Listed func(mcp.Catalogue)
 	// Result, if set, is shown the answer to each tools/call. It must not keep
 	// or change it.
 	Result func(raw []byte)
 	// Begin, if set, is told which server a tools/call is about to be sent to.
-	// What it returns decides whether a first answer that is an error is given to
-	// the client, or the call sent once more; nil: it is given.
+	// What it returns decides what becomes of a first answer that is an error;
+	// nil: the client gets it.
 	Begin func(Child) Again
 
 	MaxBody      int64         // of a request, in bytes; 8 MiB if 0
@@ -111,6 +116,7 @@ type Bridge struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	shared *backend
+	lists  *lists
 
 	mu       sync.RWMutex
 	start    Start
@@ -120,12 +126,13 @@ type Bridge struct {
 
 // New returns a bridge; end it with [Bridge.Close]. No server is started yet.
 func New(cfg Config) *Bridge {
-	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}}
+	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}, lists: newLists()}
 	b.life, b.cancel = context.WithCancel(context.Background())
 	if !cfg.PerClient {
 		b.shared = newBackend(b, nil, defaultParams)
 	}
 	b.tasks.Go(b.sweep)
+	b.tasks.Go(b.gather)
 	return b
 }
 

@@ -143,7 +143,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	tools, err := c.ListTools(ctx, mcp.ListToolsRequest{})
-	if err != nil || len(tools.Tools) != 1 {
+	if err != nil || len(tools.Tools) != 5 {
 		t.Fatal(tools, err)
 	}
 	var call mcp.CallToolRequest

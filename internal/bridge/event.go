@@ -14,6 +14,10 @@ const maxAsked = 256
 // event takes a request or a notification that the server sent by itself. It
 // runs on the goroutine that reads the server's output and never blocks.
 func (k *backend) event(p *process, m mcp.Message) {
+	switch m.Method {
+	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
+		k.b.lists.ask(p, listSettle)
+	}
 	switch {
 	case m.Request():
 		k.asks(p, m)

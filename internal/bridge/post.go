@@ -200,7 +200,7 @@ func (b *Bridge) call(w http.ResponseWriter, r *http.Request, s *session, m mcp.
 		writeJSON(w, http.StatusOK, mcp.Failure(c.id, mcp.CodeServer, err.Error()))
 		return
 	}
-	b.await(r.Context(), s, c, out, streams, func(ctx context.Context, a answer) *call {
+	b.await(r.Context(), s, c, out, streams, func(ctx context.Context, a answer) outcome {
 		return s.second(ctx, c, a, m, token)
 	})
 }
@@ -233,15 +233,14 @@ func (s *session) submit(ctx context.Context, c *call, m mcp.Message, token mcp.
 }
 
 // await writes what comes for a call until its answer. An answer that may not
-// be the last one is held until again returns the second try of the call, or
-// nil.
-func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, streams bool, again func(context.Context, answer) *call) {
+// be the last one is held until again says what follows it.
+func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, streams bool, again func(context.Context, answer) outcome) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var (
 		wake   chan struct{}
 		held   answer
-		second <-chan *call
+		second <-chan outcome
 		t      = &trial{id: string(c.id), cancelled: make(chan struct{})}
 	)
 	if c.again != nil {
@@ -260,13 +259,14 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 				return
 			}
 			held = a
-			second = hold(ctx, b.cfg.Hold, func(ctx context.Context) *call { return again(ctx, a) })
-		case next := <-second:
-			if next == nil {
+			second = hold(ctx, b.cfg.Hold, func(ctx context.Context) outcome { return again(ctx, a) })
+		case o := <-second:
+			if o.next == nil {
+				held.note = o.note
 				out.finish(held)
 				return
 			}
-			c, second = next, nil
+			c, second = o.next, nil
 		case <-t.cancelled:
 			c.process.abandon(c)
 			out.finish(answer{err: errCancelled})

@@ -65,6 +65,8 @@ type call struct {
 type answer struct {
 	msg mcp.Message
 	err error
+	// note is for the person, beside an error of the server's.
+	note string
 }
 
 // errRetired says that a process takes no more calls: another one will.
@@ -153,6 +155,26 @@ func (p *process) find(match func(*call) bool) *call {
 		}
 	}
 	return newest
+}
+
+// request asks the server something of the bridge's own.
+func (p *process) request(ctx context.Context, method string, params []byte) (mcp.Message, error) {
+	c := &call{done: make(chan answer, 1)}
+	if err := p.add(c); err != nil {
+		return mcp.Message{}, err
+	}
+	msg := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%d,"method":%q,"params":%s}`, c.number, method, params)
+	if err := p.send(ctx, mcp.Frame{Raw: msg}); err != nil && !errors.Is(err, errRetired) {
+		p.remove(c.number)
+		return mcp.Message{}, err
+	}
+	select {
+	case a := <-c.done: // also when the server is gone
+		return a.msg, a.err
+	case <-ctx.Done():
+		p.abandon(c)
+		return mcp.Message{}, ctx.Err()
+	}
 }
 
 // send queues a frame for the server.

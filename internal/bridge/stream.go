@@ -82,6 +82,9 @@ func (o *reply) finish(a answer) {
 		}
 		f.Raw = a.msg.Raw
 		f.Replace(a.msg.ID, o.c.id)
+		if a.note != "" {
+			annotate(&f, a.msg, a.note)
+		}
 	}
 	if o.streaming {
 		writeEvent(o.w, &f)

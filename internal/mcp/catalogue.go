@@ -9,12 +9,16 @@ import (
 // real use, and the same for every client of a connection. A list is the raw
 // array of all its pages; nil: it is not known.
 type Catalogue struct {
-	// Initialized is its result of initialize, raw.
-	Initialized json.RawMessage `json:"initialized"`
-	Tools       json.RawMessage `json:"tools,omitempty"`
-	Prompts     json.RawMessage `json:"prompts,omitempty"`
-	Resources   json.RawMessage `json:"resources,omitempty"`
-	Templates   json.RawMessage `json:"templates,omitempty"`
+	// Initialized is its result of initialize, raw; nil: it does not know
+	// initialize, or was not asked.
+	Initialized json.RawMessage `json:"initialized,omitempty"`
+	// Discovered is its result of server/discover, raw; nil: it does not know the
+	// modern era, or was not asked.
+	Discovered json.RawMessage `json:"discovered,omitempty"`
+	Tools      json.RawMessage `json:"tools,omitempty"`
+	Prompts    json.RawMessage `json:"prompts,omitempty"`
+	Resources  json.RawMessage `json:"resources,omitempty"`
+	Templates  json.RawMessage `json:"templates,omitempty"`
 }
 
 // ListTTL is for how long, in milliseconds, a modern client may keep a list. A
@@ -40,11 +44,14 @@ func (c Catalogue) List(method string) (list json.RawMessage, name string) {
 // Answer is the result for a request that the catalogue can answer; nil if it
 // cannot. The version is that of [Message.Version].
 func (c Catalogue) Answer(m Message, version string) []byte {
-	if len(c.Initialized) == 0 {
+	if len(c.Initialized) == 0 && len(c.Discovered) == 0 {
 		return nil
 	}
 	switch m.Method {
 	case "initialize":
+		if len(c.Initialized) == 0 {
+			return nil
+		}
 		var p struct {
 			ProtocolVersion string `json:"protocolVersion"`
 		}
@@ -68,9 +75,12 @@ func (c Catalogue) Answer(m Message, version string) []byte {
 	return fmt.Appendf(nil, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
 }
 
-// Discover is the result of server/discover that says in the modern era what
-// the server said at initialize; nil if that cannot be read.
+// Discover is the server's result of server/discover, or one that says in the
+// modern era what it said at initialize; nil if that cannot be read.
 func (c Catalogue) Discover() []byte {
+	if len(c.Discovered) > 0 {
+		return c.Discovered
+	}
 	var in struct {
 		Capabilities json.RawMessage `json:"capabilities"`
 		ServerInfo   json.RawMessage `json:"serverInfo"`

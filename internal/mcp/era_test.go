@@ -94,6 +94,18 @@ func TestCatalogue(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", request, got, want)
 		}
 	}
+	modern := Catalogue{Discovered: json.RawMessage(`{"resultType":"complete","supportedVersions":["2026-07-28"]}`), Tools: c.Tools}
+	for request, want := range map[string]string{
+		`{"id":1,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":{}}}`: ``,
+		`{"id":1,"method":"server/discover","params":{` + meta + `}}`:                                string(modern.Discovered),
+		`{"id":1,"method":"tools/list"}`:                                                             `{"tools":[{"name":"a"}]}`,
+	} {
+		m, _ := Parse([]byte(request))
+		version, _ := m.Version()
+		if got := string(modern.Answer(m, version)); got != want {
+			t.Errorf("of a modern server: %s: got %s, want %s", request, got, want)
+		}
+	}
 	m, _ := Parse([]byte(`{"id":1,"method":"tools/list"}`))
 	if got := (Catalogue{Tools: c.Tools}).Answer(m, ""); got != nil {
 		t.Errorf("an empty catalogue answered %s", got)
