@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,7 @@ const (
 	listBytes = 8 << 20
 	// pageTimeout is for one page, listTimeout for all.
 	pageTimeout = 10 * time.Second
-	listTimeout = 30 * time.Second
+	listTimeout = 25 * time.Second
 	// listSettle is how long changes of lists may pile up before they are
 	// gathered again.
 	listSettle = 2 * time.Second
@@ -160,7 +161,11 @@ func (p *process) catalogue(ctx context.Context) mcp.Catalogue {
 	if json.Unmarshal(p.result, &said) != nil {
 		return c
 	}
-	c.Initialized = p.result
+	if p.modern {
+		c.Discovered = p.result
+	} else {
+		c.Initialized = p.result
+	}
 	has, left := said.Capabilities, &budget{listPages, listBytes}
 	if has.Tools != nil {
 		c.Tools = p.list(ctx, "tools/list", "tools", left)
@@ -180,9 +185,9 @@ type budget struct{ pages, bytes int }
 
 // list is one list, all of its pages; nil if it cannot be had.
 func (p *process) list(ctx context.Context, method, name string, left *budget) json.RawMessage {
-	all, params := []byte{'['}, []byte(`{}`)
+	all, params := []byte{'['}, p.params("")
 	for {
-		if left.pages--; left.pages < 0 {
+		if left.pages--; left.pages < 0 || ctx.Err() != nil {
 			return nil
 		}
 		items, next, err := p.page(ctx, method, name, params)
@@ -196,8 +201,17 @@ func (p *process) list(ctx context.Context, method, name string, left *budget) j
 		if next == nil {
 			return append(all, ']')
 		}
-		params = fmt.Appendf(nil, `{"cursor":%s}`, next)
+		params = p.params(`,"cursor":` + string(next))
 	}
+}
+
+// params are those of a request of the bridge's own; more is further members, each
+// after a comma.
+func (p *process) params(more string) []byte {
+	if p.modern {
+		return modernRequest(more)
+	}
+	return fmt.Appendf(nil, `{%s}`, strings.TrimPrefix(more, ","))
 }
 
 // page is what stands between the brackets of one page, and the raw cursor of

@@ -123,7 +123,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, ln, self("server", "LABEL=mcp-go"), slog.New(slog.DiscardHandler)) }()
+	go func() { served <- serve(ctx, ln, self("server", "LABEL=mcp-go"), false, slog.New(slog.DiscardHandler)) }()
 	url := "http://" + ln.Addr().String() + "/mcp"
 
 	c, err := mcpclient.NewStreamableHttpClient(url)

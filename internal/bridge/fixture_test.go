@@ -138,6 +138,8 @@ func (f *fixture) handle(m wireMessage) {
 		f.mu.Lock()
 		f.told = append(f.told, "cancelled "+f.open[string(m.Params.RequestID)])
 		f.mu.Unlock()
+	case m.Method == "server/discover":
+		f.send(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no such method"}}`, m.ID)
 	case m.Method != "" && len(m.ID) == 0:
 		f.mu.Lock()
 		f.told = append(f.told, m.Method)

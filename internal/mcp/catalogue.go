@@ -3,6 +3,7 @@ package mcp
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 )
 
 // Catalogue is what a server says of itself: what is asked before its first
@@ -24,6 +25,8 @@ type Catalogue struct {
 // ListTTL is for how long, in milliseconds, a modern client may keep a list. A
 // minute: what a server offers may change with what its person was granted.
 const ListTTL = 60_000
+
+var listTTL = strconv.Itoa(ListTTL)
 
 // List is the list that a method asks for and the name that it has in results;
 // nil if it is not known, and no name if the method asks for none.

@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 		"legacy":                {header(), `{"id":1,"method":"tools/list"}`, 0},
 		"legacy with header":    {header(VersionHeader, "2025-11-25"), `{"id":1,"method":"tools/list"}`, 0},
 		"modern":                {header(VersionHeader, Modern, MethodHeader, "tools/list"), list, 0},
-		"header alone":          {header(VersionHeader, Modern), `{"id":1,"method":"tools/list"}`, CodeHeaderMismatch},
+		"header alone":          {header(VersionHeader, Modern), `{"id":1,"method":"tools/list"}`, CodeParams},
 		"message alone":         {header(), list, CodeHeaderMismatch},
 		"other version":         {header(VersionHeader, "2025-11-25", MethodHeader, "tools/list"), list, CodeHeaderMismatch},
 		"unknown version":       {header(VersionHeader, "1900-01-01", MethodHeader, "tools/list"), strings.Replace(list, Modern, "1900-01-01", 1), CodeUnsupportedVersion},
