@@ -3,7 +3,6 @@ package bridge
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
 )
@@ -41,6 +40,15 @@ func (k *backend) offer(params []byte) {
 	}
 }
 
+// serverInfo is the raw serverInfo of a result of initialize; nil if it is none.
+func serverInfo(result []byte) []byte {
+	at, err := mcp.Lookup(result, mcp.Span{End: len(result)}, "serverInfo")
+	if err != nil || !at.Present() || result[at.Start] != '{' || !json.Valid(result[at.Start:at.End]) {
+		return nil
+	}
+	return result[at.Start:at.End]
+}
+
 // resultOf is the raw result of a response, or its error.
 func resultOf(m mcp.Message) ([]byte, error) {
 	if m.Result.Present() {
@@ -52,5 +60,5 @@ func resultOf(m mcp.Message) ([]byte, error) {
 	if json.Unmarshal(m.Bytes(m.Fault), &fault) != nil || fault.Message == "" {
 		fault.Message = "no reason given"
 	}
-	return nil, fmt.Errorf("the MCP server refused to initialize: %s", fault.Message)
+	return nil, &refusedError{fault.Message}
 }

@@ -78,7 +78,7 @@ func (s *Service) catalogue(ctx context.Context, c connection.Connection) mcp.Ca
 			s.memory.put(c.Key, k, s.Now())
 		}
 	}
-	if len(k.Catalogue.Initialized) > 0 && !c.ConnectedAt.After(k.At) && k.Program == programOf(server.Server) {
+	if k.Catalogue.Known() && !c.ConnectedAt.After(k.At) && k.Program == programOf(server.Server) {
 		return k.Catalogue
 	}
 	if server.Known != nil {
@@ -145,7 +145,7 @@ func tidy(c mcp.Catalogue) (mcp.Catalogue, error) {
 	for _, part := range []struct {
 		raw   *json.RawMessage
 		begin byte
-	}{{&c.Initialized, '{'}, {&c.Tools, '['}, {&c.Prompts, '['}, {&c.Resources, '['}, {&c.Templates, '['}} {
+	}{{&c.Initialized, '{'}, {&c.Discovered, '{'}, {&c.Tools, '['}, {&c.Prompts, '['}, {&c.Resources, '['}, {&c.Templates, '['}} {
 		if len(*part.raw) == 0 || string(*part.raw) == "null" {
 			*part.raw = nil
 			continue
@@ -160,8 +160,8 @@ func tidy(c mcp.Catalogue) (mcp.Catalogue, error) {
 	if size > maxSaid {
 		return c, fmt.Errorf("it is larger than %d bytes", maxSaid)
 	}
-	if len(c.Initialized) == 0 {
-		return c, errors.New("it does not say how the server was initialized")
+	if !c.Known() {
+		return c, errors.New("it does not say what the server is")
 	}
 	return c, nil
 }
@@ -194,7 +194,7 @@ func (m *memory) get(k connection.Key, now time.Time) (said, bool) {
 
 func (m *memory) put(k connection.Key, what said, now time.Time) {
 	c := what.Catalogue
-	size := 500 + len(c.Initialized) + len(c.Tools) + len(c.Prompts) + len(c.Resources) + len(c.Templates)
+	size := 500 + len(c.Initialized) + len(c.Discovered) + len(c.Tools) + len(c.Prompts) + len(c.Resources) + len(c.Templates)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.remove(k)

@@ -99,7 +99,7 @@ func (s *Service) claimed(ctx context.Context, t Task) (task.Claim, error) {
 		return task.Claim{}, err
 	}
 	recipe.OldTokenDies = s.oldTokenDies(c)
-	return task.Claim{Connection: c.ID, Generation: t.Generation, Bearer: s.taskBearer(t), Recipe: recipe, Access: a}, nil
+	return task.Claim{Connection: c.ID, Generation: t.Generation, Bearer: s.taskBearer(t), Recipe: recipe, Access: a, ReconnectURL: s.BaseURL + "/mcp/connections/" + c.ID}, nil
 }
 
 // oldTokenDies reports whether a renewal at the connection's provider ends the

@@ -56,22 +56,18 @@ func (x *exchange) listen() {
 func (x *exchange) talkative() bool {
 	server, _ := x.service.Catalogue.Server(x.Connection.Server)
 	known := x.service.catalogue(x.r.Context(), x.Connection)
-	if server.Server.Clients == task.ClientsEach || len(known.Initialized) == 0 {
+	declared := known.Capabilities()
+	if server.Server.Clients == task.ClientsEach || declared == nil || declared["logging"] != nil {
 		return true
 	}
-	type kind struct {
-		ListChanged bool `json:"listChanged"`
-		Subscribe   bool `json:"subscribe"`
+	for _, kind := range []string{"tools", "prompts", "resources"} {
+		var says struct {
+			ListChanged bool `json:"listChanged"`
+			Subscribe   bool `json:"subscribe"`
+		}
+		if json.Unmarshal(declared[kind], &says) == nil && (says.ListChanged || says.Subscribe) {
+			return true
+		}
 	}
-	var in struct {
-		Capabilities struct {
-			Logging                   json.RawMessage `json:"logging"`
-			Tools, Prompts, Resources kind
-		} `json:"capabilities"`
-	}
-	if json.Unmarshal(known.Initialized, &in) != nil {
-		return true
-	}
-	c := in.Capabilities
-	return c.Logging != nil || c.Tools.ListChanged || c.Prompts.ListChanged || c.Resources.ListChanged || c.Resources.Subscribe
+	return false
 }

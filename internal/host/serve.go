@@ -88,6 +88,8 @@ func (x *exchange) post() {
 		x.note()
 	case x.m.Method == "ping" && x.version == "":
 		x.finish(http.StatusOK, mcp.Reply(x.id(), []byte(`{}`)))
+	case x.version != "" && slices.Contains(past, x.m.Method):
+		x.finish(http.StatusNotFound, mcp.Failure(x.id(), mcp.CodeNoMethod, x.m.Method+" is no method of "+mcp.Modern))
 	case x.m.Method == "initialize", x.m.Method == "server/discover", listed(x.m.Method):
 		x.offer()
 	case x.m.Method == "subscriptions/listen" && x.version != "":
@@ -96,6 +98,9 @@ func (x *exchange) post() {
 		x.call()
 	}
 }
+
+// past are methods that the modern era has no more.
+var past = []string{"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
 
 // id is the request's, raw; nil if it has none.
 func (x *exchange) id() []byte {

@@ -172,16 +172,12 @@ func (x *exchange) subscribe() {
 	case x.Refused != nil:
 		x.fail(x.Refused)
 	case x.service.Inline:
-		x.event(fmt.Appendf(nil, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{%q:%s},"notifications":{}}}`, metaSubscription, x.id()))
-		x.event(mcp.Reply(x.id(), fmt.Appendf(nil, `{"resultType":"complete","_meta":{%q:%s}}`, metaSubscription, x.id())))
+		x.event(fmt.Appendf(nil, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{%q:%s},"notifications":{}}}`, mcp.MetaSubscription, x.id()))
+		x.event(mcp.Reply(x.id(), fmt.Appendf(nil, `{"resultType":"complete","_meta":{%q:%s}}`, mcp.MetaSubscription, x.id())))
 	default:
 		x.forward(x.service.asItIs(x.Connection), x.appears)
 	}
 }
-
-// metaSubscription names the subscription that a message belongs to, by the id
-// of the request that asked for it (MCP 2026-07-28, subscriptions).
-const metaSubscription = "io.modelcontextprotocol/subscriptionId"
 
 // appears returns when the connection's server runs, without having it started.
 func (x *exchange) appears(ctx context.Context) error {
