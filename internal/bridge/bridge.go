@@ -32,7 +32,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,6 +72,8 @@ type Config struct {
 	MaxSessions  int           // 1000 if 0
 	MaxListens   int           // subscriptions of modern clients to a server; 100 if 0
 	ListenFor    time.Duration // then a subscription is ended; 30 min if 0
+	MaxSuspended int           // calls that wait for what their client is asked; 100 if 0
+	SuspendFor   time.Duration // then they are cancelled; 10 min if 0
 	IdleAfter    time.Duration // a session unused for so long is dropped; 30 min if 0
 	StartTimeout time.Duration // until initialize is answered; 60 s if 0
 	Drain        time.Duration // for calls in flight at a swap; 60 s if 0
@@ -87,6 +91,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MaxSessions, 1000)
 	orDefault(&c.MaxListens, 100)
 	orDefault(&c.ListenFor, 30*time.Minute)
+	orDefault(&c.MaxSuspended, 100)
+	orDefault(&c.SuspendFor, 10*time.Minute)
 	orDefault(&c.IdleAfter, 30*time.Minute)
 	orDefault(&c.StartTimeout, time.Minute)
 	orDefault(&c.Drain, time.Minute)
@@ -124,16 +130,21 @@ type Bridge struct {
 	shared, modern *backend
 	lists          *lists
 	eras           *eras
+	waits          suspended
+	states         states
 
 	mu       sync.RWMutex
 	start    Start
 	sessions map[string]*session
-	closed   bool
+	// guests stand in for the sessions of modern clients, see [Bridge.guest].
+	guests map[string]*session
+	closed bool
 }
 
 // New returns a bridge; end it with [Bridge.Close]. No server is started yet.
 func New(cfg Config) *Bridge {
-	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}, lists: newLists(), eras: newEras()}
+	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}, guests: map[string]*session{}, lists: newLists(), eras: newEras(),
+		waits: suspended{calls: map[string]*waiting{}}, states: newStates()}
 	b.life, b.cancel = context.WithCancel(context.Background())
 	b.modern = newBackend(b, nil, nil)
 	b.modern.modern = true
@@ -173,8 +184,10 @@ func (b *Bridge) Swap(ctx context.Context, start Start, hold bool) error {
 	if b.shared != nil {
 		backends = append(backends, b.shared)
 	} else {
-		for _, s := range b.sessions {
-			backends = append(backends, s.backend)
+		for _, all := range []map[string]*session{b.sessions, b.guests} {
+			for _, s := range all {
+				backends = append(backends, s.backend)
+			}
 		}
 	}
 	b.mu.Unlock()
@@ -198,10 +211,11 @@ func (b *Bridge) Close() {
 	b.mu.Lock()
 	again := b.closed
 	b.closed = true
-	all := b.sessions
-	b.sessions = map[string]*session{}
+	all := append(slices.Collect(maps.Values(b.sessions)), slices.Collect(maps.Values(b.guests))...)
+	b.sessions, b.guests = map[string]*session{}, map[string]*session{}
 	b.mu.Unlock()
 	b.cancel()
+	b.waits.close()
 	for _, s := range all {
 		b.tasks.Go(s.end)
 	}
@@ -268,7 +282,7 @@ func (b *Bridge) open(id, client string, params []byte) (*session, error) {
 		}
 		return known, nil
 	}
-	if len(b.sessions) >= b.cfg.MaxSessions {
+	if len(b.sessions)+len(b.guests) >= b.cfg.MaxSessions {
 		return nil, errFull
 	}
 	b.sessions[s.id] = s
@@ -278,9 +292,13 @@ func (b *Bridge) open(id, client string, params []byte) (*session, error) {
 // drop ends a session. It may be called more than once.
 func (b *Bridge) drop(s *session) {
 	b.mu.Lock()
-	mine := b.sessions[s.id] == s
-	delete(b.sessions, s.id)
+	of := b.sessions
+	if s.offers != nil {
+		of = b.guests
+	}
+	mine := of[s.id] == s
 	if mine {
+		delete(of, s.id)
 		b.tasks.Go(s.end)
 	}
 	b.mu.Unlock()
@@ -298,9 +316,11 @@ func (b *Bridge) sweep() {
 		}
 		b.mu.RLock()
 		var idle []*session
-		for _, s := range b.sessions {
-			if s.idleFor() >= b.cfg.IdleAfter {
-				idle = append(idle, s)
+		for _, all := range []map[string]*session{b.sessions, b.guests} {
+			for _, s := range all {
+				if s.idleFor() >= b.cfg.IdleAfter {
+					idle = append(idle, s)
+				}
 			}
 		}
 		b.mu.RUnlock()

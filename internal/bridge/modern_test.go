@@ -35,7 +35,7 @@ func TestEras(t *testing.T) {
 	} {
 		for _, modernFirst := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
-				tc.server.starts, tc.server.heard, tc.server.tells = 0, nil, nil
+				tc.server.starts, tc.server.heard, tc.server.tells, tc.server.ends = 0, nil, nil, nil
 				var reports []error
 				b := New(Config{Start: tc.server.start, Started: func(err error) { reports = append(reports, err) }})
 				defer b.Close()

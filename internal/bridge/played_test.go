@@ -25,11 +25,12 @@ type played struct {
 	// starts counts its processes, heard is what they got, as "process method".
 	starts int
 	heard  []string
-	// tells sends a line from each process.
+	// tells sends a line from each process; ends is closed when it is over.
 	tells []func(string, ...any)
+	ends  []chan struct{}
 	// listens are the open subscriptions of the newest process, by id.
 	listens map[string]bool
-	// asks answers what the newest process asked.
+	// answers are for what its processes asked, by id.
 	answers map[string]chan heard
 }
 
@@ -38,9 +39,12 @@ func (s *played) start(context.Context) (Child, error) {
 	defer s.mu.Unlock()
 	s.starts++
 	n, era := s.starts, ""
-	s.listens, s.answers = map[string]bool{}, map[string]chan heard{}
-	s.tells = append(s.tells, nil)
-	return play(func(m heard, tell func(string, ...any)) {
+	s.listens = map[string]bool{}
+	if s.answers == nil {
+		s.answers = map[string]chan heard{}
+	}
+	s.tells, s.ends = append(s.tells, nil), append(s.ends, nil)
+	f := play(func(m heard, tell func(string, ...any)) {
 		version, _ := mcp.Message{Raw: m.Params}.VersionIn(metaOf(m.Params))
 		s.mu.Lock()
 		s.heard = append(s.heard, fmt.Sprint(n, " ", m.Method))
@@ -83,7 +87,9 @@ func (s *played) start(context.Context) (Child, error) {
 		default:
 			s.serve(n, m, version, tell, reply, fail)
 		}
-	}), nil
+	})
+	s.ends[n-1] = f.done
+	return f, nil
 }
 
 const playedCapabilities = `{"tools":{"listChanged":true},"resources":{"subscribe":true}}`
@@ -170,9 +176,16 @@ func (s *played) ask(n int, methods string, tell func(string, ...any), text func
 		tell(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":{"message":"m%d"}}`, id, method, i)
 	}
 	var out []string
+	s.mu.Lock()
+	end := s.ends[n-1]
+	s.mu.Unlock()
 	for _, c := range waits {
-		m := <-c
-		out = append(out, string(m.Result)+string(m.Error))
+		select {
+		case m := <-c:
+			out = append(out, string(m.Result)+string(m.Error))
+		case <-end:
+			return
+		}
 	}
 	text(strings.Join(out, "; "))
 }

@@ -81,7 +81,7 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
 	defer s.begin()()
 	switch {
 	case m.Request():
-		b.exchange(w, r, s, m, meta, 0, &reply{w: w})
+		b.exchange(w, r, s, m, meta, nil, &reply{w: w})
 	case m.Response():
 		b.answer(r.Context(), s, m)
 		w.WriteHeader(http.StatusAccepted)
@@ -199,25 +199,37 @@ func (b *Bridge) answer(ctx context.Context, s *session, m mcp.Message) {
 }
 
 // exchange sends a request, whose _meta is at meta, to the server and stays until
-// it is answered.
-func (b *Bridge) exchange(w http.ResponseWriter, r *http.Request, s *session, m mcp.Message, meta mcp.Span, level int, out *reply) {
+// it is answered. ask is what is special about a modern one; nil: it is none.
+func (b *Bridge) exchange(w http.ResponseWriter, r *http.Request, s *session, m mcp.Message, meta mcp.Span, ask *asking, out *reply) {
 	token, err := mcp.Lookup(m.Raw, meta, "progressToken")
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, mcp.Failure(m.Bytes(m.ID), mcp.CodeInvalid, err.Error()))
 		return
 	}
-	c := &call{session: s, id: m.Bytes(m.ID), done: make(chan answer, 1), level: level}
+	c := &call{session: s, id: m.Bytes(m.ID), done: make(chan answer, 1)}
 	streams := acceptsStream(r)
 	if token.Present() {
 		c.token = m.Bytes(token)
 	}
-	if streams && (token.Present() || level > 0 || s.backend.owner != nil) {
+	if streams && (token.Present() || ask != nil && ask.level > 0 || s.backend.owner != nil && s.offers == nil) {
 		c.side = newMailbox()
 	}
-	out.c = c
+	out.c, out.id = c, c.id
 	if m.Method == "tools/call" {
 		out.inspect = b.cfg.Result
 		c.begin = b.cfg.Begin
+	}
+	if ask != nil {
+		c.level, c.claims = ask.level, ask.claims
+		if ask.answerable {
+			c.questions = newQuestions()
+		}
+		if ask.retry != nil {
+			if err := b.resume(r, s, ask.retry, c, out); err != nil {
+				refuse(w, c.id, &mcp.Refusal{Status: http.StatusBadRequest, Code: mcp.CodeParams, Text: err.Error()})
+			}
+			return
+		}
 	}
 	if err := s.submit(r.Context(), c, m, token); err != nil {
 		writeJSON(w, http.StatusOK, mcp.Failure(c.id, out.failed(), err.Error()))
@@ -263,6 +275,8 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 	var (
 		wake   chan struct{}
 		held   answer
+		asked  <-chan struct{}
+		ask    <-chan time.Time
 		second <-chan outcome
 		t      = &trial{id: string(c.id), cancelled: make(chan struct{})}
 	)
@@ -271,6 +285,9 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 	}
 	if c.side != nil {
 		wake = c.side.wake
+	}
+	if c.questions != nil {
+		asked = c.questions.wake
 	}
 	timer := time.NewTimer(b.cfg.StreamAfter)
 	defer timer.Stop()
@@ -294,6 +311,12 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 			c.process.abandon(c)
 			out.finish(answer{err: errCancelled})
 			return
+		case <-asked:
+			ask = time.After(askTogether)
+		case <-ask:
+			if ask = nil; b.suspend(out, c) {
+				return
+			}
 		case <-wake:
 			out.events(c.side.take())
 		case <-timer.C:
@@ -303,6 +326,7 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 			}
 		case <-ctx.Done():
 			c.process.abandon(c)
+			c.process.decline(c, "the client is gone")
 			return
 		case <-s.gone:
 			c.process.abandon(c)
