@@ -9,23 +9,29 @@
 //	       response
 //	GET                   the session's stream of what the server says by itself
 //	DELETE                the end of the session
+//	POST   of a client of the modern era, which has no sessions:
+//	       request        → as it is to a server that knows that era, translated
+//	                        to one that does not
+//	       subscriptions/listen   a stream of what the server says by itself
 //
-// By default all sessions share one server: ids and progress tokens are
-// rewritten, so that two clients may use the same ones, and what the server
-// says without being asked goes to every session. A shared server is told that
-// its client has no capabilities, because its own requests could not be
-// attributed. With [Config.PerClient] each session has a server of its own,
-// which may ask the client back.
+// By default all clients share one server (of each era that they speak): ids and
+// progress tokens are rewritten, so that two clients may use the same ones, and
+// what the server says without being asked goes to every session. A shared
+// server is told that its client has no capabilities, because its own requests
+// could not be attributed. With [Config.PerClient] each session has a server of
+// its own, which may ask the client back, and so has each modern client of a
+// server that does not know its era; that one is asked by answers.
 //
 // A tools/call whose answer is an error may be sent a second time, see
 // [Config.Begin], if its tool declares itself read-only or idempotent; the
 // client then gets the second answer, and never learns of the first.
 //
 // The bridge looks at a message's envelope only, and at whether a tool's result
-// is an error; the rest passes byte for byte.
+// is an error; the rest passes byte for byte, where nothing is translated.
 //
-// It speaks the revisions of MCP that have sessions, 2025-03-26 to 2025-11-25
-// (https://modelcontextprotocol.io/specification/2025-11-25/basic/transports).
+// It speaks the revisions 2025-03-26 to 2025-11-25 of MCP, which have sessions,
+// and 2026-07-28, the modern one
+// (https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http).
 package bridge
 
 import (
@@ -45,7 +51,9 @@ import (
 type Config struct {
 	// Start starts a server.
 	Start Start
-	// PerClient gives each session a server of its own.
+	// PerClient gives each client a server of its own. A modern one is known by
+	// its name, see Trusted, and by what of a legacy server's questions it can
+	// answer; one without a name by the latter alone.
 	PerClient bool
 	// Trusted says that the caller knows its clients: [task.ClientHeader] names
 	// them, and a session is whatever id comes with [task.SessionHeader], so that

@@ -16,6 +16,19 @@ type offered struct {
 	Roots       json.RawMessage `json:"roots,omitempty"`
 }
 
+// read reads them from a raw object of capabilities.
+func (o *offered) read(capabilities []byte) error {
+	if err := json.Unmarshal(capabilities, o); err != nil {
+		return fmt.Errorf("read the client's capabilities: %w", err)
+	}
+	for _, c := range []*json.RawMessage{&o.Sampling, &o.Elicitation, &o.Roots} {
+		if !object(*c) {
+			*c = nil // null, most likely
+		}
+	}
+	return nil
+}
+
 // grants reports whether the client takes a request of this kind. An elicitation
 // capability that names no mode means the form (MCP 2026-07-28, elicitation).
 func (o *offered) grants(method string, params []byte) bool {
@@ -47,8 +60,8 @@ func (b *Bridge) guest(r *http.Request, m mcp.Message, meta mcp.Span) (*session,
 		return nil, err
 	}
 	var o offered
-	if err := json.Unmarshal(m.Bytes(at), &o); err != nil {
-		return nil, fmt.Errorf("read the client's capabilities: %w", err)
+	if err := o.read(m.Bytes(at)); err != nil {
+		return nil, err
 	}
 	capabilities, err := json.Marshal(o)
 	if err != nil {

@@ -43,6 +43,8 @@ type question struct {
 
 // questions are those of one call that have not been answered.
 type questions struct {
+	// claims say which request the call is.
+	claims claims
 	// wake has room for one signal: there is something to ask.
 	wake chan struct{}
 
@@ -51,7 +53,7 @@ type questions struct {
 	n    int
 }
 
-func newQuestions() *questions { return &questions{wake: make(chan struct{}, 1)} }
+func newQuestions(c claims) *questions { return &questions{claims: c, wake: make(chan struct{}, 1)} }
 
 // suspendable reports whether a call by this method can be answered by questions.
 func suspendable(method string) bool {
@@ -182,7 +184,7 @@ func (b *Bridge) suspend(out *reply, c *call) bool {
 		return false
 	}
 	id := rand.Text()
-	said := c.claims
+	said := c.questions.claims
 	said.Call, said.Expires = id, time.Now().Add(b.cfg.SuspendFor).Unix()
 	b.waits.mu.Lock()
 	if len(b.waits.calls) >= b.cfg.MaxSuspended || b.life.Err() != nil {
@@ -275,7 +277,7 @@ func (a *asking) read(s *session, m mcp.Message) (err error) {
 
 // resume goes on with a suspended call, for whose answer next waits from now on.
 func (b *Bridge) resume(r *http.Request, s *session, from *retry, next *call, out *reply) error {
-	id, err := b.states.open(from.State, next.claims, time.Now())
+	id, err := b.states.open(from.State, next.questions.claims, time.Now())
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func TestAskedForWhatIsOffered(t *testing.T) {
 	b := New(Config{Start: server.start, PerClient: true, Trusted: true})
 	defer b.Close()
 	const no = `{"code":-32601,"message":"the client does not offer sampling/createMessage"}`
-	a := askAs(t, b, "alice", `{"roots":{},"tasks":{}}`, "sampling/createMessage", "")
+	a := askAs(t, b, "alice", `{"roots":{},"tasks":{},"sampling":null}`, "sampling/createMessage", "")
 	if got := a.text(); got != no {
 		t.Errorf("%s", got)
 	}

@@ -49,6 +49,7 @@ func (s *played) start(context.Context) (Child, error) {
 		s.mu.Lock()
 		s.heard = append(s.heard, fmt.Sprint(n, " ", m.Method))
 		s.tells[n-1] = tell
+		legacy := s.legacy
 		s.mu.Unlock()
 		reply := func(result string) { tell(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result) }
 		fail := func(code int) { tell(`{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"no"}}`, m.ID, code) }
@@ -65,7 +66,7 @@ func (s *played) start(context.Context) (Child, error) {
 				s.cancelled(m, tell)
 			}
 		case m.Method == "initialize":
-			if !s.legacy || era == mcp.Modern {
+			if !legacy || era == mcp.Modern {
 				fail(-32601)
 				return
 			}

@@ -220,9 +220,9 @@ func (b *Bridge) exchange(w http.ResponseWriter, r *http.Request, s *session, m 
 		c.begin = b.cfg.Begin
 	}
 	if ask != nil {
-		c.level, c.claims = ask.level, ask.claims
+		c.level = ask.level
 		if ask.answerable {
-			c.questions = newQuestions()
+			c.questions = newQuestions(ask.claims)
 		}
 		if ask.retry != nil {
 			if err := b.resume(r, s, ask.retry, c, out); err != nil {

@@ -69,10 +69,9 @@ type call struct {
 	// endless: it is a subscription. heard gets word when it is acknowledged.
 	endless bool
 	heard   chan struct{}
-	// questions are what the server asks the client of a modern call, and claims
-	// say which request that is; nil if it cannot be asked.
+	// questions are what the server asks the client of a modern call; nil if it
+	// cannot be asked.
 	questions *questions
-	claims    claims
 }
 
 // answer is the server's response or the reason why there is none.
