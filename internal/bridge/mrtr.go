@@ -27,8 +27,10 @@ import (
 // its client that can be answered so.
 
 const (
-	// maxQuestions bounds what a server asks by one call.
+	// maxQuestions bounds what a server asks by one call, maxQuestion each, in
+	// bytes.
 	maxQuestions = 16
+	maxQuestion  = 1 << 20
 	// askTogether is for how long questions are gathered into one answer.
 	askTogether = 25 * time.Millisecond
 )
@@ -123,8 +125,11 @@ func (k *backend) question(p *process, m mcp.Message) {
 	case m.Method == "ping":
 		p.tell(mcp.Reply(id, []byte(`{}`)))
 		return
-	case len(params) > 0 && !json.Valid(params) || !json.Valid(id):
-		p.tell(mcp.Failure(nil, mcp.CodeParse, "this is not JSON"))
+	case len(id) > maxQuestion || !json.Valid(id):
+		p.tell(mcp.Failure(nil, mcp.CodeInvalid, "this is no id"))
+		return
+	case len(params) > maxQuestion || len(params) > 0 && !json.Valid(params):
+		p.tell(mcp.Failure(id, mcp.CodeInvalid, "this is not JSON, or too much to ask"))
 		return
 	case !k.owner.offers.grants(m.Method, params):
 		p.tell(mcp.Failure(id, mcp.CodeNoMethod, "the client does not offer "+m.Method))

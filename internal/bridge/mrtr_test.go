@@ -298,6 +298,44 @@ func TestGuests(t *testing.T) {
 		defer b.mu.RUnlock()
 		return len(b.guests) == 0
 	})
+	server.mu.Lock()
+	ends := server.ends
+	server.mu.Unlock()
+	for _, end := range ends {
+		<-end
+	}
+}
+
+// What a server asks is bounded, and is looked at before it is passed on.
+func TestHostileQuestions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{legacy: true}
+		b := New(Config{Start: server.start, PerClient: true})
+		defer b.Close()
+		many := strings.TrimSuffix(strings.Repeat("roots/list ", maxQuestions+1), " ")
+		if a := ask(t, b, "", many, ""); len(a.Result.InputRequests) != maxQuestions {
+			t.Errorf("%d questions", len(a.Result.InputRequests))
+		}
+		server.mu.Lock()
+		tell := server.tells[1]
+		server.mu.Unlock()
+		waits := open(t, b, modernBody("1", "tools/call", allOffers, `"name":"wait","arguments":{},`))
+		synctest.Wait()
+		tell(`{"jsonrpc":"2.0","id":"big","method":"roots/list","params":{"x":"%s"}}`, strings.Repeat("x", maxQuestion))
+		tell(`{"jsonrpc":"2.0","id":"bad","method":"roots/list","params":{"x":nope}}`)
+		tell(`{"jsonrpc":"2.0","id":"odd","method":"tools/call","params":{}}`)
+		tell(`{"jsonrpc":"2.0","id":"ping","method":"ping"}`)
+		tell(`{"jsonrpc":"2.0","id":"none","method":"roots/list"}`)
+		select {
+		case got := <-waits.lines:
+			if !strings.Contains(got, `"inputRequests":{"input-1":{"method":"roots/list"}}`) {
+				t.Errorf("%s", got)
+			}
+		case <-time.After(time.Minute):
+			t.Error("it is not asked")
+		}
+	})
 }
 
 // FuzzState: nothing but what was sealed opens, for anybody.
