@@ -43,7 +43,7 @@ e2e-aws: program ## journeys against the functions that are deployed, run as Lam
 e2e-refresher: ## a thousand refreshers at once, and processes killed at each step of a renewal
 	scripts/emulators.sh scripts/e2e.sh refresher
 
-bench: ## cold starts, refreshes a second, and a simulation of a million connections: docs/benchmarks.md
+bench: ## cold starts, the bridge beside others, refreshes a second, and a simulation of a million connections: docs/benchmarks.md
 	scripts/bench.sh
 
 reproducible: ## build dist/ a second time, elsewhere and from nothing, and compare
@@ -71,4 +71,4 @@ costs: synth ## print what the synthesized deployment costs: docs/costs.md
 	@$(INFRA) go run . costs
 
 clean: ## remove what was built, not your data
-	rm -rf bin dist e2e/node_modules infra/node_modules infra/cdk.out
+	rm -rf bin dist e2e/node_modules e2e/bench/node_modules infra/node_modules infra/cdk.out
