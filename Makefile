@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GO_FLAGS    := -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run program build dist test check unit e2e e2e-aws e2e-refresher bench reproducible fuzz clean
+.PHONY: help run program build dist test check unit e2e e2e-aws e2e-refresher e2e-tasks bench reproducible fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ program: ## build the program into bin/
 dist: ## build what a deployment uploads into dist/, for arm64, the same bytes each time
 	scripts/dist.sh
 
-test: check infra unit reproducible e2e e2e-aws e2e-refresher ## everything: checks, unit tests with the race detector, journeys, the refresher's proof
+test: check infra unit reproducible e2e e2e-aws e2e-refresher e2e-tasks ## everything: checks, unit tests with the race detector, journeys, proofs
 
 check: ## formatting, vet, staticcheck, tidy modules, shipped presets
 	scripts/gofmt.sh
@@ -42,6 +42,9 @@ e2e-aws: program ## journeys against the functions that are deployed, run as Lam
 
 e2e-refresher: ## a thousand refreshers at once, and processes killed at each step of a renewal
 	scripts/emulators.sh scripts/e2e.sh refresher
+
+e2e-tasks: ## calls while tokens are renewed, a thousand abandoned sessions, a server that spies
+	go test -count=1 -timeout 10m ./e2e/tasks
 
 bench: ## cold starts, the bridge beside others, refreshes a second, and a simulation of a million connections: docs/benchmarks.md
 	scripts/bench.sh
