@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/bridge"
 	"github.com/lanyardhq/lanyard/internal/runner"
 )
 
@@ -23,6 +26,10 @@ func TestMain(m *testing.M) {
 		err = runner.Main(context.Background(), os.Stdin, os.Environ(), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	case "sandbox":
 		err = runner.SandboxMain(os.Args[2:])
+	case "bridge":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		err = bridge.ServeCommand(ctx, "127.0.0.1:0", os.Args[2:], slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	case "caller":
 		err = serveTools(os.Stdin, os.Stdout, callerTools())
 	default:

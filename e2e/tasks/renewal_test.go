@@ -72,7 +72,10 @@ func renewal(t *testing.T, recipe task.Recipe) {
 	l := launcher(open(t))
 	defer l.Close(t.Context())
 	c.begin(t, l, "tsk_1")
-	dialled := c.ready(t)
+	dialled := c.dialled(t.Context(), t)
+	if dialled == nil {
+		t.FailNow()
+	}
 	clients := make([]*client, 4)
 	for i := range clients {
 		clients[i] = dialled()
