@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		err = bridge.ServeCommand(ctx, "127.0.0.1:0", os.Args[2:], slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	case "spy":
+		err = serveTools(os.Stdin, os.Stdout, spyTools())
+	case "peek":
+		err = peekAt(os.Args[2])
 	case "caller":
 		err = serveTools(os.Stdin, os.Stdout, callerTools())
 	default:
