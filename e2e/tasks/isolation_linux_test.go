@@ -65,13 +65,20 @@ func infiltrate(t *testing.T, c *control) *spying {
 
 func (s *spying) tool(name, text string, out any) {
 	s.t.Helper()
-	said, err := s.c.call(s.t.Context(), name, text)
+	said, err := s.call(name, text)
 	if err == nil && out != nil {
 		err = json.Unmarshal([]byte(said), out)
 	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// call calls a tool of a server that may have succeeded in stopping its runner.
+func (s *spying) call(name, text string) (string, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	return s.c.call(ctx, name, text)
 }
 
 // finds has the server spy, and wants it to get nothing but what is named.
@@ -100,7 +107,7 @@ func (s *spying) finds(q quarry, but ...string) {
 // loots has it collect what it can, and looks for secrets in it.
 func (s *spying) loots(secrets ...string) {
 	s.t.Helper()
-	said, err := s.c.call(s.t.Context(), "loot", "")
+	said, err := s.call("loot", "")
 	if err != nil {
 		s.t.Fatal(err)
 	}
