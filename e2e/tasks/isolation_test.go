@@ -48,7 +48,6 @@ type spying struct {
 	t *testing.T
 	c *client
 	person
-	address string
 }
 
 // infiltrate connects to a task when it is up.
