@@ -16,9 +16,9 @@ import (
 )
 
 // renew brings the connection's tokens up to date, or returns them as they are
-// if somebody else just did.
-func (s *Service) renew(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, error) {
-	c, claim, err := s.begin(ctx, k, due) // lease, re-read, still due?, intent: one write
+// if somebody else just did. seen is the row if the caller has just read it.
+func (s *Service) renew(ctx context.Context, k connection.Key, seen *connection.Connection, due func(connection.Connection) bool) (connection.Connection, error) {
+	c, claim, err := s.begin(ctx, k, seen, due) // lease, re-read, still due?, intent: one write
 	if err != nil || claim == nil {
 		return c, err
 	}
