@@ -100,7 +100,7 @@ type Service struct {
 
 	inFlight singleflight.Group
 	work     sync.WaitGroup
-	known    sync.Map // habits, by provider and variant
+	known    sync.Map // *presets.Provider, by its id and variant
 }
 
 // Wait returns when nothing that was begun is under way any more: an exchange

@@ -194,6 +194,9 @@ func (s *Service) target(ctx context.Context, c connection.Connection, g connect
 	if err != nil {
 		return provider.Target{}, err
 	}
-	t, _, err := flow.TargetOf(s.Catalogue, c.Provider, g.Parameters, client, s.BaseURL, s.Deployment)
-	return t, err
+	p, err := s.provider(c.Provider, client.Variant)
+	if err != nil {
+		return provider.Target{}, err
+	}
+	return flow.TargetAt(*p, g.Parameters, client, s.BaseURL, s.Deployment)
 }
