@@ -139,6 +139,9 @@ type bench struct {
 	// counts the requests of the store's own.
 	requests func(i int)
 	sent     *atomic.Int64
+	// batch is how many connections the function is given at once; 0: all of
+	// them, as on one machine.
+	batch int
 }
 
 func (b *bench) clock() time.Time { return time.Unix(0, b.now.Load()) }
@@ -175,6 +178,10 @@ func tenantOf(rotates bool) string {
 	return keeping
 }
 
+// perMessage is how many connections a message of the queue names; a function is
+// given ten messages at a time.
+const perMessage = 10
+
 // atOnce is as many as a process of refresh attends beside each other.
 const atOnce = 50
 
@@ -201,14 +208,28 @@ func (b *bench) refresh(rotates bool) spent {
 	}
 	b.swapped.Store(0)
 	out := measure(func() {
-		if err := b.service.AttendAll(b.t.Context(), keys); err != nil {
-			b.t.Error(err)
+		if b.batch == 0 {
+			b.attend(keys)
+			return
+		}
+		for batch := range slices.Chunk(keys, b.batch) {
+			var wg sync.WaitGroup
+			for message := range slices.Chunk(batch, perMessage) {
+				wg.Go(func() { b.attend(message) })
+			}
+			wg.Wait()
 		}
 	})
 	if got := b.swapped.Load(); got != int64(b.n) {
 		b.t.Errorf("%d of %d tokens were renewed", got, b.n)
 	}
 	return out
+}
+
+func (b *bench) attend(keys []connection.Key) {
+	if err := b.service.AttendAll(b.t.Context(), keys); err != nil {
+		b.t.Error(err)
+	}
 }
 
 // exchange is the requests of so many renewals and nothing else: the limit. With
@@ -314,7 +335,7 @@ func TestThroughput(t *testing.T) {
 			table.API = dynamodb.New(client.Options(), func(o *dynamodb.Options) { o.HTTPClient = &counting{o.HTTPClient, &sent} })
 			return stores{connections: table, gates: table, grants: onTable(table), audit: table.Audit(), keys: cached(&kms{}, now)}
 		})
-		b.sent = &sent
+		b.sent, b.batch = &sent, 10*perMessage
 		b.requests = func(i int) {
 			for n := range 3 {
 				key := item{"pk": text(fmt.Sprintf("requests-%d", i)), "sk": text(fmt.Sprint(n))}

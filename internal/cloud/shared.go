@@ -39,7 +39,7 @@ const (
 	// sharedTime is how long a request of several may take.
 	sharedTime = attemptTimeout
 	// patience is how long one waits to go: what is under way may hang.
-	patience = 100 * time.Millisecond
+	patience = time.Second
 )
 
 // do has the part answered by together, with others, or by alone.
