@@ -17,16 +17,16 @@ import (
 type Format struct {
 	tag        byte
 	dictionary []byte
-	// A writer is more than a megabyte, so that making one costs more than what
-	// it does.
-	writers, readers sync.Pool
+	known      index // of the dictionary
+
+	deflaters, readers sync.Pool
 }
 
 // ErrFormat means that the bytes were not packed in this format, or damaged.
 var ErrFormat = errors.New("the packed text is damaged, or of a format that is not known here")
 
-// tail ends what a flate.Writer writes, an empty block: it need not be kept
-// (as in RFC 7692, section 7.2.1).
+// tail ends a stream of DEFLATE, as an empty block: it need not be kept (as in
+// RFC 7692, section 7.2.1).
 var tail = []byte{0, 0, 0xff, 0xff}
 
 // plain begins every text, and so what is kept as it is: tags are others.
@@ -39,32 +39,19 @@ func New(tag byte, dictionary string) *Format {
 		panic("dense: the tag of a format is what texts begin with")
 	}
 	f := &Format{tag: tag, dictionary: []byte(dictionary)}
-	f.writers.New = func() any {
-		w, err := flate.NewWriterDict(io.Discard, flate.BestCompression, f.dictionary)
-		if err != nil {
-			panic(err) // only for a level that does not exist
-		}
-		return w
+	for range dictionary {
+		f.known.add(f.dictionary)
 	}
+	f.deflaters.New = func() any { return &deflater{} }
 	f.readers.New = func() any { return flate.NewReaderDict(bytes.NewReader(nil), f.dictionary) }
 	return f
 }
 
 // Pack packs a JSON object. One that would not be shorter stays as it is.
 func (f *Format) Pack(text []byte) []byte {
-	out := bytes.NewBuffer(make([]byte, 0, len(text)+1))
-	out.WriteByte(f.tag)
-	w := f.writers.Get().(*flate.Writer)
-	defer f.writers.Put(w)
-	w.Reset(out)
-	_, err := w.Write(text)
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		panic(err) // a bytes.Buffer takes everything
-	}
-	packed := bytes.TrimSuffix(out.Bytes(), tail)
+	d := f.deflaters.Get().(*deflater)
+	defer f.deflaters.Put(d)
+	packed := d.deflate(append(make([]byte, 0, len(text)+1), f.tag), f.dictionary, &f.known, text)
 	if len(packed) >= len(text) {
 		return text
 	}
