@@ -111,6 +111,9 @@ func (s *shared) next(ctx context.Context, most int, together func(context.Conte
 // maxReads and maxInserts are the most that one request takes.
 const maxReads, maxInserts = 100, 25
 
+// once: what fails is asked for alone, which tries again.
+func once(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
+
 // readAll reads what the parts name.
 func (t *Table) readAll(ctx context.Context, parts []*part) {
 	type key struct{ pk, sk string }
@@ -123,7 +126,7 @@ func (t *Table) readAll(ctx context.Context, parts []*part) {
 	for _, it := range wanted {
 		in.Keys = append(in.Keys, it)
 	}
-	out, err := t.API.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{t.Name: in}})
+	out, err := t.API.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{t.Name: in}}, once)
 	if err != nil {
 		return
 	}
@@ -149,7 +152,7 @@ func (t *Table) insertAll(ctx context.Context, parts []*part) {
 	for _, p := range parts {
 		in.Statements = append(in.Statements, insertion(t.Name, p.item))
 	}
-	out, err := t.API.BatchExecuteStatement(ctx, in)
+	out, err := t.API.BatchExecuteStatement(ctx, in, once)
 	if err != nil || len(out.Responses) != len(parts) {
 		return
 	}
