@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,8 +29,8 @@ type shared struct {
 type part struct {
 	// item is the key of what is read, or what is written.
 	item item
-	// answered: it was read or written. found is what was read, nil: nothing is
-	// there. It may be another part's, too.
+	// answered: it was read or written. found is what was read; nil: nothing is
+	// there.
 	answered bool
 	found    item
 	done     chan struct{} // closed when the request that it went with has ended
@@ -140,7 +141,7 @@ func (t *Table) readAll(ctx context.Context, parts []*part) {
 	for _, p := range parts {
 		k := of(p.item)
 		_, p.answered = wanted[k]
-		p.found = found[k]
+		p.found = maps.Clone(found[k]) // callers make of it what they write
 	}
 }
 
