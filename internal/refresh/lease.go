@@ -25,7 +25,7 @@ func (s *Service) begin(ctx context.Context, k connection.Key, seen *connection.
 		if err != nil {
 			return c, nil, err
 		}
-		seen = nil // whatever comes now, it is older than that
+		seen = nil // another try reads
 		if hold := s.pace().Closed(ctx, c); hold != nil && s.due(c, due) == nil {
 			c, err := s.waiting(c, hold)
 			return c, nil, err
