@@ -19,7 +19,7 @@ const (
 // How the functions write to the table, and read it. A part of a transaction
 // needs the right of the same single action.
 var (
-	tableWrites = list{"dynamodb:PutItem", "dynamodb:DeleteItem"}
+	tableWrites = list{"dynamodb:PutItem", "dynamodb:PartiQLInsert", "dynamodb:DeleteItem"}
 	tableReads  = list{"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"}
 )
 

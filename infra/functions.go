@@ -66,7 +66,7 @@ func (v *Service) describeFunctions() []function {
 		{name: refresh, program: refresh, memory: 512, timeout: 120,
 			description: "Renews, hands out and ends tokens: by schedule and on demand",
 			environment: v.environment(vault, map[string]*string{"LANYARD_QUEUE_URL": v.queue.QueueUrl(), "LANYARD_KEEP_FRESH": jsii.String(v.settings.KeepFresh)}),
-			grants: statements{v.useTable(), v.findDue(), v.useKey(), v.keepGrants(),
+			grants: statements{v.useTable(), v.insertLines(), v.findDue(), v.useKey(), v.keepGrants(),
 				v.readSecrets("ReadClients", "clients/*"), v.readSecrets("ReadWebhooks", "webhooks/*"),
 				v.readSecrets("ReadFirstKey", secretAPIKey), v.useQueue(), v.putEvents()},
 		},

@@ -58,6 +58,17 @@ func (v *Service) useTable() awsiam.PolicyStatement {
 		"dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}, list{v.tableARN()}, nil)
 }
 
+// insertLines lets several audit lines be written at once, by the one action
+// that does so and can neither replace nor remove a line. Should DynamoDB not
+// tell which keys such a request names, it is refused, and each line is written
+// by itself.
+func (v *Service) insertLines() awsiam.PolicyStatement {
+	return allow("InsertLines", list{"dynamodb:PartiQLInsert"}, list{v.tableARN()}, map[string]any{
+		"ForAllValues:StringLike": map[string]any{"dynamodb:LeadingKeys": list{auditLines}},
+		"Null":                    map[string]any{"dynamodb:LeadingKeys": "false"},
+	})
+}
+
 func (v *Service) readTable() awsiam.PolicyStatement {
 	return allow("ReadTable", list{"dynamodb:GetItem", "dynamodb:Query"}, list{v.tableARN()}, nil)
 }
