@@ -39,6 +39,9 @@ func TestEras(t *testing.T) {
 				var reports []error
 				b := New(Config{Start: tc.server.start, Started: func(err error) { reports = append(reports, err) }})
 				defer b.Close()
+				if err := b.Warm(t.Context()); err != nil {
+					t.Errorf("%s: warm: %v", name, err)
+				}
 				legacy := func() {
 					w := roundTrip(b, "", hello)
 					if !tc.legacy {
