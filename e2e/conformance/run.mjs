@@ -129,7 +129,7 @@ function explain(name, through, straight, exceptions) {
     for (const check of e.checks) {
       excused.set(check, e);
       if (e.passes ? failing[e.passes]?.has(check) ?? true : !e.because && straight[check]?.status !== "FAILURE") {
-        wrong.push(`${check} is excepted, but ${e.passes ? `does not pass in the run "${e.passes}"` : "passes directly"}`);
+        wrong.push(`${check} is excepted, but ${e.passes ? `does not pass in the run "${e.passes}"` : "does not fail directly"}`);
       }
       if (through[check]?.status === "SUCCESS") wrong.push(`${check} passes: remove it from exceptions.json`);
     }
