@@ -86,28 +86,31 @@ func (b *Bridge) speaksModern(ctx context.Context) (bool, error) {
 	k := b.shared
 	if k == nil {
 		k = newBackend(b, nil, defaultParams)
-		defer k.close()
+		defer func() { go k.close() }() // which may take the server a while
 	}
-	p, err := k.acquire(ctx) // one that is up, so that silence means something
-	if b.eras.get() == eraModern {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	_, err = p.probe(ctx)
-	switch {
-	case err == nil:
-		b.eras.set(eraBoth)
-		if k == b.shared {
-			k.replace() // what was asked may count itself to the modern era now
+	for {
+		p, err := k.acquire(ctx) // one that is up, so that silence means something
+		if b.eras.get() == eraModern {
+			return true, nil
 		}
-		return true, nil
-	case errors.Is(err, errLegacyOnly):
-		b.eras.set(eraLegacy)
-		return false, nil
+		if err != nil {
+			return false, err
+		}
+		_, err = p.probe(ctx)
+		switch {
+		case err == nil:
+			b.eras.set(eraBoth)
+			if k == b.shared {
+				k.replace() // what was asked may count itself to the modern era now
+			}
+			return true, nil
+		case errors.Is(err, errLegacyOnly):
+			b.eras.set(eraLegacy)
+			return false, nil
+		case !errors.Is(err, errRetired): // else another process has taken over
+			return false, err
+		}
 	}
-	return false, err
 }
 
 // probe is discover for a server that is up, and may be silent.
@@ -125,6 +128,9 @@ func (p *process) probe(ctx context.Context) ([]byte, error) {
 // means that it does not know it.
 func (p *process) discover(ctx context.Context) (result []byte, err error) {
 	m, err := p.request(ctx, "server/discover", modernRequest(""))
+	if errors.Is(err, errRetired) {
+		return nil, err
+	}
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
