@@ -107,6 +107,47 @@ func TestEraOfASlowServer(t *testing.T) {
 	}
 }
 
+// Legacy callers do not notice that the server is asked for the modern era, which
+// this one takes for the end of theirs.
+func TestEraUnderLoad(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		server := &played{legacy: true, modern: true}
+		b := New(Config{Start: server.start})
+		session := roundTrip(b, "", hello).Header().Get(mcp.SessionHeader)
+		var stop atomic.Bool
+		var calls atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for !stop.Load() {
+					if w := roundTrip(b, session, toolCall("1", "say", "")); !strings.Contains(w.Body.String(), "content") {
+						t.Errorf("dropped: %s", w.Body)
+						return
+					}
+					calls.Add(1)
+				}
+			})
+		}
+		eventually(t, "calls go on", func() bool { return calls.Load() > 10 })
+		for range 3 {
+			wg.Go(func() {
+				if w := modern(t, b, "tools/list", ""); !strings.Contains(w.Body.String(), "sql") {
+					t.Errorf("%s", w.Body)
+				}
+			})
+		}
+		before := calls.Load()
+		eventually(t, "calls go on", func() bool { return calls.Load() > before+100 || t.Failed() })
+		stop.Store(true)
+		wg.Wait()
+		b.Close()
+		if n := len(server.told("1 server/discover")); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+	}
+}
+
 // A server whose initialize fails once its eras are known has not become one of
 // the modern era alone.
 func TestEraStays(t *testing.T) {
@@ -115,6 +156,7 @@ func TestEraStays(t *testing.T) {
 	b := New(Config{Start: server.start})
 	t.Cleanup(b.Close)
 	modern(t, b, "tools/list", "")
+	eventually(t, "the process that was asked is gone", func() bool { return len(b.shared.processes()) == 0 })
 	server.mu.Lock()
 	server.legacy = false // its credentials are no good any more, say
 	server.mu.Unlock()
