@@ -53,6 +53,7 @@ func (e *eras) set(v era) { e.known.Store(int32(v)) }
 var (
 	errModernOnly = errors.New("the MCP server speaks " + mcp.Modern + " alone, which needs no initialize")
 	errLegacyOnly = errors.New("the MCP server does not speak " + mcp.Modern)
+	errInUse      = errors.New("the MCP server has sessions")
 )
 
 // refusedError says that the server answered initialize with an error.
@@ -83,12 +84,15 @@ func (b *Bridge) speaksModern(ctx context.Context) (bool, error) {
 	if e := b.eras.get(); e != eraUnknown {
 		return e != eraLegacy, nil
 	}
-	k := b.shared
-	if k == nil {
-		k = newBackend(b, nil, defaultParams)
-		defer func() { go k.close() }() // which may take the server a while
+	err := errInUse
+	if b.shared != nil {
+		err = b.shared.examine(ctx)
 	}
-	err := k.examine(ctx)
+	if errors.Is(err, errInUse) {
+		k := newBackend(b, nil, defaultParams)
+		defer func() { go k.close() }() // which may take the server a while
+		err = k.examine(ctx)
+	}
 	switch {
 	case b.eras.get() == eraModern:
 		return true, nil
@@ -103,13 +107,18 @@ func (b *Bridge) speaksModern(ctx context.Context) (bool, error) {
 }
 
 // examine asks the running server of the modern era: nil means that it knows it.
-// It is one that is up, so that silence means something. Legacy calls are held
-// meanwhile, because a process that has been asked may count itself to the
-// modern era and refuse them: if it knows that era, another one takes its place.
+// It is one that is up, so that silence means something. A process that has been
+// asked may count itself to the modern era from then on. So it is none that has
+// sessions; those that come meanwhile are held; and if it knows that era, another
+// one takes its place.
 func (k *backend) examine(ctx context.Context) error {
 	p, a, err := k.seize(ctx)
 	if err != nil {
 		return err
+	}
+	if k == k.b.shared && k.b.hasSessions() {
+		k.release(a, nil)
+		return errInUse
 	}
 	if _, err := p.probe(ctx); err != nil {
 		k.release(a, nil)
