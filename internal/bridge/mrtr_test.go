@@ -86,34 +86,36 @@ func (a asked) text() string {
 // the call's answer, and what it brings by the next call reaches the server.
 func TestAskedByAnAnswer(t *testing.T) {
 	t.Parallel()
-	server := &played{legacy: true}
-	b := New(Config{Start: server.start, PerClient: true})
-	defer b.Close()
-	const three = "elicitation/create sampling/createMessage roots/list"
-	first := ask(t, b, "", three, "")
-	want := []string{"input-1 elicitation/create", "input-2 sampling/createMessage", "input-3 roots/list"}
-	if first.Result.ResultType != "input_required" || !slices.Equal(first.keys(), want) || first.Result.RequestState == "" {
-		t.Fatalf("%+v", first)
-	}
-	if got := string(first.Result.InputRequests["input-2"].Params); got != `{"message":"m1"}` {
-		t.Errorf("params %s", got)
-	}
-	// What is missing is asked for again; what nobody asked for is not looked at.
-	second := ask(t, b, "", three, again(first.Result.RequestState, `{"input-1":{"action":"accept"},"input-3":7,"other":{}}`))
-	if !slices.Equal(second.keys(), want[1:]) || second.Result.RequestState == first.Result.RequestState {
-		t.Fatalf("%+v", second)
-	}
-	// A state is worth one retry.
-	if replay := ask(t, b, "", three, again(first.Result.RequestState, `{}`)); replay.code != http.StatusBadRequest || replay.Error.Code != mcp.CodeParams {
-		t.Errorf("replayed: %+v", replay)
-	}
-	last := ask(t, b, "", three, again(second.Result.RequestState, `{"input-2":{"role":"assistant"},"input-3":{"roots":[]}}`))
-	if got := last.text(); got != `{"action":"accept"}; {"role":"assistant"}; {"roots":[]}` || last.Result.ResultType != "complete" {
-		t.Errorf("%+v", last)
-	}
-	if server.starts != 2 { // one was asked for its era
-		t.Errorf("%d processes", server.starts)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{legacy: true}
+		b := New(Config{Start: server.start, PerClient: true})
+		defer b.Close()
+		const three = "elicitation/create sampling/createMessage roots/list"
+		first := ask(t, b, "", three, "")
+		want := []string{"input-1 elicitation/create", "input-2 sampling/createMessage", "input-3 roots/list"}
+		if first.Result.ResultType != "input_required" || !slices.Equal(first.keys(), want) || first.Result.RequestState == "" {
+			t.Fatalf("%+v", first)
+		}
+		if got := string(first.Result.InputRequests["input-2"].Params); got != `{"message":"m1"}` {
+			t.Errorf("params %s", got)
+		}
+		// What is missing is asked for again; what nobody asked for is not looked at.
+		second := ask(t, b, "", three, again(first.Result.RequestState, `{"input-1":{"action":"accept"},"input-3":7,"other":{}}`))
+		if !slices.Equal(second.keys(), want[1:]) || second.Result.RequestState == first.Result.RequestState {
+			t.Fatalf("%+v", second)
+		}
+		// A state is worth one retry.
+		if replay := ask(t, b, "", three, again(first.Result.RequestState, `{}`)); replay.code != http.StatusBadRequest || replay.Error.Code != mcp.CodeParams {
+			t.Errorf("replayed: %+v", replay)
+		}
+		last := ask(t, b, "", three, again(second.Result.RequestState, `{"input-2":{"role":"assistant"},"input-3":{"roots":[]}}`))
+		if got := last.text(); got != `{"action":"accept"}; {"role":"assistant"}; {"roots":[]}` || last.Result.ResultType != "complete" {
+			t.Errorf("%+v", last)
+		}
+		if server.starts != 2 { // one was asked for its era
+			t.Errorf("%d processes", server.starts)
+		}
+	})
 }
 
 // The server is told what the client offers, and is refused the rest; other
