@@ -3,11 +3,9 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
-	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
@@ -66,30 +64,10 @@ func (s *Service) Mint(ctx context.Context, r MintRequest) (Minted, error) {
 	if !r.Caller.May(c) || c.Status == connection.Deleting {
 		return Minted{}, connection.ErrNotFound
 	}
-	if r.TTL <= 0 {
-		r.TTL = DefaultTokenTTL
-	}
-	now := s.Now().UTC()
-	id, secret := token.NewID("mct"), "lyt_"+token.NewSecret()
-	if len(r.Seed) > 0 {
-		id, secret = token.DeriveID("mct", r.Seed), "lyt_"+token.DeriveSecret(r.Seed)
-	}
-	m := MCPToken{
-		ID: id, Hash: token.Hash(secret), Connection: c.Key, UserID: c.UserID,
-		Server: c.Server, CreatedAt: now, ExpiresAt: now.Add(min(r.TTL, MaxTokenTTL)),
-	}
-	if err := s.Store.PutMCPToken(ctx, m); err != nil {
-		if !errors.Is(err, ErrExists) {
-			return Minted{}, fmt.Errorf("store the MCP token: %w", err)
-		}
-		old, err := s.Store.MCPTokenByHash(ctx, m.Hash)
-		if errors.Is(err, ErrNoToken) || err == nil && old.Connection != m.Connection {
-			return Minted{}, fmt.Errorf("%w: the token that this Idempotency-Key made was revoked", flow.ErrExists)
-		}
-		if err != nil {
-			return Minted{}, err
-		}
-		m = old
+	m, secret := s.newToken(r.TTL, r.Seed)
+	m.Connection, m.UserID, m.Server = c.Key, c.UserID, c.Server
+	if m, err = s.keepToken(ctx, m); err != nil {
+		return Minted{}, err
 	}
 	return Minted{MCPToken: m, Token: secret, URL: s.EndpointURL(c)}, nil
 }

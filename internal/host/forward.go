@@ -67,7 +67,11 @@ func (x *exchange) pass(resp *http.Response) {
 	case streamed(resp):
 		x.begin()
 		x.flush()
-		switch err := x.relay(resp.Body); {
+		relay := x.relay
+		if x.narrows() {
+			relay = x.relayNarrowed
+		}
+		switch err := relay(resp.Body); {
 		case err == nil || x.gone():
 		case x.r.Context().Err() != nil:
 			x.fail(ErrTooLong)
@@ -75,7 +79,7 @@ func (x *exchange) pass(resp *http.Response) {
 			x.service.Logger.WarnContext(x.r.Context(), "a stream of a task was lost", "connection", x.Connection.ID, "err", err)
 			x.fail(ErrLost)
 		}
-	case !x.begun:
+	case !x.begun && !x.narrows():
 		h := x.w.Header()
 		for _, name := range []string{"Content-Type", "Content-Length", "Retry-After"} {
 			if v := resp.Header.Get(name); v != "" {
@@ -95,7 +99,11 @@ func (x *exchange) pass(resp *http.Response) {
 			return
 		}
 		mcp.OneLine(body)
-		x.event(body)
+		if body, err = x.narrowed(body); err != nil {
+			x.fail(ErrLost)
+			return
+		}
+		x.finish(resp.StatusCode, body)
 	}
 }
 

@@ -41,7 +41,12 @@ func (x *exchange) offer() {
 	}
 	known := x.service.catalogue(ctx, x.Connection)
 	if result := known.Answer(x.m, x.version); result != nil {
-		x.finishAndStart(mcp.Reply(x.id(), result), early)
+		answer, err := x.narrowed(mcp.Reply(x.id(), result))
+		if err != nil {
+			x.fail(ErrLost)
+			return
+		}
+		x.finishAndStart(answer, early)
 		return
 	}
 	if known.Lacks(x.m.Method) {
@@ -78,6 +83,9 @@ func (x *exchange) ask() bool {
 	// Of the modern era, what it cannot answer has a status of its own.
 	answered := resp.StatusCode == http.StatusOK || x.version != "" && (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusNotFound)
 	if m, parseErr := mcp.Parse(body); err != nil || parseErr != nil || !answered || !m.Response() || len(body) > maxAnswer {
+		return false
+	}
+	if body, err = x.narrowed(body); err != nil {
 		return false
 	}
 	x.finish(resp.StatusCode, body)

@@ -31,8 +31,12 @@ type arrival struct {
 // call passes a request on, and has the server started and waits for it if need
 // be.
 func (x *exchange) call() {
-	if x.Refused != nil {
+	switch {
+	case x.Refused != nil:
 		x.fail(x.Refused)
+		return
+	case x.withheld():
+		x.fail(ErrNotOffered)
 		return
 	}
 	x.forward(x.service.upstream(x.Connection), func(ctx context.Context) error { return x.service.await(ctx, x.Connection, waitForTask) })

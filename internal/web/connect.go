@@ -59,7 +59,7 @@ func (h *Connect) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v1/flows/{id}/confirm", h.route(h.confirmFlow))
 	mux.HandleFunc("GET /api/v1/connections", h.route(h.listConnections))
 	mux.HandleFunc("GET /api/v1/connections/{id}", h.route(h.getConnection))
-	mux.HandleFunc("PATCH /api/v1/connections/{id}", h.route(h.renameConnection))
+	mux.HandleFunc("PATCH /api/v1/connections/{id}", h.route(h.changeConnection))
 	mux.HandleFunc("GET /api/v1/audit", h.route(h.audit))
 	h.mountPages(mux)
 }

@@ -43,6 +43,7 @@ func (h *MCPRun) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+task.ReportPath, h.report)
 	mux.HandleFunc("POST "+task.WarmPath, h.warm)
 	h.mountPages(mux)
+	h.mountAll(mux)
 }
 
 // connection returns the one in the path, if the principal may use it.
