@@ -1,15 +1,15 @@
 #!/bin/bash
 # Measures on this machine: docs/benchmarks.md says what, and what came out.
 #
-#	scripts/bench.sh [coldstart] [throughput] [simulation]
+#	scripts/bench.sh [coldstart] [catalogue] [throughput] [simulation]
 #
-# Without a name all three. BENCH_CONNECTIONS is how many connections the
+# Without a name all four. BENCH_CONNECTIONS is how many connections the
 # simulation has (1000000), BENCH_HOURS how many calm hours it has beside its
 # half an hour (0), BENCH_WORKERS how many processes attend
-# what is due (10); BENCH_REFRESHES (3000) and BENCH_ROUNDS (3) are the throughput's.
+# what is due (10); BENCH_LISTS is how often a list is asked for (5000); BENCH_REFRESHES (3000) and BENCH_ROUNDS (3) are the throughput's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=" ${*:-coldstart throughput simulation} "
+what=" ${*:-coldstart catalogue throughput simulation} "
 
 # Each function's cold start beside that of the smallest one: what Lambda adds to
 # it, and its slower processors, are not in it.
@@ -20,6 +20,11 @@ if [[ $what == *" coldstart "* ]]; then
 	data=$(mktemp -d)
 	trap 'rm -rf "$data"' EXIT
 	STACK_NAME=bench STACK_BIN=$PWD/bin/stack LANYARD_DATA=$data scripts/emulators.sh bin/stack/stack coldstart
+fi
+
+# How long a list takes that is answered while nothing runs.
+if [[ $what == *" catalogue "* ]]; then
+	BENCH_LISTS=${BENCH_LISTS:-5000} go test -count=1 -v -run '^TestListing$' ./e2e/listing
 fi
 
 go test -c -o bin/scale.test ./e2e/scale
