@@ -47,7 +47,7 @@ func (s *stack) makeFunctions() {
 		{web.FunctionMCPRun, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
 			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_CONTROL_URL": s.inner + "/" + stage,
 			"LANYARD_CLUSTER": s.name, "LANYARD_SUBNETS": "subnet-1,subnet-2", "LANYARD_TASK_SECURITY_GROUP": "sg-1", "LANYARD_TASK_FAMILY": s.name,
-			"LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
+			"LANYARD_START_ON": os.Getenv("LANYARD_START_ON"), "LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
 		}, pool}},
 		{authorizer, web.FunctionMCPRun, 10 * time.Second, 256, nil},
 	} {
