@@ -50,7 +50,6 @@ const (
 	startTimeout = 5 * time.Minute
 	// waitForTask is below what MCP clients wait for an answer.
 	waitForTask = 45 * time.Second
-	failedPause = 5 * time.Second
 	// orphanAge is well after a task's record was written.
 	orphanAge    = 2 * time.Minute
 	usedEvery    = 20 * time.Second
@@ -123,13 +122,16 @@ type Service struct {
 	// says. Nil: none wait. It needs Vouch.
 	Pool Pool
 	Warm map[string]int
-	// IdleStop is how long a task lives without a request.
-	IdleStop time.Duration
-	Now      func() time.Time
-	Logger   *slog.Logger
+	// IdleStop is how long a task lives without a request, MaxLife how long with
+	// any number of them; 0: [DefaultMaxLife].
+	IdleStop, MaxLife time.Duration
+	Now               func() time.Time
+	Logger            *slog.Logger
 
 	links links     // to the tasks
 	tools toolCache // what servers last listed
+	// patience stands for lookEvery in tests.
+	patience time.Duration
 }
 
 // background runs f, beside the request that begins it where that is possible.

@@ -204,6 +204,10 @@ func problemOf(err error) *Problem {
 		if out.Status == http.StatusServiceUnavailable {
 			out.RetryAfter = 2 * time.Second
 		}
+		var failed *host.Failure
+		if errors.As(err, &failed) {
+			out.RetryAfter = failed.RetryAfter
+		}
 		return out
 	}
 	return nil
