@@ -45,7 +45,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	hosting.Tokens = cloud.RefreshFunction(cloud.NewLambda(b.AWS), s.RefreshFunction)
 	hosting.Installer, hosting.Launcher = cloud.Image{Dir: s.ServerDir}, launcher
 	hosting.Vouch, hosting.Inline = launcher.Vouch, true
-	hosting.BearerKey, hosting.ControlURL, hosting.IdleStop = key, s.ControlURL, s.IdleStop
+	hosting.BearerKey, hosting.ControlURL, hosting.IdleStop, hosting.MaxLife = key, s.ControlURL, s.IdleStop, s.MaxLife
 	hosting.Pool, hosting.Warm = b.Table, s.WarmPool
 	h := &web.MCPRun{Site: b.Site, NoListening: true, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
@@ -56,6 +56,12 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 				hosting.Sweep(ctx)
 				return nil, nil
 			},
+		},
+		Event: func(ctx context.Context, event events.EventBridgeEvent) error {
+			if ended, ours := launcher.EndedTask(event.Detail); ours && event.Source == cloud.TaskEventSource && event.DetailType == cloud.TaskEventType {
+				return hosting.Ended(ctx, ended)
+			}
+			return nil
 		},
 	}, nil
 }
