@@ -81,6 +81,7 @@ func (v *Service) describeFunctions() []function {
 				"LANYARD_TASK_SECURITY_GROUP": v.network.ofTasks.SecurityGroupId(),
 				"LANYARD_TASK_FAMILY":         jsii.String(v.family()),
 				"LANYARD_IDLE_STOP":           jsii.String(v.settings.IdleStop),
+				"LANYARD_MAX_LIFE":            jsii.String(v.settings.MaxLife),
 				"AWS_USE_DUALSTACK_ENDPOINT":  jsii.String("true"),
 			}, v.warmPool()),
 			grants: append(statements{v.useTable(), v.invokeRefresh(), v.readSecrets("ReadTaskBearers", secretTaskBearers)},

@@ -27,6 +27,7 @@ type Settings struct {
 	VaultStore          string         `yaml:"vault_store"`
 	Table               string         `yaml:"table"`
 	IdleStop            string         `yaml:"idle_stop"`
+	MaxLife             string         `yaml:"max_life"`
 	WarmPool            map[string]int `yaml:"warm_pool"`
 	LogRetentionDays    int            `yaml:"log_retention_days"`
 	AuditDays           int            `yaml:"audit_days"`
@@ -53,7 +54,7 @@ var errSettings = errors.New("settings not usable")
 // defaults are the values of settings.yaml as it is shipped.
 func defaults() Settings {
 	return Settings{
-		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
+		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", MaxLife: "12h", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
 		WarmPool: map[string]int{}, Throttle: Throttle{Rate: 100, Burst: 200},
 		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, authorizer: 30},
 	}
@@ -137,6 +138,7 @@ var (
 // check judges the values and loads the presets; dir is the settings file's.
 func (s *Settings) check(dir string) *problem {
 	keep, keepErr := time.ParseDuration(s.KeepFresh)
+	life, lifeErr := time.ParseDuration(s.MaxLife)
 	switch idle, err := time.ParseDuration(s.IdleStop); {
 	case !validName.MatchString(s.Name):
 		return badf("name", "must be 1 to 20 lower-case letters, digits and hyphens, and begin with a letter")
@@ -152,6 +154,8 @@ func (s *Settings) check(dir string) *problem {
 		return badf("table", "must be the name of a DynamoDB table")
 	case err != nil || idle < time.Minute:
 		return badf("idle_stop", "must be a duration of a minute or more, such as 10m")
+	case lifeErr != nil || life < time.Hour || life > 14*24*time.Hour:
+		return badf("max_life", "must be a duration from an hour to two weeks, such as 12h")
 	case !slices.Contains(retentionDays, s.LogRetentionDays):
 		return badf("log_retention_days", "must be one of the numbers that CloudWatch has: %s", strings.Trim(fmt.Sprint(retentionDays), "[]"))
 	case keepErr != nil || keep < time.Minute || keep > 366*24*time.Hour:

@@ -51,6 +51,8 @@ func TestBadSettings(t *testing.T) {
 		{"table: a/b\n", ":1:", "table"},
 		{"idle_stop: 10\n", ":1:", "duration"},
 		{"idle_stop: 1s\n", ":1:", "minute"},
+		{"max_life: 12\n", ":1:", "duration"},
+		{"max_life: 5m\n", ":1:", "hour"},
 		{"log_retention_days: 31\n", ":1:", "CloudWatch"},
 		{"audit_days: 0\n", ":1:", "audit_days"},
 		{"keep_fresh: a week\n", ":1:", "keep_fresh"},
