@@ -47,7 +47,7 @@ func (s *stack) makeFunctions() {
 		{web.FunctionMCPRun, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
 			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_CONTROL_URL": s.inner + "/" + stage,
 			"LANYARD_CLUSTER": s.name, "LANYARD_SUBNETS": "subnet-1,subnet-2", "LANYARD_TASK_SECURITY_GROUP": "sg-1", "LANYARD_TASK_FAMILY": s.name,
-			"LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
+			"LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "LANYARD_MAX_LIFE": os.Getenv("LANYARD_MAX_LIFE"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
 		}, pool}},
 		{authorizer, web.FunctionMCPRun, 10 * time.Second, 256, nil},
 	} {
@@ -68,6 +68,8 @@ func (s *stack) makeFunctions() {
 func (s *stack) makeCluster() {
 	s.cluster = &fargate.Cluster{Name: s.name, Family: s.name, Container: "runner", Command: []string{filepath.Join(s.bin, "runner", "runner")},
 		Env: []string{"PATH=" + os.Getenv("PATH")}, URL: s.inner, Allowed: principal(web.FunctionMCPRun), Keys: &s.keys, Log: s.log, StopGrace: 30 * time.Second}
+	s.cluster.Ended = s.taskEnded
+	s.cluster.NoImage = func(server string) bool { return s.unpullable.Load() == server }
 	for _, server := range s.catalogue.Servers() {
 		s.cluster.Servers = append(s.cluster.Servers, server.Name)
 	}
@@ -99,6 +101,7 @@ func (s *stack) innerHandler() http.Handler {
 		s.cfn <- string(body)
 	})
 	mux.HandleFunc("POST /test/expire", s.expire)
+	mux.HandleFunc("POST /test/no-image", s.noImage)
 	mux.HandleFunc("POST /test/sweep", func(w http.ResponseWriter, r *http.Request) { s.sweep(r.Context()) })
 	mux.Handle("/", s.cluster)
 	return mux
@@ -125,6 +128,23 @@ func (s *stack) invoke(w http.ResponseWriter, r *http.Request) {
 		out = failed.Payload
 	}
 	_, _ = w.Write(out)
+}
+
+// taskEnded is EventBridge's rule for tasks: Lambda invokes the function by
+// itself, and twice more if that fails.
+func (s *stack) taskEnded(event []byte) {
+	for try := range 3 {
+		_, err := s.functions[web.FunctionMCPRun].Call(context.Background(), event)
+		if err == nil {
+			return
+		}
+		fmt.Fprintf(s.log, "events | try %d: %v\n", try+1, err)
+	}
+}
+
+// noImage takes the image of a server away, or gives it back.
+func (s *stack) noImage(_ http.ResponseWriter, r *http.Request) {
+	s.unpullable.Store(r.URL.Query().Get("server"))
 }
 
 // adopt is what CloudFormation does last: it has refresh take the first API key.
