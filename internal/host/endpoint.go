@@ -53,7 +53,7 @@ func (s *Service) Proxy(w http.ResponseWriter, r *http.Request, c connection.Con
 				pr.Out.Header.Del(name)
 			}
 		},
-		Transport:     transport{s, c},
+		Transport:     s.upstream(c),
 		FlushInterval: -1,
 		ErrorHandler:  onError,
 		ModifyResponse: func(resp *http.Response) error {

@@ -115,6 +115,12 @@ type Service struct {
 	// Vouch asks the platform whether the identity that a caller proved is that
 	// of this task. Nil: a task proves itself with [Start.Identity].
 	Vouch func(ctx context.Context, taskID, identity string) (bool, error)
+	// AllowLoopback lets remote servers be on this machine, by plain http: for one
+	// machine, and for emulators.
+	AllowLoopback bool
+	// Relay sends a request to a remote server from where there is a way out; what
+	// it is given, [Service.ServeRelayed] takes there. Nil: from here.
+	Relay func(ctx context.Context, call []byte) ([]byte, error)
 	// Inline does what a request begins before it is answered: for a process
 	// that stands still between requests.
 	Inline bool
@@ -128,8 +134,9 @@ type Service struct {
 	Now               func() time.Time
 	Logger            *slog.Logger
 
-	links links     // to the tasks
-	tools toolCache // what servers last listed
+	links   links     // to the tasks
+	tools   toolCache // what servers last listed
+	remotes remotes
 	// patience stands for lookEvery in tests.
 	patience time.Duration
 }

@@ -30,6 +30,9 @@ func (s *Service) Await(ctx context.Context, c connection.Connection) error {
 }
 
 func (s *Service) await(ctx context.Context, c connection.Connection, wait time.Duration) error {
+	if _, elsewhere := s.remote(c); elsewhere {
+		return nil
+	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	_, err := s.task(waiting, c)
@@ -304,6 +307,7 @@ func (s *Service) orphans(ctx context.Context, known []Task, warm []Warm) {
 // forget removes what the host keeps of a connection that was disconnected.
 func (s *Service) forget(ctx context.Context, k connection.Key) {
 	s.tools.drop(k)
+	s.remotes.forget(k)
 	if err := s.Store.DeleteMCPTokens(ctx, k); err != nil {
 		s.Logger.WarnContext(ctx, "MCP tokens not removed", "connection", k.ID, "err", err)
 	}

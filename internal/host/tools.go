@@ -103,14 +103,16 @@ func (s *Service) session(ctx context.Context, caller vault.Caller, k connection
 	if err != nil {
 		return err
 	}
-	if _, err := s.task(ctx, conn); err != nil { // its errors say more than a failed session
-		return err
+	if _, elsewhere := s.remote(conn); !elsewhere {
+		if _, err := s.task(ctx, conn); err != nil { // its errors say more than a failed session
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 	defer cancel()
 	// The transport fills in the address, and the task's own bearer.
 	c, err := client.NewStreamableHttpClient("https://task.invalid/mcp",
-		mcptransport.WithHTTPBasicClient(&http.Client{Transport: transport{s, conn}}))
+		mcptransport.WithHTTPBasicClient(&http.Client{Transport: s.upstream(conn)}))
 	if err != nil {
 		return err
 	}
