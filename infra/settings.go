@@ -37,8 +37,10 @@ type Settings struct {
 	Throttle            Throttle       `yaml:"throttle"`
 	ReservedConcurrency map[string]int `yaml:"reserved_concurrency"`
 
-	// enabled are the presets of Servers, by name.
+	// enabled are the presets of Servers that run in tasks, remotes the names of
+	// those that run elsewhere.
 	enabled []presets.Server
+	remotes []string
 }
 
 // Throttle bounds the requests of the whole API.
@@ -56,7 +58,7 @@ func defaults() Settings {
 	return Settings{
 		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", MaxLife: "12h", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
 		WarmPool: map[string]int{}, Throttle: Throttle{Rate: 100, Burst: 200},
-		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, authorizer: 30},
+		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, mcpremote: 30, authorizer: 30},
 	}
 }
 
@@ -191,7 +193,7 @@ func (s *Settings) loadServers(dir string) *problem {
 	}
 	if len(s.Servers) == 0 {
 		for _, server := range catalogue.Servers() {
-			if server.Server.Registry == presets.RegistryNPM {
+			if server.Server.Registry == presets.RegistryNPM || server.Remote() {
 				s.Servers = append(s.Servers, server.Name)
 			}
 		}
@@ -203,17 +205,22 @@ func (s *Settings) loadServers(dir string) *problem {
 			return badf("servers", "names %q, of which there is no preset", name)
 		case slices.Contains(s.Servers[:i], name):
 			return badf("servers", "names %q twice", name)
+		case server.Remote() && !strings.HasPrefix(server.Server.URL, "https://"):
+			return badf("servers", "names %q, whose url is on somebody's own machine", name)
+		case server.Remote():
+			s.remotes = append(s.remotes, name)
 		case server.Server.Registry != presets.RegistryNPM:
 			return badf("servers", "names %q, which comes from registry %s: only what npm installs can be put into a task's image", name, server.Server.Registry)
+		default:
+			s.enabled = append(s.enabled, server)
 		}
-		s.enabled = append(s.enabled, server)
 	}
 	for name, n := range s.WarmPool {
-		if !slices.Contains(s.Servers, name) || n < 0 || n > config.MaxWarm {
-			return badf("warm_pool", "holds a number from 0 to %d for servers that are offered; not %s: %d", config.MaxWarm, name, n)
+		if !slices.Contains(s.Servers, name) || slices.Contains(s.remotes, name) || n < 0 || n > config.MaxWarm {
+			return badf("warm_pool", "holds a number from 0 to %d for servers that are offered and run in tasks; not %s: %d", config.MaxWarm, name, n)
 		}
 	}
-	if len(s.enabled) == 0 {
+	if len(s.Servers) == 0 {
 		return badf("servers", "leaves none to offer")
 	}
 	return nil

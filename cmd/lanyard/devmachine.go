@@ -130,7 +130,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	m.host = &host.Service{Store: m.db, Connections: m.db, Tokens: m.refresh, Catalogue: catalogue,
 		Installer: &install.Installer{Dir: filepath.Join(cfg.DataDir, "packages"), Logger: logger, Progress: m.progress.say},
 		Launcher:  m.launcher, BearerKey: keys.Derive("task bearers"), BaseURL: cfg.BaseURL, ControlURL: "http://" + cfg.Addr,
-		Deployment: deployment, IdleStop: cfg.IdleStop, MaxLife: cfg.MaxLife, Now: m.now, Logger: logger}
+		Deployment: deployment, AllowLoopback: true, IdleStop: cfg.IdleStop, MaxLife: cfg.MaxLife, Now: m.now, Logger: logger}
 	m.mount(pages, apiKey, catalogue)
 	return m, m.host.Reap(ctx, m.launcher.Alive)
 }

@@ -44,6 +44,8 @@ type Function struct {
 	QueueURL string
 	// RefreshFunction is LANYARD_REFRESH_FUNCTION, whom mcprun asks for tokens.
 	RefreshFunction string
+	// RemoteFunction is LANYARD_REMOTE_FUNCTION, who reaches remote servers.
+	RemoteFunction string
 	// ControlURL is LANYARD_CONTROL_URL, what tasks call.
 	ControlURL string
 	// Cluster, Subnets, TaskSecurityGroup and TaskFamily are LANYARD_CLUSTER,
@@ -84,7 +86,7 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 		BaseURL: strings.TrimSuffix(get("LANYARD_BASE_URL"), "/"), Table: get("LANYARD_TABLE"), KMSKey: get("LANYARD_KMS_KEY"),
 		VaultStore: or("LANYARD_VAULT_STORE", StoreSecretsManager), Secrets: or("LANYARD_SECRETS", "lanyard"),
 		Presets: split(get("LANYARD_PRESETS"), ":"), Servers: split(get("LANYARD_SERVERS"), ","),
-		QueueURL: get("LANYARD_QUEUE_URL"), RefreshFunction: get("LANYARD_REFRESH_FUNCTION"), ControlURL: get("LANYARD_CONTROL_URL"),
+		QueueURL: get("LANYARD_QUEUE_URL"), RefreshFunction: get("LANYARD_REFRESH_FUNCTION"), RemoteFunction: get("LANYARD_REMOTE_FUNCTION"), ControlURL: get("LANYARD_CONTROL_URL"),
 		Cluster: get("LANYARD_CLUSTER"), Subnets: split(get("LANYARD_SUBNETS"), ","), TaskSecurityGroup: get("LANYARD_TASK_SECURITY_GROUP"),
 		TaskFamily: get("LANYARD_TASK_FAMILY"), ServerDir: or("LANYARD_SERVER_DIR", "/opt/lanyard/servers"), getenv: getenv,
 	}

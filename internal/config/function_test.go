@@ -27,13 +27,13 @@ func TestFunctionSettings(t *testing.T) {
 	t.Parallel()
 	f, err := config.LoadFunction(environment("LANYARD_BASE_URL", "https://connect.example.com", "LANYARD_TABLE", "t", "LANYARD_KMS_KEY", "arn", "LANYARD_VAULT_STORE", "dynamodb",
 		"LANYARD_SECRETS", "acme", "LANYARD_PRESETS", "/var/task/presets", "LANYARD_SERVERS", "google-drive, slack,,", "LANYARD_AUDIT_DAYS", "30",
-		"LANYARD_QUEUE_URL", "q", "LANYARD_REFRESH_FUNCTION", "r", "LANYARD_CONTROL_URL", "c", "LANYARD_CLUSTER", "l", "LANYARD_SUBNETS", "s1,s2",
+		"LANYARD_QUEUE_URL", "q", "LANYARD_REFRESH_FUNCTION", "r", "LANYARD_REMOTE_FUNCTION", "m", "LANYARD_CONTROL_URL", "c", "LANYARD_CLUSTER", "l", "LANYARD_SUBNETS", "s1,s2",
 		"LANYARD_TASK_SECURITY_GROUP", "g", "LANYARD_TASK_FAMILY", "f", "LANYARD_SERVER_DIR", "/srv", "LANYARD_IDLE_STOP", "5m", "LANYARD_MAX_LIFE", "3h", "LANYARD_KEEP_FRESH", "24h", "LANYARD_WARM_POOL", "google-drive=1, slack=2"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f.KMSKey != "arn" || f.VaultStore != config.StoreDynamoDB || f.Secrets != "acme" || !slices.Equal(f.Presets, []string{"/var/task/presets"}) ||
-		!slices.Equal(f.Servers, []string{"google-drive", "slack"}) || f.AuditDays != 30 || f.QueueURL != "q" || f.RefreshFunction != "r" || f.ControlURL != "c" ||
+		!slices.Equal(f.Servers, []string{"google-drive", "slack"}) || f.AuditDays != 30 || f.QueueURL != "q" || f.RefreshFunction != "r" || f.RemoteFunction != "m" || f.ControlURL != "c" ||
 		f.Cluster != "l" || !slices.Equal(f.Subnets, []string{"s1", "s2"}) || f.TaskSecurityGroup != "g" || f.TaskFamily != "f" || f.ServerDir != "/srv" || f.IdleStop != 5*time.Minute || f.MaxLife != 3*time.Hour || f.KeepFresh != 24*time.Hour ||
 		len(f.WarmPool) != 2 || f.WarmPool["google-drive"] != 1 || f.WarmPool["slack"] != 2 {
 		t.Errorf("%+v", f)

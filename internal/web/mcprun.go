@@ -37,7 +37,7 @@ type MCPRun struct {
 
 // Mount adds the function's routes.
 func (h *MCPRun) Mount(mux *http.ServeMux) {
-	mux.HandleFunc("/mcp/{server}", h.endpoint)
+	h.MountEndpoint(mux)
 	mux.HandleFunc("POST /api/v1/connections/{id}/mcp-tokens", h.route(h.mint))
 	mux.HandleFunc("GET /api/v1/connections/{id}/mcp-tokens", h.route(h.listTokens))
 	mux.HandleFunc("DELETE /api/v1/connections/{id}/mcp-tokens/{token}", h.route(h.revoke))
@@ -49,6 +49,9 @@ func (h *MCPRun) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+task.WarmPath, h.warm)
 	h.mountPages(mux)
 }
+
+// MountEndpoint adds the endpoint of MCP clients alone.
+func (h *MCPRun) MountEndpoint(mux *http.ServeMux) { mux.HandleFunc("/mcp/{server}", h.endpoint) }
 
 // endpoint is the MCP endpoint of one server: Streamable HTTP behind a bearer.
 func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
