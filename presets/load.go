@@ -25,8 +25,14 @@ type Catalogue struct {
 // providers/, servers/ or both (and locks/ for npm servers). The last file of
 // a name replaces the others whole. Anything that [Lint] would report is an
 // error that wraps [ErrInvalid].
-func Load(overlays []string) (*Catalogue, error) {
-	c, findings := read(roots(overlays))
+func Load(overlays []string) (*Catalogue, error) { return load(overlays, false) }
+
+// LoadForCatalogues is Load for whoever makes catalogues anew: what is wrong with
+// those that are there is no error.
+func LoadForCatalogues(overlays []string) (*Catalogue, error) { return load(overlays, true) }
+
+func load(overlays []string, remaking bool) (*Catalogue, error) {
+	c, findings := read(roots(overlays), remaking)
 	if len(findings) == 0 {
 		return c, nil
 	}
@@ -80,16 +86,19 @@ type reader struct {
 	serverPages   map[string]page
 	providerPages map[string]page
 	findings      []Finding
+	// remaking: catalogues are made anew, so that those there are are not judged.
+	remaking bool
 }
 
 // read loads what it can and reports all that is wrong. Files are judged
 // against each other only at the end: an overlay's server may name an embedded
 // provider, and an overlay's provider replaces the one of an embedded server.
-func read(roots []root) (*Catalogue, []Finding) {
+func read(roots []root, remaking bool) (*Catalogue, []Finding) {
 	r := reader{
 		Catalogue:     Catalogue{servers: map[string]Server{}, providers: map[string]Provider{}},
 		serverPages:   map[string]page{},
 		providerPages: map[string]page{},
+		remaking:      remaking,
 	}
 	for i, here := range roots {
 		providers := r.each(here, "providers", r.addProvider)
@@ -172,6 +181,7 @@ func (r *reader) addServer(p page, name string, roots []root) {
 			r.add(Finding{p.file, p.line("$.server.version"), fmt.Sprintf("the lock does not fit: locks/%s/%v", name, err)})
 		}
 	}
+	r.addCatalogue(&server, p, roots)
 	r.servers[name], r.serverPages[name] = server, p
 }
 

@@ -20,7 +20,7 @@ var (
 )
 
 // reservedServers are no server's, because they mean something else in paths.
-var reservedServers = []string{"servers", "connections", "oauth", "t"}
+var reservedServers = []string{"servers", "connections", "all", "oauth", "t"}
 
 // minAuthFailure keeps a hint from matching in almost any text.
 const minAuthFailure = 8

@@ -50,6 +50,7 @@ func printConnection(w io.Writer, c client.Connection) error {
 	if len(c.MissingScopes) > 0 {
 		t.row("Not granted", strings.Join(c.MissingScopes, " "))
 	}
+	t.row("Offers", offered(c.Tools))
 	t.row("Created", moment(c.CreatedAt))
 	t.row("Connected", moment(c.ConnectedAt))
 	t.row("Token expires", moment(c.ExpiresAt))
@@ -171,4 +172,53 @@ func (c *cli) connectionRenameCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+func (c *cli) connectionOfferCommand() *cobra.Command {
+	var allow, deny []string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "offer ID",
+		Short: "Decide which tools a connection offers to MCP clients",
+		Long: `Decide which of its server's tools a connection offers to MCP clients. What was
+decided before is replaced. A name that ends in * stands for all that begin so.`,
+		Example: `  lanyard connections offer con_1234 --allow 'list_*,read_file'
+  lanyard connections offer con_1234 --deny delete_file
+  lanyard connections offer con_1234 --all`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all == (len(allow)+len(deny) > 0) {
+				return usagef("name tools with --allow or --deny, or give --all")
+			}
+			api, err := c.client()
+			if err != nil {
+				return err
+			}
+			found, err := api.OfferTools(cmd.Context(), args[0], allow, deny)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return raw(cmd.OutOrStdout(), found.Answer)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), printable(found.ID+" offers "+offered(found.Tools)))
+			return err
+		},
+	}
+	cmd.Flags().StringSliceVar(&allow, "allow", nil, "offer these `tools` only")
+	cmd.Flags().StringSliceVar(&deny, "deny", nil, "do not offer these `tools`")
+	cmd.Flags().BoolVar(&all, "all", false, "offer all tools")
+	return cmd
+}
+
+// offered says which tools clients get.
+func offered(t client.Tools) string {
+	text := "all tools"
+	if len(t.Allow) > 0 {
+		text = strings.Join(t.Allow, ", ")
+	}
+	if len(t.Deny) > 0 {
+		text += " without " + strings.Join(t.Deny, ", ")
+	}
+	return text
 }

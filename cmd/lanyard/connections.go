@@ -17,7 +17,7 @@ func (c *cli) connectionsCommand() *cobra.Command {
   lanyard connections show con_1234
   lanyard connections disconnect con_1234`
 	cmd.AddCommand(c.connectionListCommand("list"), c.connectionShowCommand(), c.connectionTokenCommand(),
-		c.connectionDisconnectCommand(), c.connectionRenameCommand())
+		c.connectionDisconnectCommand(), c.connectionRenameCommand(), c.connectionOfferCommand())
 	return cmd
 }
 

@@ -18,8 +18,8 @@
 // which may ask the client back.
 //
 // A tools/call whose answer is an error may be sent a second time, see
-// [Config.Begin]; the client then gets the second answer, and never learns of
-// the first.
+// [Config.Begin], if its tool declares itself read-only or idempotent; the
+// client then gets the second answer, and never learns of the first.
 //
 // The bridge looks at a message's envelope only, and at whether a tool's result
 // is an error; the rest passes byte for byte.
@@ -30,12 +30,13 @@ package bridge
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // Config is what a [Bridge] needs. Only Start is required.
@@ -44,22 +45,31 @@ type Config struct {
 	Start Start
 	// PerClient gives each session a server of its own.
 	PerClient bool
+	// Trusted says that the caller knows its clients: [task.ClientHeader] names
+	// them, and a session is whatever id comes with [task.SessionHeader], so that
+	// it outlives this bridge. Otherwise those headers mean nothing.
+	Trusted bool
 	// Logger: nil is silent.
 	Logger *slog.Logger
 	// Started, if set, hears how each start of a server went, initialize
 	// included: nil when it is ready. How a [Bridge.Swap] went, its caller hears.
 	Started func(error)
+	// Listed, if set, hears what a started server offers, and again what of it has
+	// changed. It must be quick.
+	Listed func(mcp.Catalogue)
 	// Result, if set, is shown the answer to each tools/call. It must not keep
 	// or change it.
 	Result func(raw []byte)
 	// Begin, if set, is told which server a tools/call is about to be sent to.
-	// What it returns decides whether a first answer that is an error is given to
-	// the client, or the call sent once more; nil: it is given.
+	// What it returns decides what becomes of a first answer that is an error;
+	// nil: the client gets it.
 	Begin func(Child) Again
 
 	MaxBody      int64         // of a request, in bytes; 8 MiB if 0
 	MaxMessage   int           // of a server's message, in bytes; 64 MiB if 0
 	MaxSessions  int           // 1000 if 0
+	MaxListens   int           // subscriptions of modern clients to a server; 100 if 0
+	ListenFor    time.Duration // then a subscription is ended; 30 min if 0
 	IdleAfter    time.Duration // a session unused for so long is dropped; 30 min if 0
 	StartTimeout time.Duration // until initialize is answered; 60 s if 0
 	Drain        time.Duration // for calls in flight at a swap; 60 s if 0
@@ -75,6 +85,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MaxBody, 8<<20)
 	orDefault(&c.MaxMessage, 64<<20)
 	orDefault(&c.MaxSessions, 1000)
+	orDefault(&c.MaxListens, 100)
+	orDefault(&c.ListenFor, 30*time.Minute)
 	orDefault(&c.IdleAfter, 30*time.Minute)
 	orDefault(&c.StartTimeout, time.Minute)
 	orDefault(&c.Drain, time.Minute)
@@ -96,6 +108,7 @@ const swapsAtOnce = 4
 var (
 	errClosed = errors.New("the bridge is closed")
 	errFull   = errors.New("too many sessions")
+	errOther  = errors.New("the session is another client's")
 )
 
 // Bridge is an [http.Handler] for one path.
@@ -106,7 +119,11 @@ type Bridge struct {
 	life   context.Context
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	shared *backend
+	// shared is the initialized server of all sessions; nil if each has its own.
+	// modern is the server of all modern clients, where it knows their era.
+	shared, modern *backend
+	lists          *lists
+	eras           *eras
 
 	mu       sync.RWMutex
 	start    Start
@@ -116,12 +133,15 @@ type Bridge struct {
 
 // New returns a bridge; end it with [Bridge.Close]. No server is started yet.
 func New(cfg Config) *Bridge {
-	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}}
+	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}, lists: newLists(), eras: newEras()}
 	b.life, b.cancel = context.WithCancel(context.Background())
+	b.modern = newBackend(b, nil, nil)
+	b.modern.modern = true
 	if !cfg.PerClient {
 		b.shared = newBackend(b, nil, defaultParams)
 	}
 	b.tasks.Go(b.sweep)
+	b.tasks.Go(b.gather)
 	return b
 }
 
@@ -149,7 +169,7 @@ func (b *Bridge) Swap(ctx context.Context, start Start, hold bool) error {
 	b.tasks.Add(1)
 	defer b.tasks.Done()
 	b.start = start
-	var backends []*backend
+	backends := []*backend{b.modern}
 	if b.shared != nil {
 		backends = append(backends, b.shared)
 	} else {
@@ -176,6 +196,7 @@ func (b *Bridge) Swap(ctx context.Context, start Start, hold bool) error {
 // Close ends every session and server and waits until they are gone.
 func (b *Bridge) Close() {
 	b.mu.Lock()
+	again := b.closed
 	b.closed = true
 	all := b.sessions
 	b.sessions = map[string]*session{}
@@ -184,8 +205,11 @@ func (b *Bridge) Close() {
 	for _, s := range all {
 		b.tasks.Go(s.end)
 	}
-	if b.shared != nil {
-		b.shared.close()
+	for _, k := range []*backend{b.modern, b.shared} {
+		if k != nil && !again {
+			k.everyone.end()
+			k.close()
+		}
 	}
 	b.tasks.Wait()
 }
@@ -202,7 +226,12 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		b.post(w, r)
 	case http.MethodGet, http.MethodDelete:
-		s := b.sessionOf(w, r)
+		if mcp.IsModern(r.Header.Get(mcp.VersionHeader)) {
+			w.Header().Set("Allow", "POST")
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		s := b.sessionOf(w, r, nil)
 		if s == nil {
 			return
 		}
@@ -218,9 +247,10 @@ func (b *Bridge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// open makes a session.
-func (b *Bridge) open(params []byte) (*session, error) {
-	s := &session{id: rand.Text(), backend: b.shared, box: newMailbox(), gone: make(chan struct{})}
+// open returns the session of this client with this id, and makes it if there
+// is none.
+func (b *Bridge) open(id, client string, params []byte) (*session, error) {
+	s := &session{id: id, client: client, backend: b.shared, box: newMailbox(), gone: make(chan struct{})}
 	if b.shared == nil {
 		s.backend = newBackend(b, s, params)
 	} else {
@@ -231,6 +261,12 @@ func (b *Bridge) open(params []byte) (*session, error) {
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, errClosed
+	}
+	if known := b.sessions[id]; known != nil {
+		if known.client != client {
+			return nil, errOther
+		}
+		return known, nil
 	}
 	if len(b.sessions) >= b.cfg.MaxSessions {
 		return nil, errFull

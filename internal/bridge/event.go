@@ -14,11 +14,24 @@ const maxAsked = 256
 // event takes a request or a notification that the server sent by itself. It
 // runs on the goroutine that reads the server's output and never blocks.
 func (k *backend) event(p *process, m mcp.Message) {
+	switch m.Method {
+	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
+		k.b.lists.ask(p, listSettle)
+		k.subs.deliver(p, m)
+	case "notifications/resources/updated", "notifications/subscriptions/acknowledged":
+		k.subs.deliver(p, m)
+	case "notifications/message":
+		if k.owner == nil {
+			p.log(m)
+		}
+	}
 	switch {
 	case m.Request():
 		k.asks(p, m)
 	case m.Method == "notifications/progress":
 		k.progress(p, m)
+	case k.modern:
+		// The rest is for subscriptions and for calls.
 	case k.owner != nil:
 		k.deliver(p, m.Raw)
 	case m.Method == "notifications/cancelled":

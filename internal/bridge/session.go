@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// session is one client.
+// session is one client's.
 type session struct {
-	id      string
+	id string
+	// client is the name of [task.ClientHeader]; empty: nobody vouches for one.
+	client  string
 	backend *backend
 	// box holds what the server says by itself until the GET stream takes it.
 	box  *mailbox

@@ -17,6 +17,11 @@ type reply struct {
 	c         *call
 	inspect   func(raw []byte)
 	streaming bool
+	// modern: an error has the HTTP status that the modern era gives it.
+	// translate is the method where the answer is of a server that does not know
+	// that era.
+	modern    bool
+	translate string
 }
 
 func startStream(w http.ResponseWriter) {
@@ -74,14 +79,24 @@ func (o *reply) finish(a answer) {
 		return
 	}
 	var f mcp.Frame
+	code := 0
 	if a.err != nil {
-		f.Raw = mcp.Failure(o.c.id, mcp.CodeServer, explain(a.err))
+		f.Raw = mcp.Failure(o.c.id, o.failed(), explain(a.err))
 	} else {
 		if o.inspect != nil {
 			o.inspect(a.msg.Raw)
 		}
 		f.Raw = a.msg.Raw
 		f.Replace(a.msg.ID, o.c.id)
+		if a.note != "" {
+			annotate(&f, a.msg, a.note)
+		}
+		if o.translate != "" {
+			mcp.Modernize(&f, a.msg, o.translate, a.server)
+		}
+		if o.modern {
+			code = a.msg.Code()
+		}
 	}
 	if o.streaming {
 		writeEvent(o.w, &f)
@@ -89,7 +104,29 @@ func (o *reply) finish(a answer) {
 	}
 	o.w.Header().Set("Content-Type", "application/json")
 	o.w.Header().Set("Content-Length", strconv.Itoa(f.Size()))
+	o.w.WriteHeader(statusOf(code))
 	_ = f.Emit(o.w)
+}
+
+// failed is the code of an error of the bridge's own: the one that servers have
+// always used, which the modern era wants to see no more.
+func (o *reply) failed() int {
+	if o.modern {
+		return mcp.CodeInternal
+	}
+	return mcp.CodeServer
+}
+
+// statusOf is the status of an answer with this error code (MCP 2026-07-28,
+// Streamable HTTP and basic, per-request protocol fields).
+func statusOf(code int) int {
+	switch code {
+	case mcp.CodeNoMethod:
+		return http.StatusNotFound
+	case mcp.CodeParams, mcp.CodeHeaderMismatch, mcp.CodeMissingCapability, mcp.CodeUnsupportedVersion:
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
 }
 
 // explain adds what the person can do next.

@@ -103,6 +103,8 @@ type Connection struct {
 		Subject string `json:"subject"`
 		Label   string `json:"label"`
 	} `json:"account"`
+	// Tools are those that MCP clients are offered.
+	Tools         Tools    `json:"tools"`
 	Scopes        []string `json:"scopes"`
 	MissingScopes []string `json:"missing_scopes"`
 	// Times are nil where something has not happened, or never will.
@@ -151,6 +153,21 @@ func (c *Client) Connection(ctx context.Context, id string) (out Connection, err
 // to the account's.
 func (c *Client) Rename(ctx context.Context, id, label string) (out Connection, err error) {
 	in := map[string]string{"label": label}
+	out.Raw, err = c.callConnection(ctx, http.MethodPatch, id, "", in, &out)
+	return out, err
+}
+
+// Tools says which tools of its server a connection offers; one that names none
+// to allow allows all. A name that ends in * stands for all that begin so.
+type Tools struct {
+	Allow []string `json:"allow"`
+	Deny  []string `json:"deny"`
+}
+
+// OfferTools decides which tools MCP clients are offered: those that allow names,
+// if it names any, without those that deny does.
+func (c *Client) OfferTools(ctx context.Context, id string, allow, deny []string) (out Connection, err error) {
+	in := map[string]Tools{"tools": {allow, deny}}
 	out.Raw, err = c.callConnection(ctx, http.MethodPatch, id, "", in, &out)
 	return out, err
 }

@@ -73,6 +73,10 @@ func TestCalls(t *testing.T) {
 			out, err := c.Rename(ctx, "con_1", "")
 			return out.Answer, err
 		}},
+		{`PATCH /api/v1/connections/con_1 {"tools":{"allow":["list_*"],"deny":null}}`, func(ctx context.Context, c *Client) (Answer, error) {
+			out, err := c.OfferTools(ctx, "con_1", []string{"list_*"}, nil)
+			return out.Answer, err
+		}},
 		{`GET /api/v1/connections/con_1/token?min_ttl=90&name=user`, func(ctx context.Context, c *Client) (Answer, error) {
 			out, err := c.Token(ctx, "con_1", "user", 90*time.Second)
 			return out.Answer, err

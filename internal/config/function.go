@@ -63,6 +63,8 @@ type Function struct {
 	IdleStop time.Duration
 	// MaxLife is LANYARD_MAX_LIFE: how long it runs however many there are.
 	MaxLife time.Duration
+	// StartOn is LANYARD_START_ON: see [Config.StartOn].
+	StartOn string
 	// WarmPool is LANYARD_WARM_POOL, how many tasks of a server wait for
 	// connections: google-drive=1,slack=2. Of those that are not named, none.
 	WarmPool map[string]int
@@ -107,6 +109,9 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 		return f, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
 	}
 	if f.MaxLife, err = maxLife(or("LANYARD_MAX_LIFE", defaultMaxLife)); err != nil {
+		return f, err
+	}
+	if f.StartOn, err = startOn(or("LANYARD_START_ON", StartOnList)); err != nil {
 		return f, err
 	}
 	if f.KeepFresh, err = keepFresh(or("LANYARD_KEEP_FRESH", defaultKeepFresh)); err != nil {

@@ -75,6 +75,7 @@ func full() connection.Connection {
 	}
 	c := simple(1)
 	c.Label, c.Granted, c.Set = "work", granted, set
+	c.Tools = connection.ToolFilter{Allow: []string{"list_*"}, Deny: []string{"list_secrets"}}
 	c.Proposal = &connection.Proposal{FlowID: "flo_1", ConfirmBy: epoch.Add(time.Minute), Set: set, Granted: granted}
 	c.Retired = []connection.Retired{{Set: set, Granted: granted}}
 	c.Fence, c.Lease = 7, &connection.Lease{Holder: "worker", Until: epoch.Add(time.Minute)}

@@ -138,6 +138,8 @@ type Connection struct {
 	// Label is the person's own name for it; empty: the account's label.
 	Label  string `json:"label,omitempty"`
 	Status Status `json:"status"`
+	// Tools says which tools MCP clients are offered.
+	Tools ToolFilter `json:"tools,omitzero"`
 
 	Granted
 	Set      Set       `json:"set"`

@@ -22,8 +22,8 @@ func (w *world) ended(id, why string) {
 	}
 }
 
-// tools asks for the connection's tools, and returns why there are none.
-func (w *world) tools(c connection.Connection) error {
+// listTools asks for the connection's tools, and returns why there are none.
+func (w *world) listTools(c connection.Connection) error {
 	_, err := w.service.Tools(w.t.Context(), page(c.UserID), c.Key)
 	return err
 }
@@ -35,7 +35,7 @@ func TestEndedWhileStarting(t *testing.T) {
 	w, o := newOrders(t)
 	c := w.connect("ada", "notes")
 	waiting := make(chan error, 1)
-	go func() { waiting <- w.tools(c) }()
+	go func() { waiting <- w.listTools(c) }()
 	s := o.next(t)
 	w.ended(s.TaskID, "the image of its task could not be fetched")
 	select {

@@ -168,10 +168,10 @@ func TestMaxLife(t *testing.T) {
 	for w.clock.now().Sub(began) < 4*time.Hour && len(ended) < 2 {
 		age := w.clock.now().Sub(began)
 		if _, over := ended["busy"]; !over {
-			w.post(m["busy"], "{}")
+			w.post(m["busy"], call)
 		}
 		if age%(9*time.Minute) < time.Minute && age < 2*time.Hour {
-			w.post(m["idle"], "{}")
+			w.post(m["idle"], call)
 		}
 		w.service.Sweep(t.Context())
 		for user, id := range tasks {
@@ -258,15 +258,14 @@ func TestSilentRunner(t *testing.T) {
 	t.Cleanup(func() { close(hold) })
 	s := w.begin(o, c)
 	still.play(w, s)
-	resp, body := w.post(m, `{"jsonrpc":"2.0","id":1,"method":"tools/call"}`)
-	if resp.StatusCode != http.StatusBadGateway || !strings.Contains(body, host.ErrLost.Error()) {
+	if resp, body := w.post(m, call); !strings.Contains(body, host.ErrLost.Error()) {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 	if id := <-o.stopped; id != s.TaskID {
 		t.Errorf("%s was stopped", id)
 	}
 	newPuppet(t, silentServer).play(w, w.begin(o, c))
-	if resp, body := w.post(m, `{}`); resp.StatusCode != http.StatusOK {
+	if resp, body := w.post(m, call); resp.StatusCode != http.StatusOK {
 		t.Errorf("the next: %s %s", resp.Status, body)
 	}
 }
@@ -293,7 +292,7 @@ func TestSlowAnswer(t *testing.T) {
 		fmt.Fprint(rw, "late")
 	})
 	slow.play(w, w.begin(o, c))
-	if resp, body := w.post(w.mint(c), `{}`); resp.StatusCode != http.StatusOK || body != "late" {
+	if resp, body := w.post(w.mint(c), call); resp.StatusCode != http.StatusOK || body != "late" {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 }

@@ -107,7 +107,10 @@ type Service struct {
 	Catalogue   flow.Catalogue
 	Installer   Installer
 	Launcher    Launcher
-	// BearerKey is what the tasks' bearers are derived from.
+	// Catalogues keeps what servers say of themselves. Nil: only this process does.
+	Catalogues Catalogues
+	// BearerKey is what the tasks' bearers are derived from, and the key of
+	// sessions.
 	BearerKey []byte
 	// BaseURL is the public URL; ControlURL is what tasks call.
 	BaseURL, ControlURL string
@@ -128,16 +131,21 @@ type Service struct {
 	// says. Nil: none wait. It needs Vouch.
 	Pool Pool
 	Warm map[string]int
+	// OnlyForCalls: a task is started by what needs it alone, and not already when
+	// a client begins or asks what there is.
+	OnlyForCalls bool
 	// IdleStop is how long a task lives without a request, MaxLife how long with
 	// any number of them; 0: [DefaultMaxLife].
 	IdleStop, MaxLife time.Duration
 	Now               func() time.Time
 	Logger            *slog.Logger
 
-	links   links     // to the tasks
-	tools   toolCache // what servers last listed
-	remotes remotes
-	// patience stands for lookEvery in tests.
+	links    links   // to the tasks
+	remotes  remotes // servers
+	memory   memory  // of what servers say of themselves
+	sessions sealer  // of clients of the era that has sessions
+	pending  pending // requests whose task starts
+	// patience stands for lookAfter in tests.
 	patience time.Duration
 }
 

@@ -73,8 +73,11 @@ type MCPToken struct {
 	Hash       string         `json:"hash"`
 	Connection connection.Key `json:"connection"`
 	UserID     string         `json:"user_id"`
-	// Server is the audience: the token is good for /mcp/{Server} alone.
-	Server    string    `json:"server"`
+	// Server is the audience: the token is good for /mcp/{Server} alone. Empty:
+	// for /mcp alone, and Connection is [ForUser].
+	Server string `json:"server"`
+	// Servers narrows a token for /mcp to these; none: all that the user has.
+	Servers   []string  `json:"servers,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at"`
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/mcp"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -81,7 +82,7 @@ func (tr relayTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: a request of more than %d bytes does not reach it", ErrRemote, maxRelayed)
 	}
 	header := forRemote(req.Header)
-	for _, name := range []string{mcp.SessionHeader, clientHeader, opensHeader} {
+	for _, name := range []string{mcp.SessionHeader, task.ClientHeader, task.SessionHeader} {
 		if v := req.Header.Get(name); v != "" {
 			header.Set(name, v)
 		}

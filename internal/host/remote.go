@@ -19,6 +19,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/mcp"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
@@ -76,12 +77,6 @@ type remoteTransport struct {
 
 var _ http.RoundTripper = remoteTransport{}
 
-// Headers by which a client is introduced to whoever serves it.
-const (
-	clientHeader = "Lanyard-Client"
-	opensHeader  = "Lanyard-Session"
-)
-
 // remoteRequest is one request, as often as it has to be sent.
 type remoteRequest struct {
 	method string
@@ -98,9 +93,9 @@ func (tr remoteTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, cmp.Or(ctx.Err(), err)
 	}
 	r := remoteRequest{method: req.Method, header: forRemote(req.Header), body: body, caller: vault.Caller{
-		Tenant: tr.conn.Tenant, Connection: tr.conn.ID, Actor: "mcp:" + cmp.Or(req.Header.Get(clientHeader), "lanyard"),
+		Tenant: tr.conn.Tenant, Connection: tr.conn.ID, Actor: "mcp:" + cmp.Or(req.Header.Get(task.ClientHeader), "lanyard"),
 	}}
-	if opens := req.Header.Get(opensHeader); opens != "" {
+	if opens := req.Header.Get(task.SessionHeader); opens != "" {
 		return tr.inSession(ctx, r, req.Header.Get(mcp.SessionHeader), opens)
 	}
 	// Without a session, or in one that the caller keeps itself.
@@ -134,32 +129,35 @@ func forRemote(from http.Header) http.Header {
 	return out
 }
 
-// exchange sends the request, and once more if the server does not accept the
-// token and there is another: a request that was answered with 401 was not
-// processed.
+// remoteTries is how often a request is sent whose token is not accepted: each
+// time with another one, since a token may have been renewed again meanwhile.
+const remoteTries = 3
+
+// exchange sends the request, and again if the server does not accept the token
+// and there is another: a request that was answered with 401 was not processed.
 func (tr remoteTransport) exchange(ctx context.Context, r remoteRequest) (*http.Response, error) {
 	s := tr.service
 	access, err := s.remotes.token(ctx, tr, r.caller)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := tr.send(ctx, r, access)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
-	}
-	resp.Body.Close()
-	fresh, err := s.remotes.doubt(ctx, tr, r.caller, access)
-	if err != nil {
-		return nil, err
-	}
-	if fresh.Hash() == access.Hash() {
-		return nil, fmt.Errorf("%w: it does not accept the access token, and there is no other", ErrRemote)
-	}
-	if resp, err = tr.send(ctx, r, fresh); err == nil && resp.StatusCode == http.StatusUnauthorized {
+	for try := 1; ; try++ {
+		resp, err := tr.send(ctx, r, access)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized {
+			return resp, err
+		}
 		resp.Body.Close()
-		return nil, fmt.Errorf("%w: it accepts no access token, not even one that was renewed just now", ErrRemote)
+		if try == remoteTries {
+			return nil, fmt.Errorf("%w: it accepts no access token, not even one that was renewed just now", ErrRemote)
+		}
+		refused := access.Hash()
+		if access, err = s.remotes.doubt(ctx, tr, r.caller, access); err != nil {
+			return nil, err
+		}
+		if access.Hash() == refused {
+			return nil, fmt.Errorf("%w: it does not accept the access token, and there is no other", ErrRemote)
+		}
 	}
-	return resp, err
 }
 
 // send sends the request once. What cannot be sent says so; whatever else fails

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,7 +97,7 @@ func TestRemoteSession(t *testing.T) {
 			t.Errorf("%s: %v %s", what, err, body)
 		}
 	}
-	resp, body, err := via(t, w.service, c, "POST", initialize, opens("inner-1")...)
+	resp, body, err := via(t, w.service, c, "POST", initializeFar, opens("inner-1")...)
 	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(body, `"far"`) || resp.Header.Get("Mcp-Session-Id") != "" {
 		t.Fatalf("%v %v %s", err, resp, body)
 	}
@@ -169,37 +170,22 @@ func TestRemoteRenewal(t *testing.T) {
 	f := newFar(t, nil, farMCP())
 	w, g, c := newRemote(t, f.URL+"/mcp")
 	f.accept = func(token string) bool { return token == g.current() }
-	renewals := func() int {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		return g.n
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for tick := time.NewTicker(200 * time.Millisecond); ; {
-			select {
-			case <-tick.C:
-				g.renew(context.WithoutCancel(ctx), c.Key)
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
 	var calls sync.WaitGroup
+	var done atomic.Int32
 	for i := range 4 {
 		calls.Go(func() {
-			for n := 0; n < 100 || renewals() < 5; n++ {
+			for range 100 {
 				resp, body, err := via(t, w.service, c, "POST", callTool, opens(fmt.Sprint("inner-", i))...)
 				if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(body, "far: hello") {
 					t.Errorf("%v %s", err, body)
+				}
+				if done.Add(1)%50 == 0 { // while the others are under way
+					g.renew(t.Context(), c.Key)
 				}
 			}
 		})
 	}
 	calls.Wait()
-	stop()
-	wg.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t.Logf("%d requests, %d renewals, %d had a token that ended on its way", len(f.headers), g.n, f.refused)

@@ -199,8 +199,8 @@ func via(t *testing.T, s *host.Service, c connection.Connection, method, body st
 }
 
 const (
-	initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"ada's client","version":"1"}}}`
-	callTool   = `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"whoami","arguments":{"text":"hello"}}}`
+	initializeFar = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"ada's client","version":"1"}}}`
+	callTool      = `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"whoami","arguments":{"text":"hello"}}}`
 )
 
 // opens are the headers of a client's session.

@@ -144,8 +144,8 @@ func (at *remoteSession) begun(resp *http.Response) {
 	at.open, at.told, at.id = true, false, resp.Header.Get(mcp.SessionHeader)
 }
 
-// own is a message that we send for the client.
-func own(r remoteRequest, body string) remoteRequest {
+// ourMessage is one that we send for the client.
+func ourMessage(r remoteRequest, body string) remoteRequest {
 	r.method, r.body = http.MethodPost, []byte(body)
 	header := http.Header{}
 	for _, name := range []string{"User-Agent", mcp.VersionHeader} {
@@ -165,7 +165,7 @@ func (tr remoteTransport) open(ctx context.Context, r remoteRequest, at *remoteS
 	if err != nil || !json.Valid(params) {
 		return errors.New("the session does not say how it began")
 	}
-	begin := own(r, fmt.Sprintf(`{"jsonrpc":"2.0","id":"lanyard","method":"initialize","params":%s}`, params))
+	begin := ourMessage(r, fmt.Sprintf(`{"jsonrpc":"2.0","id":"lanyard","method":"initialize","params":%s}`, params))
 	begin.header.Del(mcp.VersionHeader)
 	resp, err := tr.exchange(ctx, begin)
 	if err != nil {
@@ -186,7 +186,7 @@ func (tr remoteTransport) open(ctx context.Context, r remoteRequest, at *remoteS
 
 // tell says to the server that the client is ready.
 func (tr remoteTransport) tell(ctx context.Context, r remoteRequest, at *remoteSession) error {
-	ready := own(r, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	ready := ourMessage(r, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 	if at.id != "" {
 		ready.header.Set(mcp.SessionHeader, at.id)
 	}

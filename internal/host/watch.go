@@ -17,8 +17,8 @@ import (
 const (
 	// handshakeTimeout bounds how long a runner takes to be connected to.
 	handshakeTimeout = 5 * time.Second
-	// lookEvery is how long an answer may take before somebody looks, and again.
-	lookEvery = 20 * time.Second
+	// lookAfter is how long an answer may take before somebody looks, and again.
+	lookAfter = 20 * time.Second
 	// looks is after how many in vain a runner is given up.
 	looks = 2
 )
@@ -53,7 +53,7 @@ func (s *Service) answer(req *http.Request, t Task, k *link) (*http.Response, er
 func (s *Service) silent(ctx context.Context, t Task, begun <-chan struct{}) bool {
 	every := s.patience
 	if every == 0 {
-		every = lookEvery
+		every = lookAfter
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -11,6 +11,7 @@
 //	LeavingView    the answer to that POST           → the provider
 //	DoneView       GET /mcp/oauth/callback           → back to where it began
 //	ConnectionView GET /mcp/connections/{id} → what one can do with it
+//	AllView        GET /mcp/all                      one address for all of them
 //	EndedView      the answer to …/disconnect        → the list
 //	ErrorView      anything that failed              → what to do next
 //
@@ -39,7 +40,7 @@ type View interface {
 }
 
 var views = []View{
-	ServersView{}, ConnectionView{}, ConsentView{}, LinkView{}, LeavingView{},
+	ServersView{}, ConnectionView{}, AllView{}, ConsentView{}, LinkView{}, LeavingView{},
 	DoneView{}, EndedView{}, ErrorView{}, SetupView{}, SignInView{},
 }
 

@@ -37,7 +37,7 @@ func sampleViews(text func(string) string) map[string]View {
 				{Name: text("kind"), Type: "string", Enum: []string{text("document"), text("sheet")}, Default: text("sheet")},
 				{Name: text("trashed"), Type: "boolean", Required: true, Default: "false"},
 			}},
-			{Name: text("docs/create"), Description: text("Create a document in a folder."), Schema: text(`{"type": "object", "properties": {"blocks": {"type": "array"}}}`)},
+			{Name: text("docs/create"), Description: text("Create a document in a folder."), Withheld: true, Schema: text(`{"type": "object", "properties": {"blocks": {"type": "array"}}}`)},
 			{Name: text("whoami")},
 		},
 	}
@@ -54,7 +54,17 @@ func sampleViews(text func(string) string) map[string]View {
 	unasked := connection
 	unasked.Tools, unasked.Scopes, unasked.Configs, unasked.Tokens = nil, nil, nil, nil
 
+	all := AllView{
+		Chrome: chrome, MCPURL: text("http://127.0.0.1:8080/mcp"), Configs: connection.Configs, Tokens: connection.Tokens,
+		Members: []MemberRow{
+			{ConnectionRow{ID: text("con_1"), Label: text("ada@example.com"), Status: StatusConnected, StatusText: text("Connected")}, text("Google Drive"), text("google-drive__search_files")},
+			{ConnectionRow{ID: text("con_2"), Status: StatusReconnectNeeded, Health: "reconnect"}, text("Slack"), text("slack__…")},
+		},
+	}
+	allNew := AllView{Chrome: remote, MCPURL: all.MCPURL, Configs: all.Configs, NewToken: text("lyt_9ZxT0pAq7mLrW3vK")}
+
 	return map[string]View{
+		"all": all, "all-minted": allNew,
 		"servers":          ServersView{Chrome: chrome, Servers: servers},
 		"servers-starting": ServersView{Chrome: remote, Servers: servers, Starting: servers[4].Name, ReturnURL: text("https://app.example.com/settings")},
 		"servers-key":      ServersView{Chrome: chrome, Servers: servers, Starting: servers[3].Name},

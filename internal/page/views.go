@@ -1,6 +1,7 @@
 package page
 
 import (
+	"net/url"
 	"strings"
 	"time"
 )
@@ -169,6 +170,9 @@ type ConnectionView struct {
 	CanReconnect bool
 }
 
+// Base is the path that the page's forms post below.
+func (v ConnectionView) Base() string { return "/mcp/connections/" + url.PathEscape(v.ID) }
+
 // Name is what the person calls the connection.
 func (v ConnectionView) Name() string {
 	switch {
@@ -178,6 +182,29 @@ func (v ConnectionView) Name() string {
 		return v.Account
 	}
 	return v.ServerDisplayName
+}
+
+// AllView is the one address for all of a person's servers. Its forms post to
+// /mcp/all/mcp-tokens and mcp-tokens/{token}/revoke.
+type AllView struct {
+	Chrome
+	// MCPURL, Configs, NewToken and Tokens are as in [ConnectionView].
+	MCPURL   string
+	Configs  []Config
+	NewToken string
+	Tokens   []MCPTokenRow
+	Members  []MemberRow
+}
+
+// Base is the path that the page's forms post below.
+func (AllView) Base() string { return "/mcp/all" }
+
+// MemberRow is one connection behind the address for all.
+type MemberRow struct {
+	ConnectionRow
+	ServerDisplayName string
+	// Example is the name of one of its tools, or what they begin with.
+	Example string
 }
 
 // Config is what to paste into an MCP client.
@@ -200,6 +227,8 @@ type Tool struct {
 	// Schema is the input schema, JSON.
 	Schema   string
 	ReadOnly bool
+	// Withheld: MCP clients are not offered it.
+	Withheld bool
 }
 
 // Field is one argument of a tool, named ArgumentPrefix + Name in the form.

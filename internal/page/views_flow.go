@@ -116,6 +116,7 @@ type SignInView struct{ Chrome }
 
 func (ServersView) template() string    { return "servers.html" }
 func (ConnectionView) template() string { return "connection.html" }
+func (AllView) template() string        { return "all.html" }
 func (ConsentView) template() string    { return "consent.html" }
 func (LeavingView) template() string    { return "leaving.html" }
 func (LinkView) template() string       { return "link.html" }

@@ -20,6 +20,7 @@ type connectionJSON struct {
 	Status        connection.Status   `json:"status"`
 	Health        connection.Health   `json:"health,omitempty"`
 	Label         string              `json:"label"`
+	Tools         toolsJSON           `json:"tools"`
 	Account       connection.Account  `json:"account"`
 	Scopes        []string            `json:"scopes"`
 	MissingScopes []string            `json:"missing_scopes,omitempty"`
@@ -33,6 +34,12 @@ type connectionJSON struct {
 	LastError     *connection.Failure `json:"last_error"`
 }
 
+// toolsJSON is a [connection.ToolFilter] with all its members.
+type toolsJSON struct {
+	Allow []string `json:"allow"`
+	Deny  []string `json:"deny"`
+}
+
 func connectionAnswer(c connection.Connection) connectionJSON {
 	at := func(t time.Time) *time.Time {
 		if t.IsZero() {
@@ -42,6 +49,7 @@ func connectionAnswer(c connection.Connection) connectionJSON {
 	}
 	return connectionJSON{
 		ID: c.ID, UserID: c.UserID, Server: c.Server, Provider: c.Provider, Status: c.Status, Health: c.Health, Label: c.DisplayLabel(),
+		Tools:   toolsJSON{append([]string{}, c.Tools.Allow...), append([]string{}, c.Tools.Deny...)},
 		Account: c.Account, Scopes: append([]string{}, c.Scopes...), MissingScopes: flow.MissingScopes(c.ScopesAsked, c.Scopes),
 		CreatedAt: c.CreatedAt, ConnectedAt: at(c.ConnectedAt), ExpiresAt: at(c.Set.AccessExpiresAt),
 		LastRefreshAt: at(c.LastRefreshAt), NextRefreshAt: at(nextRefresh(c)), EndsAt: at(c.EndsAt), LastUsedAt: at(c.LastUsedAt), LastError: c.Failure,
@@ -123,9 +131,12 @@ func (h *Connect) getConnection(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (h *Connect) renameConnection(w http.ResponseWriter, r *http.Request) error {
+// changeConnection changes what a person may decide of a connection: how it is
+// called, and which tools it offers. What is not named stays.
+func (h *Connect) changeConnection(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		Label string `json:"label"`
+		Label *string    `json:"label"`
+		Tools *toolsJSON `json:"tools"`
 	}
 	p, err := h.principal(r)
 	if err != nil {
@@ -134,7 +145,19 @@ func (h *Connect) renameConnection(w http.ResponseWriter, r *http.Request) error
 	if err := readJSON(w, r, &in); err != nil {
 		return err
 	}
-	c, err := h.rename(r.Context(), p, r.PathValue("id"), in.Label)
+	var label func(*connection.Connection)
+	var offer func(*connection.Connection)
+	if in.Label != nil {
+		if label, err = relabel(*in.Label); err != nil {
+			return err
+		}
+	}
+	if in.Tools != nil {
+		if offer, err = offerTools(in.Tools.Allow, in.Tools.Deny); err != nil {
+			return err
+		}
+	}
+	c, err := h.change(r.Context(), p, r.PathValue("id"), label, offer)
 	if err != nil {
 		return err
 	}
@@ -142,17 +165,37 @@ func (h *Connect) renameConnection(w http.ResponseWriter, r *http.Request) error
 	return nil
 }
 
-func (h *Connect) rename(ctx context.Context, p Principal, id, label string) (connection.Connection, error) {
+// relabel gives a connection another name.
+func relabel(label string) (func(*connection.Connection), error) {
 	label = strings.TrimSpace(label)
 	if len(label) > 200 {
-		return connection.Connection{}, badRequest("the label is longer than 200 bytes", "Choose a shorter one.")
+		return nil, badRequest("the label is longer than 200 bytes", "Choose a shorter one.")
 	}
+	return func(c *connection.Connection) { c.Label = label }, nil
+}
+
+// offerTools has a connection offer other tools.
+func offerTools(allow, deny []string) (func(*connection.Connection), error) {
+	f, err := connection.NewToolFilter(allow, deny)
+	if err != nil {
+		return nil, badRequest(err.Error(), "Name tools as the server lists them.")
+	}
+	return func(c *connection.Connection) { c.Tools = f }, nil
+}
+
+// change applies the changes, of which some may be nil, to the principal's
+// connection.
+func (h *Connect) change(ctx context.Context, p Principal, id string, changes ...func(*connection.Connection)) (connection.Connection, error) {
 	c, err := own(ctx, h.Connections, p, id)
 	if err != nil {
 		return c, err
 	}
 	return h.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
-		c.Label = label
+		for _, change := range changes {
+			if change != nil {
+				change(c)
+			}
+		}
 		return nil
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -17,6 +18,7 @@ func (h *Connect) mountPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /mcp/servers/{name}/setup", h.route(h.setupPage))
 	mux.HandleFunc("POST /mcp/servers/{name}/connect", h.route(h.connectForm))
 	mux.HandleFunc("POST /mcp/connections/{id}/rename", h.route(h.renameForm))
+	mux.HandleFunc("POST /mcp/connections/{id}/offer", h.route(h.offerForm))
 	mux.HandleFunc("GET /l/{link}", h.route(h.linkPage))
 	mux.HandleFunc("POST /l/{link}", h.route(h.claimLink))
 	mux.HandleFunc("GET /c/{flow}", h.route(h.consentPage))
@@ -229,11 +231,54 @@ func (h *Connect) pagePerson(w http.ResponseWriter, r *http.Request) (Principal,
 }
 
 func (h *Connect) renameForm(w http.ResponseWriter, r *http.Request) error {
+	return h.changeForm(w, r, func(form url.Values) (func(*connection.Connection), error) { return relabel(form.Get("label")) })
+}
+
+// offerForm takes the tools that the page showed and those that are ticked.
+// Where only some were allowed, that stays so: what a server adds later is not
+// offered. Else it is, and what is not ticked is denied.
+func (h *Connect) offerForm(w http.ResponseWriter, r *http.Request) error {
+	return h.changeForm(w, r, func(form url.Values) (func(*connection.Connection), error) {
+		var denied []string
+		for _, name := range form["shown"] {
+			if !slices.Contains(form["offer"], name) {
+				denied = append(denied, name)
+			}
+		}
+		only, err := offerTools(form["offer"], nil)
+		if err != nil {
+			return nil, err
+		}
+		allBut, err := offerTools(nil, denied)
+		if err != nil {
+			return nil, err
+		}
+		if len(form["offer"]) == 0 {
+			only, err = offerTools(nil, []string{"*"}) // an empty list would allow all
+		}
+		if err != nil {
+			return nil, err
+		}
+		return func(c *connection.Connection) {
+			if len(c.Tools.Allow) > 0 {
+				only(c)
+				return
+			}
+			allBut(c)
+		}, nil
+	})
+}
+
+func (h *Connect) changeForm(w http.ResponseWriter, r *http.Request, read func(url.Values) (func(*connection.Connection), error)) error {
 	p, err := h.pagePerson(w, r)
-	if err == nil {
-		_, err = h.rename(r.Context(), p, r.PathValue("id"), r.PostForm.Get("label"))
-	}
 	if err != nil {
+		return err
+	}
+	change, err := read(r.PostForm)
+	if err != nil {
+		return err
+	}
+	if _, err := h.change(r.Context(), p, r.PathValue("id"), change); err != nil {
 		return err
 	}
 	http.Redirect(w, r, connectionPath(r.PathValue("id")), http.StatusSeeOther)

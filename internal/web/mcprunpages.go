@@ -52,7 +52,7 @@ func (h *MCPRun) view(w http.ResponseWriter, r *http.Request, c connection.Conne
 		Label: c.Label, Account: labelOr(c, s.DisplayName), Status: string(c.Status), Health: string(c.Health), StatusText: statusText(c), Detail: reason(c),
 		Scopes: scopesOf(s, append([]string{}, c.Scopes...)), MissingScopes: scopesOf(s, append([]string{}, flow.MissingScopes(c.ScopesAsked, c.Scopes)...)),
 		ConnectedAt: c.ConnectedAt, LastRefresh: c.LastRefreshAt, NextRefresh: nextRefresh(c), ExpiresAt: c.Set.AccessExpiresAt, EndsAt: c.EndsAt, LastUsed: c.LastUsedAt,
-		MCPURL: h.Host.EndpointURL(c), Configs: configs(s, h.Host.EndpointURL(c), "YOUR_TOKEN"),
+		MCPURL: h.Host.EndpointURL(c), Configs: configs(configName(s), h.Host.EndpointURL(c), "YOUR_TOKEN"),
 	}
 	if c.AuthType == string(presets.TypeOAuth) && len(c.Scopes) == 0 {
 		v.MissingScopes = nil // the provider did not say what it granted
@@ -65,8 +65,8 @@ func (h *MCPRun) view(w http.ResponseWriter, r *http.Request, c connection.Conne
 	for _, m := range found {
 		v.Tokens = append(v.Tokens, page.MCPTokenRow{ID: m.ID, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt})
 	}
-	known, ok := h.Host.KnownTools(c.Key)
-	v.Tools, v.ToolsPending = toolViews(known), !ok && c.Status == connection.Connected
+	known, ok := h.Host.KnownTools(r.Context(), c)
+	v.Tools, v.ToolsPending = withheld(toolViews(known), c.Tools), !ok && c.Status == connection.Connected
 	return v
 }
 
@@ -76,7 +76,7 @@ func (h *MCPRun) loadTools(r *http.Request, c connection.Connection, v *page.Con
 	if err == nil {
 		var found []mcp.Tool
 		found, err = h.Host.Tools(r.Context(), caller(p), c.Key)
-		v.Tools = toolViews(found)
+		v.Tools = withheld(toolViews(found), c.Tools)
 	}
 	v.ToolsPending = errors.Is(err, host.ErrStarting)
 	if err != nil {
@@ -89,8 +89,7 @@ func (h *MCPRun) loadTools(r *http.Request, c connection.Connection, v *page.Con
 }
 
 // configs are what to paste into MCP clients.
-func configs(s presets.Server, endpoint, bearer string) []page.Config {
-	name := "lanyard-" + s.Name
+func configs(name, endpoint, bearer string) []page.Config {
 	header := "Authorization: Bearer " + bearer
 	entry := map[string]any{"url": endpoint, "headers": map[string]string{"Authorization": "Bearer " + bearer}}
 	return []page.Config{
@@ -136,7 +135,7 @@ func (h *MCPRun) mintForm(w http.ResponseWriter, r *http.Request) error {
 	v := h.view(w, r, c)
 	s, _ := h.Catalogue.Server(c.Server)
 	v.NewToken = m.Token.Reveal()
-	v.Configs = configs(s, m.URL, m.Token.Reveal())
+	v.Configs = configs(configName(s), m.URL, m.Token.Reveal())
 	h.render(w, r, http.StatusOK, v)
 	return nil
 }
@@ -160,7 +159,7 @@ func (h *MCPRun) tryForm(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.PathValue("tool")
-	known, ok := h.Host.KnownTools(c.Key)
+	known, ok := h.Host.KnownTools(r.Context(), c)
 	if !ok {
 		known, err = h.Host.Tools(r.Context(), caller(p), c.Key)
 	}
@@ -181,7 +180,7 @@ func (h *MCPRun) tryForm(w http.ResponseWriter, r *http.Request) {
 	} else {
 		v.TryResult.IsError, v.TryResult.Text = result.IsError, resultText(result)
 	}
-	v.Tools, v.ToolsPending = toolViews(known), false
+	v.Tools, v.ToolsPending = withheld(toolViews(known), c.Tools), false
 	h.render(w, r, http.StatusOK, v)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
@@ -132,6 +133,7 @@ func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Flows.DeleteUser(r.Context(), p.Tenant, user); err != nil {
 		return err
 	}
+	h.Disconnected(context.WithoutCancel(r.Context()), host.ForUser(p.Tenant, user)) // the tokens for all their servers
 	type ended struct {
 		ID string `json:"id"`
 		refresh.Outcome

@@ -51,6 +51,11 @@ var routes = []struct {
 	{"POST /api/v1/connections/{id}/mcp-tokens", "/api/v1/connections/CON/mcp-tokens", `{"ttl":60}`, "401 sign_in_required", "401 unauthorized", "201", "", "404 connection_unknown", ""},
 	{"GET /api/v1/connections/{id}/mcp-tokens", "/api/v1/connections/CON/mcp-tokens", "", "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"DELETE /api/v1/connections/{id}/mcp-tokens/{token}", "/api/v1/connections/CON/mcp-tokens/MCT", "", "401 sign_in_required", "401 unauthorized", "204", "", "404 connection_unknown", ""},
+	{"POST /api/v1/mcp-tokens", "/api/v1/mcp-tokens", `{"user_id":"ada"}`, "401 sign_in_required", "401 unauthorized", "201", "", "403 forbidden", "201"},
+	{"POST /api/v1/mcp-tokens", "/api/v1/mcp-tokens", `{"user_id":"ada","servers":["nothing"]}`, "401 sign_in_required", "401 unauthorized", "404 server_unknown", "", "403 forbidden", "404 server_unknown"},
+	{"GET /api/v1/mcp-tokens", "/api/v1/mcp-tokens?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "200", "", "403 forbidden", "200"},
+	{"DELETE /api/v1/mcp-tokens/{token}", "/api/v1/mcp-tokens/ALLMCT?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "204", "", "403 forbidden", "404 token_unknown"},
+	{"DELETE /api/v1/mcp-tokens/{token}", "/api/v1/mcp-tokens/MCT?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "404 token_unknown", "", "403 forbidden", "404 token_unknown"},
 	{"GET /api/v1/connections/{id}/tools", "/api/v1/connections/CON/tools", "", "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"POST /api/v1/connections/{id}/tools/{tool}", "/api/v1/connections/CON/tools/whoami", `{"text":"x"}`, "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"POST /api/v1/webhooks/test", "/api/v1/webhooks/test", "", "401 unauthorized", "", "200", "401 unauthorized", "", "409 webhook_missing"},
@@ -69,6 +74,10 @@ var routes = []struct {
 	{"POST /l/{link}", "/l/LINKREF", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /c/{flow}", "/c/FLOW", "", "200", "", "", "", "", ""},
 	{"POST /c/{flow}", "/c/FLOW", "form action=authorize", "403 cross_site", "", "", "200", "", "403 cross_site"},
+	{"GET /mcp/all", "/mcp/all", "", "401", "401 unauthorized", "400 invalid_request", "200", "", "400 invalid_request"},
+	{"POST /mcp/all/mcp-tokens", "/mcp/all/mcp-tokens", "form", "403 cross_site", "", "", "200", "", "403 cross_site"},
+	{"POST /mcp/all/mcp-tokens/{token}/revoke", "/mcp/all/mcp-tokens/ALLMCT/revoke", "form", "403 cross_site", "", "", "303", "404 token_unknown", "403 cross_site"},
+	{"POST /mcp/connections/{id}/offer", "/mcp/connections/CON/offer", "form shown=whoami", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"GET /mcp/connections/{id}", "/mcp/connections/CON", "", "401", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"POST /mcp/connections/{id}/rename", "/mcp/connections/CON/rename", "form label=x", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"POST /mcp/connections/{id}/disconnect", "/mcp/connections/CON/disconnect", "form", "403 cross_site", "", "", "200", "404 connection_unknown", "403 cross_site"},
@@ -109,6 +118,10 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	if err != nil {
 		t.Fatal(err)
 	}
+	all, err := s.host.MintAll(t.Context(), host.MintAllRequest{Tenant: con.Tenant, UserID: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	link, ref, err := s.starter.CreateLink(t.Context(), flow.LinkRequest{Tenant: con.Tenant, UserID: "ada"})
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +130,7 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "MCT", m.ID)
+	fill := strings.NewReplacer("LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID)
 	path, body = fill.Replace(path), fill.Replace(body)
 	method, _, found := strings.Cut(pattern, " ")
 	if !found {

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
+	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/gateway"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -27,7 +28,7 @@ var forTasks = []string{"LANYARD_REFRESH_FUNCTION", "LANYARD_CONTROL_URL", "LANY
 // it is the authorizer; with the one alone by which tokens are asked for, it is
 // who reaches remote servers. One that has some of them is neither.
 func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
-	hosting := &host.Service{Store: b.Table, Connections: b.Table, Catalogue: b.Catalogue, BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
+	hosting := &host.Service{Store: b.Table, Connections: b.Table, Catalogues: b.Table, Catalogue: b.Catalogue, BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
 	var set []string
 	for _, name := range forTasks {
 		if b.Settings.Need(name) == nil {
@@ -48,7 +49,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	}
 	hosting.Tokens, hosting.Inline = cloud.RefreshFunction(cloud.NewLambda(b.AWS), s.RefreshFunction), true
 	hosting.BearerKey, hosting.AllowLoopback = key, s.Emulated
-	h := &web.MCPRun{Site: b.Site, NoListening: true, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
+	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	if elsewhere {
 		return remote(b, h), nil
@@ -57,7 +58,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	hosting.Installer, hosting.Launcher = cloud.Image{Dir: s.ServerDir}, launcher
 	hosting.Vouch = launcher.Vouch
 	hosting.ControlURL, hosting.IdleStop, hosting.MaxLife = s.ControlURL, s.IdleStop, s.MaxLife
-	hosting.Pool, hosting.Warm = b.Table, s.WarmPool
+	hosting.Pool, hosting.Warm, hosting.OnlyForCalls = b.Table, s.WarmPool, s.StartOn == config.StartOnCall
 	if s.RemoteFunction != "" {
 		hosting.Relay = cloud.RemoteFunction(cloud.NewRelayLambda(b.AWS), s.RemoteFunction)
 	}

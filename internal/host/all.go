@@ -1,0 +1,182 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/internal/vault"
+)
+
+// One address for all servers of a user: /mcp offers the tools of each of their
+// connections under a name that begins with that connection's alias. Its tokens
+// are a user's, not a connection's, and good for nothing else.
+
+// ForUser is the key under which the tokens for all servers of a user are kept.
+// No connection has such an id.
+func ForUser(tenant, user string) connection.Key {
+	return connection.Key{Tenant: tenant, ID: "user:" + user}
+}
+
+// MintAllRequest asks for an MCP token for all servers of a user.
+type MintAllRequest struct {
+	Tenant, UserID string
+	// Servers narrows it to these; none: all that the user has, and will have.
+	Servers []string
+	TTL     time.Duration
+	// Seed: see flow.LinkRequest.
+	Seed []byte
+}
+
+// MintAll makes a bearer for the endpoint of all of a user's servers.
+func (s *Service) MintAll(ctx context.Context, r MintAllRequest) (Minted, error) {
+	m, secret := s.newToken(r.TTL, r.Seed)
+	m.Connection, m.UserID, m.Servers = ForUser(r.Tenant, r.UserID), r.UserID, r.Servers
+	m, err := s.keepToken(ctx, m)
+	if err != nil {
+		return Minted{}, err
+	}
+	return Minted{MCPToken: m, Token: secret, URL: s.AllURL()}, nil
+}
+
+// AllURL is the endpoint of all servers of whoever asks.
+func (s *Service) AllURL() string { return s.BaseURL + "/mcp" }
+
+// newToken is a token that is good for nothing yet.
+func (s *Service) newToken(ttl time.Duration, seed []byte) (MCPToken, token.Secret) {
+	if ttl <= 0 {
+		ttl = DefaultTokenTTL
+	}
+	now := s.Now().UTC()
+	id, secret := token.NewID("mct"), "lyt_"+token.NewSecret()
+	if len(seed) > 0 {
+		id, secret = token.DeriveID("mct", seed), "lyt_"+token.DeriveSecret(seed)
+	}
+	return MCPToken{ID: id, Hash: token.Hash(secret), CreatedAt: now, ExpiresAt: now.Add(min(ttl, MaxTokenTTL))}, secret
+}
+
+// keepToken stores the token, or returns the one that the same request made
+// before.
+func (s *Service) keepToken(ctx context.Context, m MCPToken) (MCPToken, error) {
+	err := s.Store.PutMCPToken(ctx, m)
+	if err == nil {
+		return m, nil
+	}
+	if !errors.Is(err, ErrExists) {
+		return m, fmt.Errorf("store the MCP token: %w", err)
+	}
+	old, err := s.Store.MCPTokenByHash(ctx, m.Hash)
+	if errors.Is(err, ErrNoToken) || err == nil && old.Connection != m.Connection {
+		return m, fmt.Errorf("%w: the token that this Idempotency-Key made was revoked", flow.ErrExists)
+	}
+	return old, err
+}
+
+// BearerAll returns the token, which must be one for all servers of a user.
+// Whatever does not fit is ErrNoToken.
+func (s *Service) BearerAll(ctx context.Context, bearer token.Secret) (MCPToken, error) {
+	if bearer == "" {
+		return MCPToken{}, ErrNoToken
+	}
+	m, err := s.Store.MCPTokenByHash(ctx, token.Hash(bearer))
+	if err != nil {
+		return MCPToken{}, err
+	}
+	if m.Connection != ForUser(m.Connection.Tenant, m.UserID) || s.Now().After(m.ExpiresAt) {
+		return MCPToken{}, ErrNoToken
+	}
+	return m, nil
+}
+
+// Member is one connection behind the endpoint of all servers.
+type Member struct {
+	connection.Connection
+	// Alias begins the names of its tools: its server's name, with a few
+	// characters more where the user has several accounts there.
+	Alias string
+}
+
+// Members are the connections behind a token for all servers, oldest first.
+func (s *Service) Members(ctx context.Context, m MCPToken) ([]Member, error) {
+	var all []connection.Connection
+	for cursor := ""; ; {
+		page, next, err := s.Connections.List(ctx, m.Connection.Tenant, connection.Filter{UserID: m.UserID}, connection.Page{Cursor: cursor, Limit: 200})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range page {
+			usable := c.Status == connection.Connected || c.Status == connection.ReconnectNeeded
+			if usable && (len(m.Servers) == 0 || slices.Contains(m.Servers, c.Server)) {
+				all = append(all, c)
+			}
+		}
+		if cursor = next; cursor == "" {
+			return aliased(all), nil
+		}
+	}
+}
+
+// aliased gives each connection its alias. The oldest of a server has the
+// server's own name, so that the names of tools stay when another account is
+// connected.
+func aliased(all []connection.Connection) []Member {
+	slices.SortFunc(all, func(a, b connection.Connection) int {
+		if d := a.CreatedAt.Compare(b.CreatedAt); d != 0 {
+			return d
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	out := make([]Member, 0, len(all))
+	taken := map[string]bool{}
+	for _, c := range all {
+		taken[c.Server] = true // another server's connection must not get the name
+	}
+	first := map[string]bool{}
+	for _, c := range all {
+		alias := c.Server
+		if first[c.Server] {
+			sum := sha256.Sum256([]byte(c.ID))
+			digits := hex.EncodeToString(sum[:])
+			for n := 4; taken[alias]; n++ {
+				alias = c.Server + "-" + digits[:n]
+			}
+			taken[alias] = true
+		}
+		first[c.Server] = true
+		out = append(out, Member{Connection: c, Alias: alias})
+	}
+	return out
+}
+
+const (
+	// between stands between alias and tool. No server's name has a character
+	// of it.
+	between = "__"
+	// longestName is what clients take at most (Claude's API, tools, name).
+	longestName = 64
+)
+
+// ToolName is the name of a member's tool at the endpoint of all servers. One
+// that is too long ends in a hash of the whole.
+func (m Member) ToolName(tool string) string {
+	name := m.Alias + between + tool
+	if len(name) <= longestName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	short := strings.ToValidUTF8(name[:longestName-9], "")
+	return short + "_" + hex.EncodeToString(sum[:4])
+}
+
+// caller is who uses a member by the token.
+func (m MCPToken) caller(c connection.Connection) vault.Caller {
+	return vault.Caller{Tenant: m.Connection.Tenant, User: m.UserID, Connection: c.ID, Actor: "mcp:" + m.ID}
+}
