@@ -9,6 +9,19 @@ import (
 // Remote reports whether the server runs elsewhere, and is spoken to over HTTP.
 func (s Server) Remote() bool { return s.Server.Registry == RegistryRemote }
 
+// RemoteHost is where a remote server is, for people: what they choose themselves
+// stands in braces. Empty for others.
+func (s Server) RemoteHost() string {
+	if !s.Remote() {
+		return ""
+	}
+	_, rest, _ := strings.Cut(s.Server.URL, "://")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	return rest
+}
+
 // Endpoint is the URL of a remote server. Its arguments are those of
 // [Server.Recipe].
 func (s Server) Endpoint(params, deployment map[string]string) (*url.URL, error) {

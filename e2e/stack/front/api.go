@@ -176,7 +176,7 @@ func (a *API) integrate(w http.ResponseWriter, r *http.Request, function string,
 		return
 	}
 	f := a.Functions[function]
-	if function == web.FunctionMCPRun {
+	if function == web.FunctionMCPRun || function == web.FunctionMCPRemote {
 		err = streamed(w, r, f, payload)
 	} else {
 		err = whole(w, r, f, payload)
