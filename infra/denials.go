@@ -68,7 +68,7 @@ func (v *Service) withhold(name string) statements {
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	}
-	// The authorizer writes nothing at all.
+	// The authorizer and mcpremote write nothing at all.
 	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues)}
 }
 

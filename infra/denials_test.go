@@ -12,7 +12,7 @@ import (
 
 // rolesOfFunctions by the function's name.
 var rolesOfFunctions = map[string]string{
-	connect: "ConnectRole", callback: "CallbackRole", refresh: "RefreshRole", mcprun: "McprunRole", authorizer: "AuthorizerRole",
+	connect: "ConnectRole", callback: "CallbackRole", refresh: "RefreshRole", mcprun: "McprunRole", mcpremote: "McpremoteRole", authorizer: "AuthorizerRole",
 }
 
 // mayItem reports whether a role may do that to an item of the table.

@@ -38,6 +38,10 @@ func TestShippedSettings(t *testing.T) {
 // TestBadSettings: one line, with the file, the line and the key.
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
+	mine, err := filepath.Abs("testdata/presets")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ text, where, says string }{
 		{"name: lanyard\nwarm_pools: 3\n", ":2:", "warm_pools"},
 		{"name: lanyard\n\nwaf: sometimes\n", ":3:", "bool"},
@@ -52,6 +56,9 @@ func TestBadSettings(t *testing.T) {
 		{"start_on: never\n", ":1:", "list or call"},
 		{"idle_stop: 10\n", ":1:", "duration"},
 		{"idle_stop: 1s\n", ":1:", "minute"},
+		{"presets: [" + mine + "]\nservers: [tracker]\nwarm_pool: {tracker: 1}\n", ":3:", "run in tasks"},
+		{"max_life: 12\n", ":1:", "duration"},
+		{"max_life: 5m\n", ":1:", "hour"},
 		{"log_retention_days: 31\n", ":1:", "CloudWatch"},
 		{"audit_days: 0\n", ":1:", "audit_days"},
 		{"keep_fresh: a week\n", ":1:", "keep_fresh"},

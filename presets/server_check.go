@@ -3,7 +3,6 @@ package presets
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -114,9 +113,7 @@ func (c *serverCheck) checkProgram() {
 			c.add("$.server.command", "command is missing: [program, argument…]")
 		}
 	case remote:
-		if u, err := url.Parse(p.URL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-			c.add("$.server.url", "must be an https URL without user and fragment")
-		}
+		c.checkRemote()
 	case p.Registry == RegistryPyPI:
 		c.add("$.server.registry", "pypi servers cannot be installed yet: name a program that is there already, with registry command")
 	default:

@@ -196,6 +196,22 @@ func TestRecipeProgram(t *testing.T) {
 	if _, err := remote.Recipe("", nil, nil); !errors.Is(err, presets.ErrNoProgram) {
 		t.Errorf("a remote server: %v", err)
 	}
+	if u, err := remote.Endpoint(nil, nil); err != nil || u.String() != "https://acme.example/mcp" || remote.RemoteHost() != "acme.example" {
+		t.Errorf("its endpoint: %v %v, at %q", u, err, remote.RemoteHost())
+	}
+	own := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryRemote, URL: "https://{shop}.acme.example/{shop}?x=1"},
+		Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^[a-z]+$"}}}
+	if u, err := own.Endpoint(map[string]string{"shop": "ada"}, nil); err != nil || u.String() != "https://ada.acme.example/ada?x=1" || own.RemoteHost() != "{shop}.acme.example" {
+		t.Errorf("one's own endpoint: %v %v, at %q", u, err, own.RemoteHost())
+	}
+	for _, params := range []map[string]string{nil, {"shop": "a.b"}, {"shop": "A"}, {"other": "ada"}} {
+		if u, err := own.Endpoint(params, nil); !errors.Is(err, presets.ErrParameter) {
+			t.Errorf("%v: %v %v", params, u, err)
+		}
+	}
+	if _, err := (presets.Server{Name: "npm"}).Endpoint(nil, nil); !errors.Is(err, presets.ErrNoProgram) {
+		t.Errorf("an endpoint of a program: %v", err)
+	}
 }
 
 // TestLockOfEarlierLayer: a preset that is overlaid to change its scopes keeps
