@@ -187,7 +187,7 @@ func (s *Settings) loadServers(dir string) *problem {
 	}
 	if len(s.Servers) == 0 {
 		for _, server := range catalogue.Servers() {
-			if server.Server.Registry == presets.RegistryNPM {
+			if server.Server.Packaged() {
 				s.Servers = append(s.Servers, server.Name)
 			}
 		}
@@ -199,8 +199,8 @@ func (s *Settings) loadServers(dir string) *problem {
 			return badf("servers", "names %q, of which there is no preset", name)
 		case slices.Contains(s.Servers[:i], name):
 			return badf("servers", "names %q twice", name)
-		case server.Server.Registry != presets.RegistryNPM:
-			return badf("servers", "names %q, which comes from registry %s: only what npm installs can be put into a task's image", name, server.Server.Registry)
+		case !server.Server.Packaged():
+			return badf("servers", "names %q, which comes from registry %s: only what npm or pip installs can be put into a task's image", name, server.Server.Registry)
 		}
 		s.enabled = append(s.enabled, server)
 	}
