@@ -8,7 +8,12 @@
 // the data that the provider engine runs on.
 package presets
 
-import "github.com/lanyardhq/lanyard/internal/task"
+import (
+	"encoding/json"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
+	"github.com/lanyardhq/lanyard/internal/task"
+)
 
 // AuthType is how a server is authorised.
 type AuthType string
@@ -76,6 +81,25 @@ type Server struct {
 
 	// Lock pins the whole dependency tree of a server from npm or PyPI.
 	Lock Lock `yaml:"-"`
+	// Known is what the server is known to say of itself; nil: nothing is.
+	Known *mcp.Catalogue `yaml:"-"`
+}
+
+// ToolsCount is how many tools the server is known to have.
+func (s Server) ToolsCount() (int, bool) {
+	if s.Known != nil {
+		return CountTools(*s.Known)
+	}
+	return len(s.Tools), len(s.Tools) > 0
+}
+
+// CountTools is how many tools a catalogue lists; false if it does not say.
+func CountTools(c mcp.Catalogue) (int, bool) {
+	var tools []json.RawMessage
+	if c.Tools == nil || json.Unmarshal(c.Tools, &tools) != nil {
+		return 0, false
+	}
+	return len(tools), true
 }
 
 // OAuthScope is one scope to ask for, and the reason that the person is shown.

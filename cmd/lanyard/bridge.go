@@ -8,15 +8,19 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/bridge"
 	"github.com/lanyardhq/lanyard/internal/config"
+	"github.com/lanyardhq/lanyard/internal/task"
 )
 
 func bridgeCommand() *cobra.Command {
-	var addr string
+	var addr, clients string
 	cmd := &cobra.Command{
-		Use:   "bridge [--addr HOST:PORT] -- COMMAND...",
+		Use:   "bridge [--addr HOST:PORT] [--clients each] -- COMMAND...",
 		Short: "Serve a stdio MCP server over Streamable HTTP",
 		Long: `Serve a stdio MCP server over Streamable HTTP, at /mcp of the address, until
-Ctrl-C. The command gets this environment, and all clients share one process.
+Ctrl-C. The command gets this environment. All clients share one process, which
+cannot ask them back; with --clients each every client has a process of its own,
+which may (sampling, elicitation, roots). Clients of MCP 2026-07-28 do not say who
+they are: those with the same capabilities count as one.
 
 There is no sign-in: whoever reaches the address uses the server. Needs no
 running Lanyard.`,
@@ -28,14 +32,18 @@ running Lanyard.`,
 			if err != nil {
 				return usagef("--addr must be HOST:PORT, such as 127.0.0.1:8808")
 			}
+			if clients != task.ClientsShared && clients != task.ClientsEach {
+				return usagef("--clients must be %s or %s", task.ClientsShared, task.ClientsEach)
+			}
 			logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			if host != "" && !config.Loopback(host) {
 				logger.WarnContext(cmd.Context(), "others can reach this address, and use the server without signing in", "addr", addr)
 			}
-			return bridge.ServeCommand(cmd.Context(), addr, command, logger)
+			return bridge.ServeCommand(cmd.Context(), addr, command, clients == task.ClientsEach, logger)
 		},
 	}
 	cmd.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "where to listen; port 0 is any free one, which is printed")
+	cmd.Flags().StringVar(&clients, "clients", task.ClientsShared, "shared: one process for all; each: one for every client")
 	// What follows the command belongs to it, with or without a "--".
 	cmd.Flags().SetInterspersed(false)
 	return cmd

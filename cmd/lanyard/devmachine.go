@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/config"
-	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/demo"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
@@ -127,10 +126,10 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	if m.launcher, err = m.newLauncher(self); err != nil {
 		return nil, err
 	}
-	m.host = &host.Service{Store: m.db, Connections: m.db, Tokens: m.refresh, Catalogue: catalogue,
+	m.host = &host.Service{Store: m.db, Connections: m.db, Catalogues: m.db, Tokens: m.refresh, Catalogue: catalogue,
 		Installer: &install.Installer{Dir: filepath.Join(cfg.DataDir, "packages"), Logger: logger, Progress: m.progress.say},
 		Launcher:  m.launcher, BearerKey: keys.Derive("task bearers"), BaseURL: cfg.BaseURL, ControlURL: "http://" + cfg.Addr,
-		Deployment: deployment, IdleStop: cfg.IdleStop, Now: m.now, Logger: logger}
+		Deployment: deployment, OnlyForCalls: cfg.StartOn == config.StartOnCall, IdleStop: cfg.IdleStop, Now: m.now, Logger: logger}
 	m.mount(pages, apiKey, catalogue)
 	return m, m.host.Reap(ctx, m.launcher.Alive)
 }
@@ -217,18 +216,14 @@ func keptFrom(l *local.Launcher, path, remedy string) error {
 func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *presets.Catalogue) {
 	site := &web.Site{BaseURL: m.cfg.BaseURL, Pages: pages, Keys: local.NewAPIKeys(apiKey, web.ErrUnauthorized),
 		Sessions: m.starter, Local: m.cfg.Personal(), Logger: m.logger}
-	count := func(k connection.Key) (int, bool) {
-		tools, ok := m.host.KnownTools(k)
-		return len(tools), ok
-	}
-	connect := &web.Connect{Site: site, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: count, Reconnected: m.host.Restart}
+	connect := &web.Connect{Site: site, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: m.host.ToolsCount, Reconnected: m.host.Restart}
 	if m.cfg.Personal() {
 		connect.Owner, connect.Foreign = owner, m.foreign
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	connect.Mount(mux)
-	(&web.Callback{Site: site, Flows: m.finisher, Catalogue: catalogue, Tenants: tenant{m.cfg}, ToolsCount: count,
+	(&web.Callback{Site: site, Flows: m.finisher, Catalogue: catalogue, Tenants: tenant{m.cfg},
 		Reconnected: m.host.Restart}).Mount(mux)
 	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db, Flows: m.db, Disconnected: m.host.Disconnected, Webhooks: m.webhooks}).Mount(mux)
 	(&web.MCPRun{Site: site, Host: m.host, Connections: m.db, Catalogue: catalogue, Progress: m.progress.of}).Mount(mux)

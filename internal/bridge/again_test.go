@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,14 +17,15 @@ import (
 type oracle struct {
 	begun, asked atomic.Int32
 	// say is what it says; it may wait.
-	say func(ctx context.Context, answer []byte) bool
+	say  func(ctx context.Context, answer []byte) bool
+	note string
 }
 
 func (o *oracle) begin(Child) Again {
 	o.begun.Add(1)
-	return func(ctx context.Context, answer []byte) bool {
+	return func(ctx context.Context, answer []byte) Verdict {
 		o.asked.Add(1)
-		return o.say(ctx, answer)
+		return Verdict{Repeat: o.say(ctx, answer), Note: o.note}
 	}
 }
 
@@ -244,14 +246,14 @@ func TestHoldLeavesNoCallBehind(t *testing.T) {
 	p := b.shared.processes()[0]
 	ctx, leave := context.WithCancel(t.Context())
 	sent := make(chan struct{})
-	hold(ctx, time.Minute, func(context.Context) *call {
+	hold(ctx, time.Minute, func(context.Context) outcome {
 		defer close(sent)
 		c := &call{done: make(chan answer, 1)}
 		if err := p.add(c); err != nil {
 			t.Error(err)
 		}
 		leave()
-		return c
+		return outcome{next: c}
 	})
 	<-sent
 	eventually(t, "it is taken back", func() bool { return p.find(func(*call) bool { return true }) == nil })
@@ -359,5 +361,32 @@ func TestCancelRaces(t *testing.T) {
 	eventually(t, "nothing is in flight", func() bool { return p.find(func(*call) bool { return true }) == nil })
 	if n := len(b.sessions[c.session].trials); n != 0 {
 		t.Errorf("%d trials are left", n)
+	}
+}
+
+// Only what a tool declares to do no harm is done twice; the client then gets
+// the first answer, with the note.
+func TestAgainIsForRepeatableTools(t *testing.T) {
+	t.Parallel()
+	o := &oracle{say: always, note: "Connect \"it\" again."}
+	_, connect := serving(t, Config{Start: new(starts).start, Begin: o.begin})
+	c := connect()
+	for _, name := range []string{"writes", "unlisted"} {
+		body := c.tool("1", name, `{"text":"a","n":9}`)
+		if want := `{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"1: try 1"},{"text":"Connect \"it\" again.","type":"text"}],"isError":true}}`; body != want {
+			t.Errorf("%s: %s", name, body)
+		}
+		c.tool("2", "forget", "")
+	}
+	for rest, want := range map[string]string{
+		`"error":{"code":-32603,"message":"no"}`:             `"error":{"code":-32603,"message":"no\nConnect \"it\" again."}`,
+		`"result":{"isError":true,"content":[]}`:             `"result":{"isError":true,"content":[{"text":"Connect \"it\" again.","type":"text"}]}`,
+		`"result":{"isError":true}`:                          `"result":{"isError":true}`,
+		`"result":{"isError":true,"content":"x"}`:            `"result":{"isError":true,"content":"x"}`,
+		`"error":{"code":-32603,"data":{"message":"inner"}}`: `"error":{"code":-32603,"data":{"message":"inner"}}`,
+	} {
+		if got, want := c.tool("1", "raw once", `{"text":`+strconv.Quote(rest)+`}`), `{"jsonrpc":"2.0","id":1,`+want+`}`; got != want {
+			t.Errorf("%s: %s", rest, got)
+		}
 	}
 }

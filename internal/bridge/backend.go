@@ -28,6 +28,12 @@ type backend struct {
 	b *Bridge
 	// owner is the one session of a server that is not shared; nil if it is.
 	owner *session
+	// modern: it is spoken to without initialize.
+	modern bool
+	// everyone stands in for the sessions that modern clients do not have; nil
+	// with an owner.
+	everyone *session
+	subs     *subscriptions
 
 	mu sync.Mutex
 	// params are those of initialize, raw.
@@ -51,7 +57,12 @@ type attempt struct {
 }
 
 func newBackend(b *Bridge, owner *session, params []byte) *backend {
-	return &backend{b: b, owner: owner, params: params, old: map[*process]bool{}}
+	k := &backend{b: b, owner: owner, params: params, old: map[*process]bool{}}
+	k.subs = newSubscriptions(k)
+	if owner == nil {
+		k.everyone = &session{backend: k, box: newMailbox(), gone: make(chan struct{})}
+	}
+	return k
 }
 
 // acquire returns the process that takes calls now, and starts one if there is
@@ -63,6 +74,10 @@ func (k *backend) acquire(ctx context.Context) (*process, error) {
 		if k.closed {
 			k.mu.Unlock()
 			return nil, errClosed
+		}
+		if !k.modern && k.b.eras.get() == eraModern {
+			k.mu.Unlock()
+			return nil, errModernOnly
 		}
 		if k.cur != nil && (a == nil || !a.hold) {
 			p := k.cur
@@ -106,7 +121,9 @@ func (k *backend) start(a *attempt, wait time.Duration) {
 	case <-k.b.life.Done():
 	}
 	p, err := k.boot(k.b.life)
-	if k.b.cfg.Started != nil && k.b.life.Err() == nil {
+	if errors.Is(err, errModernOnly) {
+		_, _ = k.b.modern.acquire(k.b.life) // what it ends with it reports itself
+	} else if k.b.cfg.Started != nil && k.b.life.Err() == nil {
 		k.b.cfg.Started(err)
 	}
 	if unwanted := k.finish(a, p, err); unwanted != nil {
@@ -135,9 +152,16 @@ func (k *backend) finish(a *attempt, p *process, err error) *process {
 			k.old[old] = true
 		}
 	}
+	started := p != nil && k.cur == p
 	k.starting, a.err = nil, err
 	k.mu.Unlock()
 	close(a.done)
+	if started {
+		if k.owner == nil || !closed(k.b.lists.known) {
+			k.b.lists.ask(p, 0)
+		}
+		k.subs.moved()
+	}
 	return old
 }
 
@@ -174,32 +198,23 @@ func (k *backend) boot(ctx context.Context) (*process, error) {
 }
 
 // initialize speaks the first words of MCP, for whichever client comes first.
-func (k *backend) initialize(ctx context.Context, p *process) error {
-	c := &call{done: make(chan answer, 1)}
-	if err := p.add(c); err != nil {
+func (k *backend) initialize(ctx context.Context, p *process) (err error) {
+	if k.modern {
+		p.result, err = p.discover(ctx)
 		return err
 	}
 	k.mu.Lock()
 	params := k.params
 	k.mu.Unlock()
-	msg := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%d,"method":"initialize","params":%s}`, c.number, params)
-	if err := p.send(ctx, mcp.Frame{Raw: msg}); err != nil && !errors.Is(err, errRetired) {
+	m, err := p.request(ctx, "initialize", params)
+	if err != nil {
 		return err
 	}
-	select {
-	case a := <-c.done:
-		if a.err != nil {
-			return a.err
-		}
-		result, err := resultOf(a.msg)
-		if err != nil {
-			return err
-		}
-		p.result = result
-		return p.send(ctx, mcp.Frame{Raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)})
-	case <-ctx.Done():
-		return ctx.Err()
+	if p.result, err = resultOf(m); err != nil {
+		return k.orModern(ctx, p, err)
 	}
+	p.server = serverInfo(p.result)
+	return p.send(ctx, mcp.Frame{Raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)})
 }
 
 // ended clears away a process whose server is gone.
@@ -245,6 +260,31 @@ func (k *backend) swap(ctx context.Context, hold bool) error {
 		k.b.tasks.Go(func() { old.retire(k.b.cfg.Drain) })
 	}
 	return err
+}
+
+// replace puts another process in the place of the one that runs, or none until
+// it is needed.
+func (k *backend) replace() {
+	k.b.mu.Lock()
+	needed := len(k.b.sessions) > 0
+	if !k.b.closed {
+		k.b.tasks.Go(func() {
+			if needed {
+				_ = k.swap(k.b.life, false) // the one that runs goes on if it fails
+				return
+			}
+			k.mu.Lock()
+			p := k.cur
+			if p != nil {
+				k.cur, k.old[p] = nil, true
+			}
+			k.mu.Unlock()
+			if p != nil {
+				p.retire(k.b.cfg.Drain)
+			}
+		})
+	}
+	k.b.mu.Unlock()
 }
 
 // close ends every process of the backend and waits for them.

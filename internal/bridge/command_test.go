@@ -123,7 +123,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, ln, self("server", "LABEL=mcp-go"), slog.New(slog.DiscardHandler)) }()
+	go func() { served <- serve(ctx, ln, self("server", "LABEL=mcp-go"), false, slog.New(slog.DiscardHandler)) }()
 	url := "http://" + ln.Addr().String() + "/mcp"
 
 	c, err := mcpclient.NewStreamableHttpClient(url)
@@ -143,7 +143,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	tools, err := c.ListTools(ctx, mcp.ListToolsRequest{})
-	if err != nil || len(tools.Tools) != 1 {
+	if err != nil || len(tools.Tools) != 5 {
 		t.Fatal(tools, err)
 	}
 	var call mcp.CallToolRequest

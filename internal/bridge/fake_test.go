@@ -2,18 +2,20 @@ package bridge
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // fake is a [Child] in this process.
 type fake struct {
 	fixture *fixture
 	in      *io.PipeWriter
-	out     *io.PipeReader
+	out     io.ReadCloser
 	outW    *io.PipeWriter
 	tail    Tail
 	done    chan struct{}
@@ -21,16 +23,69 @@ type fake struct {
 }
 
 func newFake(label string) *fake {
-	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
-	f := &fake{fixture: newFixture(outW, label), in: inW, out: outR, outW: outW, done: make(chan struct{})}
+	f := &fake{fixture: newFixture(outW, label), out: outR, outW: outW}
+	f.run(f.fixture.serve)
+	return f
+}
+
+// heard is a message that a played server got.
+type heard struct {
+	ID     json.RawMessage `json:"id"`
+	Method string          `json:"method"`
+	Params json.RawMessage `json:"params"`
+	Result json.RawMessage `json:"result"`
+	Error  json.RawMessage `json:"error"`
+}
+
+// play is a server in this process that does with each message what the test
+// says; tell sends a line.
+func play(handle func(m heard, tell func(format string, args ...any))) *fake {
+	outR, outW := io.Pipe()
+	f := &fake{out: outR, outW: outW}
+	var mu sync.Mutex
+	tell := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = fmt.Fprintf(outW, format+"\n", args...)
+	}
+	f.run(func(in io.Reader) {
+		for d := json.NewDecoder(in); ; {
+			var m heard
+			if d.Decode(&m) != nil {
+				return
+			}
+			handle(m, tell)
+		}
+	})
+	return f
+}
+
+// slowly is output that begins only after a while.
+func slowly(from io.ReadCloser, after time.Duration) io.ReadCloser {
+	return &late{ReadCloser: from, after: after}
+}
+
+type late struct {
+	io.ReadCloser
+	once  sync.Once
+	after time.Duration
+}
+
+func (l *late) Read(p []byte) (int, error) {
+	l.once.Do(func() { time.Sleep(l.after) })
+	return l.ReadCloser.Read(p)
+}
+
+func (f *fake) run(serve func(io.Reader)) {
+	inR, inW := io.Pipe()
+	f.in, f.done = inW, make(chan struct{})
 	go func() {
-		f.fixture.serve(inR)
+		serve(inR)
 		inR.Close()
-		outW.Close()
+		f.outW.Close()
 		close(f.done)
 	}()
-	return f
 }
 
 func (f *fake) Write(p []byte) (int, error) { return f.in.Write(p) }

@@ -46,6 +46,12 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
+// fixtureTools is the fixture's list: those that the tests have repeated say that
+// it does no harm.
+const fixtureTools = `{"name":"echo","inputSchema":{"type":"object"}},` +
+	`{"name":"try","annotations":{"readOnlyHint":true}},{"name":"raw","annotations":{"idempotentHint":true}},` +
+	`{"name":"wait","annotations":{"readOnlyHint":true}},{"name":"writes","annotations":{"readOnlyHint":false}}`
+
 // fixture is an MCP server whose tools do what the tests need.
 type fixture struct {
 	label string
@@ -118,7 +124,7 @@ func (f *fixture) handle(m wireMessage) {
 		f.versions, f.caps = m.Params.ProtocolVersion, string(m.Params.Capabilities)
 		f.send(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{"tools":{"listChanged":true}},"serverInfo":{"name":"fixture","version":"1"}}}`, m.ID, m.Params.ProtocolVersion)
 	case m.Method == "tools/list":
-		f.send(`{"jsonrpc":"2.0","result":{"tools":[{"name":"echo","inputSchema":{"type":"object"}}]},"id":%s}`, m.ID)
+		f.send(`{"jsonrpc":"2.0","result":{"tools":[%s]},"id":%s}`, fixtureTools, m.ID)
 	case m.Method == "tools/call":
 		f.call(m)
 	case m.Method == "" && len(m.Result) > 0:
@@ -132,6 +138,8 @@ func (f *fixture) handle(m wireMessage) {
 		f.mu.Lock()
 		f.told = append(f.told, "cancelled "+f.open[string(m.Params.RequestID)])
 		f.mu.Unlock()
+	case m.Method == "server/discover":
+		f.send(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"no such method"}}`, m.ID)
 	case m.Method != "" && len(m.ID) == 0:
 		f.mu.Lock()
 		f.told = append(f.told, m.Method)
@@ -186,7 +194,12 @@ func (f *fixture) call(m wireMessage) {
 		go f.ask(m.ID, args.Text)
 	case "pid":
 		f.text(m.ID, fmt.Sprint(os.Getpid()))
-	case "try":
+	case "forget":
+		f.mu.Lock()
+		clear(f.tries)
+		f.mu.Unlock()
+		f.text(m.ID, "")
+	case "try", "writes", "unlisted":
 		// Fails the first n times that it is called with the text.
 		f.mu.Lock()
 		f.tries[args.Text]++
@@ -197,7 +210,7 @@ func (f *fixture) call(m wireMessage) {
 			f.send(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":%d,"progressToken":%s}}`, n, m.Params.Meta.Token)
 		}
 		f.send(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"%s: try %d"}],"isError":%v}}`, m.ID, f.label, n, failed)
-	case "raw":
+	case "raw", "raw once":
 		// The text is the rest of the answer; how often it was asked for is kept.
 		f.mu.Lock()
 		f.tries[args.Text]++
@@ -254,6 +267,9 @@ func serving(t *testing.T, cfg Config) (*Bridge, func() *client) {
 		t.Helper()
 		c := &client{t: t, url: srv.URL, http: srv.Client(), accept: "application/json, text/event-stream"}
 		c.initialize("2025-06-18")
+		if cfg.Begin != nil {
+			<-b.lists.known // what may be repeated
+		}
 		return c
 	}
 }

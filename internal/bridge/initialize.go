@@ -3,7 +3,6 @@ package bridge
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
 )
@@ -11,20 +10,21 @@ import (
 // defaultParams initialize a server that is started before any client came.
 var defaultParams = []byte(`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"lanyard","version":"1"}}`)
 
-// clientParams returns the params with which to initialize a server for this
-// client, and the revision that the client asks for. A shared server hears of
-// no capabilities, because what it asks could not be attributed to a client.
-func (b *Bridge) clientParams(m mcp.Message) (params []byte, version string, err error) {
+// clientParams are, of the params of a client's initialize, those with which to
+// initialize a server for it, and the revision that it asks for. A shared server
+// hears of no capabilities, because what it asks could not be attributed to a
+// client.
+func (b *Bridge) clientParams(raw []byte) (params []byte, version string, err error) {
 	var p struct {
 		ProtocolVersion string          `json:"protocolVersion"`
 		Capabilities    struct{}        `json:"capabilities"`
 		ClientInfo      json.RawMessage `json:"clientInfo,omitempty"`
 	}
-	if !m.Params.Present() || json.Unmarshal(m.Bytes(m.Params), &p) != nil || p.ProtocolVersion == "" {
+	if json.Unmarshal(raw, &p) != nil || p.ProtocolVersion == "" {
 		return nil, "", errors.New("initialize needs params with a protocolVersion")
 	}
 	if b.cfg.PerClient {
-		return m.Bytes(m.Params), p.ProtocolVersion, nil
+		return raw, p.ProtocolVersion, nil
 	}
 	params, err = json.Marshal(p)
 	return params, p.ProtocolVersion, err
@@ -40,6 +40,15 @@ func (k *backend) offer(params []byte) {
 	}
 }
 
+// serverInfo is the raw serverInfo of a result of initialize; nil if it is none.
+func serverInfo(result []byte) []byte {
+	at, err := mcp.Lookup(result, mcp.Span{End: len(result)}, "serverInfo")
+	if err != nil || !at.Present() || result[at.Start] != '{' || !json.Valid(result[at.Start:at.End]) {
+		return nil
+	}
+	return result[at.Start:at.End]
+}
+
 // resultOf is the raw result of a response, or its error.
 func resultOf(m mcp.Message) ([]byte, error) {
 	if m.Result.Present() {
@@ -51,5 +60,5 @@ func resultOf(m mcp.Message) ([]byte, error) {
 	if json.Unmarshal(m.Bytes(m.Fault), &fault) != nil || fault.Message == "" {
 		fault.Message = "no reason given"
 	}
-	return nil, fmt.Errorf("the MCP server refused to initialize: %s", fault.Message)
+	return nil, &refusedError{fault.Message}
 }

@@ -2,16 +2,16 @@ package bridge
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
+	"github.com/lanyardhq/lanyard/internal/task"
 )
 
 // errCancelled ends a call that its client has cancelled: it gets no answer.
@@ -22,23 +22,6 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client is gone; nobody is left to tell
-}
-
-// sessionOf finds the request's session, or answers: 400 without one, 404 for
-// one that has ended, upon which clients initialize again.
-func (b *Bridge) sessionOf(w http.ResponseWriter, r *http.Request) *session {
-	id := r.Header.Get(mcp.SessionHeader)
-	if id == "" {
-		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeInvalid, "the Mcp-Session-Id header is missing: send initialize first"))
-		return nil
-	}
-	b.mu.RLock()
-	s := b.sessions[id]
-	b.mu.RUnlock()
-	if s == nil {
-		writeJSON(w, http.StatusNotFound, mcp.Failure(nil, mcp.CodeServer, "the session has ended: send initialize again"))
-	}
-	return s
 }
 
 func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
@@ -69,18 +52,34 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	mcp.OneLine(m.Raw)
+	modern := mcp.IsModern(r.Header.Get(mcp.VersionHeader))
+	var meta mcp.Span
+	if modern || m.Request() {
+		var version string
+		if meta, err = mcp.Lookup(m.Raw, m.Params, "_meta"); err == nil && (modern || meta.Present()) {
+			version, err = m.VersionIn(meta)
+		}
+		if err != nil {
+			writeJSON(w, http.StatusBadRequest, mcp.Failure(m.Bytes(m.ID), mcp.CodeInvalid, err.Error()))
+			return
+		}
+		if modern || version != "" {
+			b.modernPost(w, r, m, meta, version)
+			return
+		}
+	}
 	if m.Request() && m.Method == "initialize" {
 		b.initialize(w, r, m)
 		return
 	}
-	s := b.sessionOf(w, r)
+	s := b.sessionOf(w, r, m.Bytes(m.ID))
 	if s == nil {
 		return
 	}
 	defer s.begin()()
 	switch {
 	case m.Request():
-		b.call(w, r, s, m)
+		b.exchange(w, r, s, m, meta, nil, &reply{w: w})
 	case m.Response():
 		b.answer(r.Context(), s, m)
 		w.WriteHeader(http.StatusAccepted)
@@ -108,25 +107,37 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 // initialized.
 func (b *Bridge) initialize(w http.ResponseWriter, r *http.Request, m mcp.Message) {
 	id := m.Bytes(m.ID)
-	params, version, err := b.clientParams(m)
+	params, version, err := b.clientParams(m.Bytes(m.Params))
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, mcp.Failure(id, mcp.CodeInvalid, err.Error()))
 		return
 	}
-	s, err := b.open(params)
-	if err != nil {
-		w.Header().Set("Retry-After", "30")
-		writeJSON(w, http.StatusServiceUnavailable, mcp.Failure(id, mcp.CodeServer, err.Error()))
+	var s *session
+	sealed := b.cfg.Trusted && r.Header.Get(task.SessionHeader) != ""
+	if sealed {
+		s = b.sessionOf(w, r, id)
+	} else {
+		s = b.opened(w, rand.Text(), b.clientOf(r), params, id)
+	}
+	if s == nil {
 		return
 	}
 	defer s.begin()()
 	p, err := s.backend.acquire(r.Context())
+	if errors.Is(err, errModernOnly) {
+		b.drop(s)
+		refuse(w, id, &mcp.Refusal{Status: http.StatusBadRequest, Code: mcp.CodeUnsupportedVersion, Text: err.Error(),
+			Data: map[string]any{"supported": []string{mcp.Modern}, "requested": version}})
+		return
+	}
 	if err != nil {
 		b.drop(s)
 		writeJSON(w, http.StatusOK, mcp.Failure(id, mcp.CodeServer, err.Error()))
 		return
 	}
-	w.Header().Set(mcp.SessionHeader, s.id)
+	if !sealed { // else the caller has told its client another one
+		w.Header().Set(mcp.SessionHeader, s.id)
+	}
 	writeJSON(w, http.StatusOK, mcp.Reply(id, mcp.InVersion(p.result, version)))
 }
 
@@ -183,123 +194,4 @@ func (b *Bridge) answer(ctx context.Context, s *session, m mcp.Message) {
 			_ = p.send(ctx, mcp.Frame{Raw: m.Raw})
 		}
 	}
-}
-
-// call sends a request to the server and stays until it is answered.
-func (b *Bridge) call(w http.ResponseWriter, r *http.Request, s *session, m mcp.Message) {
-	token, err := mcp.Lookup(m.Raw, m.Params, "_meta", "progressToken")
-	if err != nil {
-		writeJSON(w, http.StatusBadRequest, mcp.Failure(m.Bytes(m.ID), mcp.CodeInvalid, err.Error()))
-		return
-	}
-	c := &call{session: s, id: m.Bytes(m.ID), done: make(chan answer, 1)}
-	streams := acceptsStream(r)
-	if token.Present() {
-		c.token = m.Bytes(token)
-	}
-	if streams && (token.Present() || s.backend.owner != nil) {
-		c.side = newMailbox()
-	}
-	out := &reply{w: w, c: c}
-	if m.Method == "tools/call" {
-		out.inspect = b.cfg.Result
-		c.begin = b.cfg.Begin
-	}
-	if err := s.submit(r.Context(), c, m, token); err != nil {
-		writeJSON(w, http.StatusOK, mcp.Failure(c.id, mcp.CodeServer, err.Error()))
-		return
-	}
-	b.await(r.Context(), s, c, out, streams, func(ctx context.Context, a answer) *call {
-		return s.second(ctx, c, a, m, token)
-	})
-}
-
-// submit registers the call with the process that takes calls now, and sends it.
-func (s *session) submit(ctx context.Context, c *call, m mcp.Message, token mcp.Span) error {
-	for {
-		p, err := s.backend.acquire(ctx)
-		if err != nil {
-			return err
-		}
-		if p.add(c) == nil {
-			break
-		}
-	}
-	if c.begin != nil {
-		c.again = c.begin(c.process.child)
-	}
-	number := strconv.AppendUint(nil, c.number, 10)
-	f := mcp.Frame{Raw: m.Raw}
-	f.Replace(m.ID, number)
-	if token.Present() {
-		f.Replace(token, number)
-	}
-	if err := c.process.send(ctx, f); err != nil && ctx.Err() != nil {
-		c.process.remove(c.number)
-		return err
-	}
-	return nil
-}
-
-// await writes what comes for a call until its answer. An answer that may not
-// be the last one is held until again returns the second try of the call, or
-// nil.
-func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, streams bool, again func(context.Context, answer) *call) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var (
-		wake   chan struct{}
-		held   answer
-		second <-chan *call
-		t      = &trial{id: string(c.id), cancelled: make(chan struct{})}
-	)
-	if c.again != nil {
-		defer s.watch(t)()
-	}
-	if c.side != nil {
-		wake = c.side.wake
-	}
-	timer := time.NewTimer(b.cfg.StreamAfter)
-	defer timer.Stop()
-	for {
-		select {
-		case a := <-c.done:
-			if c.again == nil || a.err != nil || !a.msg.Failed() {
-				out.finish(a)
-				return
-			}
-			held = a
-			second = hold(ctx, b.cfg.Hold, func(ctx context.Context) *call { return again(ctx, a) })
-		case next := <-second:
-			if next == nil {
-				out.finish(held)
-				return
-			}
-			c, second = next, nil
-		case <-t.cancelled:
-			c.process.abandon(c)
-			out.finish(answer{err: errCancelled})
-			return
-		case <-wake:
-			out.events(c.side.take())
-		case <-timer.C:
-			if streams {
-				out.comment()
-				timer.Reset(b.cfg.KeepAlive)
-			}
-		case <-ctx.Done():
-			c.process.abandon(c)
-			return
-		case <-s.gone:
-			c.process.abandon(c)
-			out.finish(answer{err: errors.New("the session was ended")})
-			return
-		}
-	}
-}
-
-// acceptsStream reports whether an answer may be an event stream.
-func acceptsStream(r *http.Request) bool {
-	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "text/event-stream") || strings.Contains(accept, "*/*")
 }

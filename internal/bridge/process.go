@@ -17,6 +17,7 @@ import (
 // writer to its standard input and the reader of its standard output.
 type process struct {
 	child   Child
+	modern  bool
 	started time.Time
 	// event takes what the server sends of its own accord; ended is told that
 	// the server is gone before anybody else.
@@ -28,8 +29,9 @@ type process struct {
 	// gone is closed when the server is no more; then lost says why.
 	gone chan struct{}
 	lost *lostError
-	// result is what the server answered to initialize, raw.
-	result []byte
+	// result is what the server answered to initialize, or to server/discover,
+	// raw; server is its serverInfo, nil if there is none.
+	result, server []byte
 
 	mu      sync.Mutex
 	nextID  uint64
@@ -39,32 +41,10 @@ type process struct {
 	// idle is closed when the process is retired and owes no answer.
 	idle    chan struct{}
 	retired bool
+	// endless counts the pending calls that only end with the process.
+	endless int
 	// over is set once ended was told; the backend guards it.
 	over bool
-}
-
-// call is one request on its way to the server and back.
-type call struct {
-	session *session
-	// id and token are the client's own, raw; token is nil if there is none.
-	id, token []byte
-	number    uint64
-	process   *process
-	// done gets the answer, once.
-	done chan answer
-	// begin is [Config.Begin] for a call that may be sent again, and again what
-	// it said of this one.
-	begin func(Child) Again
-	again Again
-	// side holds what must reach the client before the answer; nil when nothing
-	// can or when the client takes no event stream.
-	side *mailbox
-}
-
-// answer is the server's response or the reason why there is none.
-type answer struct {
-	msg mcp.Message
-	err error
 }
 
 // errRetired says that a process takes no more calls: another one will.
@@ -86,7 +66,7 @@ func (e *lostError) Error() string {
 
 func newProcess(child Child, k *backend) *process {
 	return &process{
-		child: child, started: time.Now(), event: k.event, ended: k.ended, max: k.b.cfg.MaxMessage,
+		child: child, modern: k.modern, started: time.Now(), event: k.event, ended: k.ended, max: k.b.cfg.MaxMessage,
 		in: make(chan mcp.Frame, 64), gone: make(chan struct{}),
 		pending: map[uint64]*call{}, asked: map[string]bool{}, idle: make(chan struct{}),
 	}
@@ -102,6 +82,9 @@ func (p *process) add(c *call) error {
 	p.nextID++
 	c.number, c.process = p.nextID, p
 	p.pending[c.number] = c
+	if c.endless {
+		p.endless++
+	}
 	return nil
 }
 
@@ -114,6 +97,9 @@ func (p *process) remove(id uint64) *call {
 		return nil
 	}
 	delete(p.pending, id)
+	if c.endless {
+		p.endless--
+	}
 	p.settle()
 	return c
 }
@@ -121,7 +107,7 @@ func (p *process) remove(id uint64) *call {
 // settle closes idle when the last answer that a retired process owes is out.
 // p.mu is held.
 func (p *process) settle() {
-	if p.retired && len(p.pending) == 0 && !closed(p.idle) {
+	if p.retired && len(p.pending) == p.endless && !closed(p.idle) {
 		close(p.idle)
 	}
 }
@@ -155,6 +141,26 @@ func (p *process) find(match func(*call) bool) *call {
 	return newest
 }
 
+// request asks the server something of the bridge's own.
+func (p *process) request(ctx context.Context, method string, params []byte) (mcp.Message, error) {
+	c := &call{done: make(chan answer, 1)}
+	if err := p.add(c); err != nil {
+		return mcp.Message{}, err
+	}
+	msg := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%d,"method":%q,"params":%s}`, c.number, method, params)
+	if err := p.send(ctx, mcp.Frame{Raw: msg}); err != nil && !errors.Is(err, errRetired) {
+		p.remove(c.number)
+		return mcp.Message{}, err
+	}
+	select {
+	case a := <-c.done: // also when the server is gone
+		return a.msg, a.err
+	case <-ctx.Done():
+		p.abandon(c)
+		return mcp.Message{}, ctx.Err()
+	}
+}
+
 // send queues a frame for the server.
 func (p *process) send(ctx context.Context, f mcp.Frame) error {
 	select {
@@ -178,12 +184,28 @@ func (p *process) tell(msg []byte) {
 
 // abandon gives up a call that nobody waits for any more, and tells the server.
 func (p *process) abandon(c *call) {
-	if p.remove(c.number) == nil {
-		return
+	if p.remove(c.number) != nil {
+		p.tellCancelled(c)
 	}
+}
+
+func (p *process) tellCancelled(c *call) {
 	msg := []byte(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":`)
 	msg = strconv.AppendUint(msg, c.number, 10)
 	p.tell(append(msg, `,"reason":"the client is gone"}}`...))
+}
+
+// cancel ends a call of the bridge's own, and gives the server a moment to clear
+// away after it.
+func (p *process) cancel(c *call, moment time.Duration) {
+	p.tellCancelled(c)
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+	case <-timer.C:
+	}
+	p.remove(c.number)
 }
 
 // retire lets the calls in flight finish, for at most drain, and ends the
@@ -296,7 +318,7 @@ func (p *process) handle(line []byte) {
 		return
 	}
 	if c := p.remove(id); c != nil {
-		c.done <- answer{msg: m}
+		c.done <- answer{msg: m, server: p.server}
 	}
 }
 
@@ -315,7 +337,7 @@ func (p *process) fail(cause error) {
 	p.mu.Lock()
 	p.retired = true
 	calls := p.pending
-	p.pending = map[uint64]*call{}
+	p.pending, p.endless = map[uint64]*call{}, 0
 	p.settle()
 	p.mu.Unlock()
 	close(p.gone)

@@ -14,10 +14,11 @@ import (
 	"time"
 )
 
-// ServeCommand serves a command's MCP at http://addr/mcp until ctx ends; all
-// clients share one process, which gets our environment. An addr without a host
+// ServeCommand serves a command's MCP at http://addr/mcp until ctx ends. All
+// clients share one process, which gets our environment; with perClient each has
+// its own, and may be asked back. An addr without a host
 // means loopback. The process's standard error goes to ours.
-func ServeCommand(ctx context.Context, addr string, command []string, logger *slog.Logger) error {
+func ServeCommand(ctx context.Context, addr string, command []string, perClient bool, logger *slog.Logger) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("the address must be host:port: %w", err)
@@ -30,12 +31,12 @@ func ServeCommand(ctx context.Context, addr string, command []string, logger *sl
 		return fmt.Errorf("listen: %w", err)
 	}
 	logger.InfoContext(ctx, "serving mcp", "url", "http://"+ln.Addr().String()+"/mcp")
-	return serve(ctx, ln, Command{Args: command, Env: os.Environ(), Stderr: os.Stderr}, logger)
+	return serve(ctx, ln, Command{Args: command, Env: os.Environ(), Stderr: os.Stderr}, perClient, logger)
 }
 
 // serve serves until ctx ends, and returns when the server is gone.
-func serve(ctx context.Context, ln net.Listener, command Command, logger *slog.Logger) error {
-	b := New(Config{Start: command.Start, Logger: logger})
+func serve(ctx context.Context, ln net.Listener, command Command, perClient bool, logger *slog.Logger) error {
+	b := New(Config{Start: command.Start, PerClient: perClient, Logger: logger})
 	defer b.Close()
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", b)

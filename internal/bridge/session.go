@@ -6,9 +6,14 @@ import (
 	"time"
 )
 
-// session is one client.
+// session is one client's.
 type session struct {
-	id      string
+	id string
+	// client is the name of [task.ClientHeader]; empty: nobody vouches for one.
+	client string
+	// offers is what a modern client offers, whose session this only stands in
+	// for; nil: it is a session.
+	offers  *offered
 	backend *backend
 	// box holds what the server says by itself until the GET stream takes it.
 	box  *mailbox

@@ -13,10 +13,17 @@ import (
 // reply writes the answer to one call: plain JSON, or an event stream once
 // something had to be said before it.
 type reply struct {
-	w         http.ResponseWriter
+	w http.ResponseWriter
+	// id is the client's own of the request, raw.
+	id        []byte
 	c         *call
 	inspect   func(raw []byte)
 	streaming bool
+	// modern: an error has the HTTP status that the modern era gives it.
+	// translate is the method where the answer is of a server that does not know
+	// that era.
+	modern    bool
+	translate string
 }
 
 func startStream(w http.ResponseWriter) {
@@ -74,14 +81,24 @@ func (o *reply) finish(a answer) {
 		return
 	}
 	var f mcp.Frame
+	code := 0
 	if a.err != nil {
-		f.Raw = mcp.Failure(o.c.id, mcp.CodeServer, explain(a.err))
+		f.Raw = mcp.Failure(o.id, o.failed(), explain(a.err))
 	} else {
 		if o.inspect != nil {
 			o.inspect(a.msg.Raw)
 		}
 		f.Raw = a.msg.Raw
-		f.Replace(a.msg.ID, o.c.id)
+		f.Replace(a.msg.ID, o.id)
+		if a.note != "" {
+			annotate(&f, a.msg, a.note)
+		}
+		if o.translate != "" {
+			mcp.Modernize(&f, a.msg, o.translate, a.server)
+		}
+		if o.modern {
+			code = a.msg.Code()
+		}
 	}
 	if o.streaming {
 		writeEvent(o.w, &f)
@@ -89,7 +106,41 @@ func (o *reply) finish(a answer) {
 	}
 	o.w.Header().Set("Content-Type", "application/json")
 	o.w.Header().Set("Content-Length", strconv.Itoa(f.Size()))
+	o.w.WriteHeader(statusOf(code))
 	_ = f.Emit(o.w)
+}
+
+// answer writes an answer of the bridge's own, after what came before it.
+func (o *reply) answer(msg []byte) {
+	if o.c.side != nil {
+		o.events(o.c.side.take())
+	}
+	if o.streaming {
+		writeEvent(o.w, &mcp.Frame{Raw: msg})
+		return
+	}
+	writeJSON(o.w, http.StatusOK, msg)
+}
+
+// failed is the code of an error of the bridge's own: the one that servers have
+// always used, which the modern era wants to see no more.
+func (o *reply) failed() int {
+	if o.modern {
+		return mcp.CodeInternal
+	}
+	return mcp.CodeServer
+}
+
+// statusOf is the status of an answer with this error code (MCP 2026-07-28,
+// Streamable HTTP and basic, per-request protocol fields).
+func statusOf(code int) int {
+	switch code {
+	case mcp.CodeNoMethod:
+		return http.StatusNotFound
+	case mcp.CodeParams, mcp.CodeHeaderMismatch, mcp.CodeMissingCapability, mcp.CodeUnsupportedVersion:
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
 }
 
 // explain adds what the person can do next.

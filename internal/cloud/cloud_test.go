@@ -116,6 +116,12 @@ func TestPool(t *testing.T) {
 	})
 }
 
+func TestCatalogues(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Catalogues(t, func(t *testing.T) host.Catalogues { return newTable(t) })
+	})
+}
+
 func TestGates(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Gates(t, func(t *testing.T) refresh.Gates { return newTable(t) })

@@ -20,6 +20,7 @@
 //	TCON#tenant#connection      -                a connection's task, and the count of its tasks
 //	TASK                        id               whose task that is
 //	WARM                        id               a task that waits for a connection; taken: without its doc, for a moment
+//	LST#tenant#connection       -                what a connection's server listed, packed
 //	MCT#hash                    -                an MCP token; deleted: without its doc
 //	MCTID#id                    -                which hash that id has
 //	MCTS#tenant#connection      created#id       list entry of an MCP token

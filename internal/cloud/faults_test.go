@@ -141,6 +141,9 @@ func TestStoresInTheStorm(t *testing.T) {
 				t.Run("Pool", func(t *testing.T) {
 					conformance.Pool(t, func(t *testing.T) host.Pool { return table(t) })
 				})
+				t.Run("Catalogues", func(t *testing.T) {
+					conformance.Catalogues(t, func(t *testing.T) host.Catalogues { return table(t) })
+				})
 				t.Run("Gates", func(t *testing.T) {
 					conformance.Gates(t, func(t *testing.T) refresh.Gates { return table(t) })
 				})

@@ -46,6 +46,9 @@ type Config struct {
 	ServerRead []string
 	// IdleStop is LANYARD_IDLE_STOP: how long a server runs without a call.
 	IdleStop time.Duration
+	// StartOn is LANYARD_START_ON, what starts a server: [StartOnList] or
+	// [StartOnCall].
+	StartOn string
 	// KeepFresh is LANYARD_KEEP_FRESH: for how long after its last use a
 	// connection's tokens are renewed before they expire, 168h. Afterwards
 	// they are renewed when somebody uses them, and the refresh token is kept
@@ -119,10 +122,29 @@ func Load(getenv func(string) string) (Config, error) {
 	if c.KeepFresh, err = keepFresh(or("LANYARD_KEEP_FRESH", defaultKeepFresh)); err != nil {
 		return c, err
 	}
+	if c.StartOn, err = startOn(or("LANYARD_START_ON", StartOnList)); err != nil {
+		return c, err
+	}
 	if c.IdleStop, err = time.ParseDuration(or("LANYARD_IDLE_STOP", "10m")); err != nil || c.IdleStop < time.Second {
 		return c, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
 	}
 	return c, nil
+}
+
+// What starts a server, which is answered for until it runs.
+const (
+	// StartOnList: a client that begins or asks what there is, so that the server
+	// runs when its first call comes.
+	StartOnList = "list"
+	// StartOnCall: what needs the server, and nothing else.
+	StartOnCall = "call"
+)
+
+func startOn(text string) (string, error) {
+	if text != StartOnList && text != StartOnCall {
+		return "", fmt.Errorf("%w: LANYARD_START_ON must be %s or %s", ErrInvalid, StartOnList, StartOnCall)
+	}
+	return text, nil
 }
 
 const defaultKeepFresh = "168h"

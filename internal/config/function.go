@@ -59,6 +59,8 @@ type Function struct {
 	ServerDir string
 	// IdleStop is LANYARD_IDLE_STOP: how long a server runs without a call.
 	IdleStop time.Duration
+	// StartOn is LANYARD_START_ON: see [Config.StartOn].
+	StartOn string
 	// WarmPool is LANYARD_WARM_POOL, how many tasks of a server wait for
 	// connections: google-drive=1,slack=2. Of those that are not named, none.
 	WarmPool map[string]int
@@ -101,6 +103,9 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 	}
 	if f.IdleStop, err = time.ParseDuration(or("LANYARD_IDLE_STOP", "10m")); err != nil || f.IdleStop < time.Second {
 		return f, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
+	}
+	if f.StartOn, err = startOn(or("LANYARD_START_ON", StartOnList)); err != nil {
+		return f, err
 	}
 	if f.KeepFresh, err = keepFresh(or("LANYARD_KEEP_FRESH", defaultKeepFresh)); err != nil {
 		return f, err

@@ -18,8 +18,8 @@ import (
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
-// Store implements connection.Store, flow.Store, host.Store, host.Pool and
-// refresh.Gates; see also [Store.Grants], [Store.Slots], [Store.Audit] and
+// Store implements connection.Store, flow.Store, host.Store, host.Pool,
+// host.Catalogues and refresh.Gates; see also [Store.Grants], [Store.Slots], [Store.Audit] and
 // [NewKeys]. Make one with [New].
 type Store struct {
 	mu sync.Mutex
@@ -45,6 +45,7 @@ type Store struct {
 	// deletedTokens holds the ids and the hashes of those that were deleted.
 	deletedTokens map[string]bool
 	gates         map[string][]byte
+	catalogues    map[connection.Key][]byte
 }
 
 // New returns an empty store.
@@ -69,6 +70,7 @@ func New() *Store {
 		deletedLinks:  map[string]bool{},
 		deletedTokens: map[string]bool{},
 		gates:         map[string][]byte{},
+		catalogues:    map[connection.Key][]byte{},
 	}
 }
 

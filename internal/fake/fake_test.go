@@ -28,6 +28,10 @@ func TestPool(t *testing.T) {
 	conformance.Pool(t, func(*testing.T) host.Pool { return fake.New() })
 }
 
+func TestCatalogues(t *testing.T) {
+	conformance.Catalogues(t, func(*testing.T) host.Catalogues { return fake.New() })
+}
+
 func TestGates(t *testing.T) {
 	conformance.Gates(t, func(t *testing.T) refresh.Gates { return fake.New() })
 }

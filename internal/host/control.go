@@ -99,7 +99,7 @@ func (s *Service) claimed(ctx context.Context, t Task) (task.Claim, error) {
 		return task.Claim{}, err
 	}
 	recipe.OldTokenDies = s.oldTokenDies(c)
-	return task.Claim{Connection: c.ID, Generation: t.Generation, Bearer: s.taskBearer(t), Recipe: recipe, Access: a}, nil
+	return task.Claim{Connection: c.ID, Generation: t.Generation, Bearer: s.taskBearer(t), Recipe: recipe, Access: a, ReconnectURL: s.BaseURL + "/mcp/connections/" + c.ID}, nil
 }
 
 // oldTokenDies reports whether a renewal at the connection's provider ends the
@@ -172,6 +172,9 @@ func (s *Service) Report(ctx context.Context, identity token.Secret, r task.Repo
 			t.State, t.Detail, t.LastUsedAt = TaskReady, "", s.Now().UTC()
 			return nil
 		})
+		if err == nil && r.Catalogue != nil {
+			s.learn(ctx, t, *r.Catalogue)
+		}
 	case task.Failed:
 		s.fail(ctx, t.ID, r.Detail, nil)
 	case task.Stopped:

@@ -99,11 +99,48 @@ func pinned(fingerprint string) *http.Transport {
 	}
 }
 
+// taskURL stands for the endpoint of any task: the transport fills in which.
+const taskURL = "https://task.invalid/mcp"
+
+// upstream is where the requests of the connection's clients go.
+func (s *Service) upstream(c connection.Connection) http.RoundTripper {
+	return transport{service: s, conn: c}
+}
+
+// asItIs is upstream for what is no reason to start a server.
+func (s *Service) asItIs(c connection.Connection) http.RoundTripper {
+	up := s.upstream(c)
+	if t, ok := up.(transport); ok {
+		t.asItIs = true
+		return t
+	}
+	return up
+}
+
 // transport sends requests to the connection's task: one that is not there any
 // more is replaced, once, as long as nothing of the request was sent.
 type transport struct {
 	service *Service
 	conn    connection.Connection
+	// asItIs: a task is not started, and ErrNoTask if none is ready.
+	asItIs bool
+}
+
+func (tr transport) task(ctx context.Context, listens bool) (Task, error) {
+	s := tr.service
+	if !tr.asItIs {
+		return s.task(ctx, tr.conn)
+	}
+	t, err := s.Store.TaskOf(ctx, tr.conn.Key)
+	switch {
+	case err != nil:
+		return t, err
+	case t.State != TaskReady || superseded(t, tr.conn):
+		return t, ErrNoTask
+	case !listens:
+		s.touch(ctx, t)
+	}
+	return t, nil
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -113,8 +150,9 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, cmp.Or(ctx.Err(), err)
 	}
+	listens := req.Method == http.MethodGet // who only listens does not use the task
 	for attempt := 0; ; attempt++ {
-		t, err := tr.service.task(ctx, tr.conn)
+		t, err := tr.task(ctx, listens)
 		if err != nil {
 			return nil, err
 		}
@@ -127,17 +165,23 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if len(body) > 0 {
 			out.Body = io.NopCloser(bytes.NewReader(body))
 		}
-		k.active.Add(1)
+		if !listens {
+			k.active.Add(1)
+		}
 		resp, err := k.transport.RoundTrip(out)
 		if err == nil && resp.StatusCode != http.StatusUnauthorized {
-			over := tr.service.using(ctx, t)
-			resp.Body = &counted{ReadCloser: resp.Body, done: func() {
-				over()
-				k.active.Add(-1)
-			}}
+			if !listens {
+				over := tr.service.using(ctx, t)
+				resp.Body = &counted{ReadCloser: resp.Body, done: func() {
+					over()
+					k.active.Add(-1)
+				}}
+			}
 			return resp, nil
 		}
-		k.active.Add(-1)
+		if !listens {
+			k.active.Add(-1)
+		}
 		if err == nil {
 			resp.Body.Close()
 			err = errPin

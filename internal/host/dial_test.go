@@ -26,7 +26,7 @@ func TestPin(t *testing.T) {
 	impostor.Server = thief.Server // the address is the thief's, the key is not
 	impostor.play(w, s)
 	go func() { good.play(w, o.next(t)) }()
-	if resp, body := w.post(m, "the whole body"); resp.StatusCode != http.StatusOK || body != "the whole body" {
+	if resp, body := w.post(m, call); resp.StatusCode != http.StatusOK || body != call {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 	if id := <-o.stopped; id != s.TaskID {
@@ -46,8 +46,8 @@ func TestPinOfEveryTask(t *testing.T) {
 	impostor.fingerprint = strings.Repeat("0", 64)
 	impostor.play(w, w.begin(o, c))
 	go func() { impostor.play(w, o.next(t)) }()
-	resp, body := w.post(m, "{}")
-	if resp.StatusCode != http.StatusBadGateway || !strings.Contains(body, host.ErrLost.Error()) {
+	resp, body := w.post(m, call)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"id":7,"error"`) || !strings.Contains(body, host.ErrLost.Error()) {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 }
@@ -67,8 +67,8 @@ func TestRefusedBearer(t *testing.T) {
 	})
 	s := w.begin(o, c)
 	task.play(w, s)
-	resp, body := w.post(m, `{"spend":"once"}`)
-	if resp.StatusCode != http.StatusBadGateway || !strings.Contains(body, host.ErrLost.Error()) || asked.Load() != 1 {
+	resp, body := w.post(m, call)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"id":7,"error"`) || !strings.Contains(body, host.ErrLost.Error()) || asked.Load() != 1 {
 		t.Errorf("%s %s, asked %d times", resp.Status, body, asked.Load())
 	}
 	if id := <-o.stopped; id != s.TaskID {
@@ -93,8 +93,8 @@ func TestLostDuringTheCall(t *testing.T) {
 		}
 	})
 	task.play(w, w.begin(o, c))
-	resp, body := w.post(m, `{"spend":"once"}`)
-	if resp.StatusCode != http.StatusBadGateway || !strings.Contains(body, host.ErrLost.Error()) || asked.Load() != 1 {
+	resp, body := w.post(m, call)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"id":7,"error"`) || !strings.Contains(body, host.ErrLost.Error()) || asked.Load() != 1 {
 		t.Errorf("%s %s, asked %d times", resp.Status, body, asked.Load())
 	}
 	if len(o.stopped) != 0 {
@@ -141,7 +141,7 @@ func TestBusyTaskIsNotIdle(t *testing.T) {
 	task.play(w, w.begin(o, c))
 	answer := make(chan string, 1)
 	go func() {
-		_, body, err := w.tryPost(m, "{}")
+		_, body, err := w.tryPost(m, call)
 		if err != nil {
 			body = err.Error()
 		}
@@ -170,6 +170,7 @@ func TestAnswersAreWhole(t *testing.T) {
 	begun := make(chan bool)
 	task := newPuppet(t, func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		rw.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(rw, "one ")
 		_ = http.NewResponseController(rw).Flush()
 		<-begun
@@ -177,12 +178,7 @@ func TestAnswersAreWhole(t *testing.T) {
 	})
 	task.play(w, w.begin(o, c))
 	for i := range 200 {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.endpoint.URL+"/mcp/notes", strings.NewReader("{}"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+m.Token.Reveal())
-		resp, err := w.endpoint.Client().Do(req)
+		resp, err := w.send(t.Context(), http.MethodPost, m, call)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,8 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httputil"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -35,31 +33,10 @@ func (s *Service) Bearer(ctx context.Context, bearer token.Secret, server string
 	}
 	who := vault.Caller{Tenant: m.Connection.Tenant, User: m.UserID, Connection: m.Connection.ID, Actor: "mcp:" + m.ID}
 	c, err := s.connection(ctx, who, m.Connection)
-	if errors.Is(err, connection.ErrNotFound) || err == nil && c.Server != server {
+	if errors.Is(err, connection.ErrNotFound) || (err == nil || errors.Is(err, ErrNotConnected)) && c.Server != server {
 		return none, vault.Caller{}, ErrNoToken
 	}
 	return c, who, err
-}
-
-// Proxy passes an MCP request on to the connection's task. onError answers
-// what did not reach it.
-func (s *Service) Proxy(w http.ResponseWriter, r *http.Request, c connection.Connection, onError func(http.ResponseWriter, *http.Request, error)) {
-	p := &httputil.ReverseProxy{
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			// What the browser or client proved itself to us with is ours.
-			for _, name := range []string{"Authorization", "Cookie", "Origin", "Referer"} {
-				pr.Out.Header.Del(name)
-			}
-		},
-		Transport:     transport{s, c},
-		FlushInterval: -1,
-		ErrorHandler:  onError,
-		ModifyResponse: func(resp *http.Response) error {
-			resp.Header.Del("Set-Cookie")
-			return nil
-		},
-	}
-	p.ServeHTTP(w, r)
 }
 
 // MintRequest asks for an MCP token.

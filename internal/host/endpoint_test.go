@@ -37,15 +37,12 @@ func TestToolsFromThePage(t *testing.T) {
 	t.Parallel()
 	w, _ := newRunners(t)
 	c := w.connect("ada", "notes")
-	if _, ok := w.service.KnownTools(c.Key); ok {
+	if _, ok := w.service.KnownTools(t.Context(), c); ok {
 		t.Error("tools are known before the server ran")
 	}
 	found, err := w.service.Tools(t.Context(), page("ada"), c.Key)
 	if err != nil || len(found) != 1 || found[0].Name != "whoami" {
 		t.Fatalf("tools %v, %v", found, err)
-	}
-	if known, ok := w.service.KnownTools(c.Key); !ok || len(known) != 1 {
-		t.Errorf("what was listed is not remembered: %v", known)
 	}
 	result, err := w.service.CallTool(t.Context(), page("ada"), c.Key, "whoami", []byte(`{"text":"x"}`))
 	if err != nil || len(result.Content) != 1 {
@@ -175,9 +172,9 @@ func TestMint(t *testing.T) {
 	}
 }
 
-// TestProxyKeepsWhatIsOurs: what a client proves itself to us with never
-// reaches the task, and the task cannot set our cookies.
-func TestProxyKeepsWhatIsOurs(t *testing.T) {
+// TestWhatIsOursIsKept: what a client proves itself to us with never reaches the
+// task, nor what only we may say to it, and the task cannot set our cookies.
+func TestWhatIsOursIsKept(t *testing.T) {
 	t.Parallel()
 	w, o := newOrders(t)
 	m := w.mint(w.connect("ada", "notes"))
@@ -188,16 +185,20 @@ func TestProxyKeepsWhatIsOurs(t *testing.T) {
 		seen <- r
 		rw.Header().Set("Set-Cookie", "lanyard-session=stolen; Path=/")
 		rw.Header().Set("Mcp-Session-Id", "s1")
+		rw.Header().Set("Access-Control-Allow-Origin", "*")
 		_, _ = io.WriteString(rw, "answered")
 	})
 	go func() { task.play(w, o.next(t)) }()
-	resp, body := w.post(m, `{"the":"body"}`, "Cookie", "lanyard-session=canary-cookie", "Origin", "https://lanyard.test", "Referer", "https://lanyard.test/canary",
-		"Forwarded", "for=1.2.3.4", "X-Forwarded-For", "1.2.3.4", "Proxy-Authorization", "canary", "Mcp-Session-Id", "s0", "Mcp-Protocol-Version", "2025-11-25")
-	if body != "answered" || resp.Header.Get("Mcp-Session-Id") != "s1" {
+	resp, body := w.post(m, call, "Cookie", "lanyard-session=canary-cookie", "Origin", "https://lanyard.test", "Referer", "https://lanyard.test/canary",
+		"Forwarded", "for=1.2.3.4", "X-Forwarded-For", "1.2.3.4", "Proxy-Authorization", "canary", "Mcp-Session-Id", "canary", "Mcp-Param-Region", "eu",
+		"Lanyard-Client", "canary", "LANYARD-SESSION", "canary", "Lanyard_Client", "canary")
+	if body != "answered" {
 		t.Fatalf("%s %s", resp.Status, body)
 	}
-	if got := resp.Header.Values("Set-Cookie"); len(got) > 0 {
-		t.Errorf("the task set a cookie of ours: %v", got)
+	for _, name := range []string{"Set-Cookie", "Mcp-Session-Id", "Access-Control-Allow-Origin"} {
+		if got := resp.Header.Values(name); len(got) > 0 {
+			t.Errorf("the task set %s: %v", name, got)
+		}
 	}
 	r := <-seen
 	if got := r.Header.Get("Authorization"); got != "Bearer "+task.claim.Bearer.Reveal() || strings.Contains(got, m.Token.Reveal()) {
@@ -208,11 +209,14 @@ func TestProxyKeepsWhatIsOurs(t *testing.T) {
 			t.Errorf("the task got %s: %v", name, values)
 		}
 	}
-	if r.Header.Get("Mcp-Session-Id") != "s0" || r.Header.Get("Mcp-Protocol-Version") != "2025-11-25" || r.URL.Path != "/mcp" {
-		t.Errorf("the MCP headers or the path did not arrive: %s %v", r.URL, r.Header)
+	for name, want := range map[string]string{"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "whoami", "Mcp-Param-Region": "eu",
+		"Lanyard-Client": m.ID, "Lanyard-Session": "", "Mcp-Session-Id": ""} {
+		if got := r.Header.Values(name); strings.Join(got, ",") != want {
+			t.Errorf("%s is %v, want %s", name, got, want)
+		}
 	}
-	if got, _ := io.ReadAll(r.Body); string(got) != `{"the":"body"}` {
-		t.Errorf("body %s", got)
+	if got, _ := io.ReadAll(r.Body); string(got) != call || r.URL.Path != "/mcp" {
+		t.Errorf("%s, body %s", r.URL, got)
 	}
 }
 
@@ -236,12 +240,7 @@ func TestStreamsAreNotHeldBack(t *testing.T) {
 	go func() { task.play(w, o.next(t)) }()
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.endpoint.URL+"/mcp/notes", strings.NewReader("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+m.Token.Reveal())
-	resp, err := w.endpoint.Client().Do(req)
+	resp, err := w.send(ctx, http.MethodPost, m, call)
 	if err != nil {
 		t.Fatal(err)
 	}

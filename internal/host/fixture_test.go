@@ -19,6 +19,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/mcp"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -177,7 +178,7 @@ type world struct {
 	log      *fake.Log
 }
 
-// newWorld serves /mcp/{server} as package web does: bearer, then proxy.
+// newWorld serves /mcp/{server} as package web does: bearer, then the endpoint.
 func newWorld(t *testing.T, launcher host.Launcher, servers ...presets.Server) *world {
 	t.Helper()
 	w := &world{t: t, store: fake.New(), clock: &clock{}, log: &fake.Log{}}
@@ -191,7 +192,7 @@ func newWorld(t *testing.T, launcher host.Launcher, servers ...presets.Server) *
 			known[name] = stdioServer(name)
 		}
 	}
-	w.service = &host.Service{Store: w.store, Connections: w.store, Tokens: w.tokens, Catalogue: known, Installer: installer{},
+	w.service = &host.Service{Store: w.store, Connections: w.store, Catalogues: w.store, Tokens: w.tokens, Catalogue: known, Installer: installer{},
 		Launcher: launcher, BearerKey: []byte("0123456789abcdef0123456789abcdef"), BaseURL: "https://lanyard.test", ControlURL: "http://unused",
 		IdleStop: 10 * time.Minute, Now: w.clock.now, Logger: slog.New(slog.NewTextHandler(w.log, nil))}
 	w.endpoint = httptest.NewServer(http.HandlerFunc(w.serve))
@@ -206,13 +207,26 @@ func newWorld(t *testing.T, launcher host.Launcher, servers ...presets.Server) *
 
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	c, _, err := w.service.Bearer(r.Context(), token.Secret(bearer), strings.TrimPrefix(r.URL.Path, "/mcp/"))
-	if err != nil {
+	deny := func(rw http.ResponseWriter, err error) { http.Error(rw, err.Error(), http.StatusBadGateway) }
+	if r.URL.Path == "/mcp/" { // as package web has /mcp
+		m, err := w.service.BearerAll(r.Context(), token.Secret(bearer))
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		say := func(_ connection.Connection, err error) (string, string) { return err.Error(), "code" }
+		w.service.ServeAll(rw, r, host.VisitAll{Token: m, Say: say, Deny: deny})
+		return
+	}
+	c, who, err := w.service.Bearer(r.Context(), token.Secret(bearer), strings.TrimPrefix(r.URL.Path, "/mcp/"))
+	if err != nil && !errors.Is(err, host.ErrNotConnected) {
 		http.Error(rw, err.Error(), http.StatusUnauthorized)
 		return
 	}
-	w.service.Proxy(rw, r, c, func(rw http.ResponseWriter, _ *http.Request, err error) {
-		http.Error(rw, err.Error(), http.StatusBadGateway)
+	w.service.Serve(rw, r, host.Visit{
+		Connection: c, Client: strings.TrimPrefix(who.Actor, "mcp:"), Refused: err,
+		Say:  func(err error) (string, string) { return err.Error(), "code" },
+		Deny: deny,
 	})
 }
 
@@ -241,6 +255,12 @@ func (w *world) mint(c connection.Connection) host.Minted {
 	return m
 }
 
+// call is a call of a tool in the modern era, which needs nothing before it;
+// [world.tryPost] adds its headers.
+const call = `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"whoami","arguments":{"text":"once"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+
+const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
+
 // post sends a message to the server's endpoint, and returns status and body.
 func (w *world) post(m host.Minted, body string, header ...string) (*http.Response, string) {
 	w.t.Helper()
@@ -253,17 +273,7 @@ func (w *world) post(m host.Minted, body string, header ...string) (*http.Respon
 
 // tryPost is post for goroutines other than the test's own.
 func (w *world) tryPost(m host.Minted, body string, header ...string) (*http.Response, string, error) {
-	req, err := http.NewRequest(http.MethodPost, w.endpoint.URL+"/mcp/"+m.Server, strings.NewReader(body))
-	if err != nil {
-		return nil, "", err
-	}
-	req.Header.Set("Authorization", "Bearer "+m.Token.Reveal())
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := w.endpoint.Client().Do(req)
+	resp, err := w.send(context.Background(), http.MethodPost, m, body, header...)
 	if err != nil {
 		return nil, "", err
 	}
@@ -272,11 +282,39 @@ func (w *world) tryPost(m host.Minted, body string, header ...string) (*http.Res
 	return resp, string(data), err
 }
 
+// send is a request of an MCP client; the caller closes the answer's body. A
+// header whose value is empty is left out.
+func (w *world) send(ctx context.Context, method string, m host.Minted, body string, header ...string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, w.endpoint.URL+"/mcp/"+m.Server, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	all := []string{"Authorization", "Bearer " + m.Token.Reveal(), "Content-Type", "application/json", "Accept", "application/json, text/event-stream"}
+	if strings.Contains(body, mcp.MetaVersion) {
+		all = append(all, mcp.VersionHeader, mcp.Modern, mcp.MethodHeader, methodOf(body))
+	}
+	if strings.Contains(body, `"tools/call"`) {
+		all = append(all, mcp.NameHeader, "whoami")
+	}
+	all = append(all, header...)
+	for i := 0; i < len(all); i += 2 {
+		if req.Header.Set(all[i], all[i+1]); all[i+1] == "" {
+			req.Header.Del(all[i])
+		}
+	}
+	return w.endpoint.Client().Do(req)
+}
+
+func methodOf(body string) string {
+	m, _ := mcp.Parse([]byte(body))
+	return m.Method
+}
+
 // call starts a session and calls the tool with the text; it returns the
 // tool's answer as it came over the wire.
 func (w *world) call(m host.Minted, text string) string {
 	w.t.Helper()
-	resp, body := w.post(m, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	resp, body := w.post(m, initialize)
 	if resp.StatusCode != http.StatusOK {
 		w.t.Fatalf("initialize: %s %s", resp.Status, body)
 	}

@@ -108,7 +108,10 @@ type Service struct {
 	Catalogue   flow.Catalogue
 	Installer   Installer
 	Launcher    Launcher
-	// BearerKey is what the tasks' bearers are derived from.
+	// Catalogues keeps what servers say of themselves. Nil: only this process does.
+	Catalogues Catalogues
+	// BearerKey is what the tasks' bearers are derived from, and the key of
+	// sessions.
 	BearerKey []byte
 	// BaseURL is the public URL; ControlURL is what tasks call.
 	BaseURL, ControlURL string
@@ -123,13 +126,18 @@ type Service struct {
 	// says. Nil: none wait. It needs Vouch.
 	Pool Pool
 	Warm map[string]int
+	// OnlyForCalls: a task is started by what needs it alone, and not already when
+	// a client begins or asks what there is.
+	OnlyForCalls bool
 	// IdleStop is how long a task lives without a request.
 	IdleStop time.Duration
 	Now      func() time.Time
 	Logger   *slog.Logger
 
-	links links     // to the tasks
-	tools toolCache // what servers last listed
+	links    links   // to the tasks
+	memory   memory  // of what servers say of themselves
+	sessions sealer  // of clients of the era that has sessions
+	pending  pending // requests whose task starts
 }
 
 // background runs f, beside the request that begins it where that is possible.

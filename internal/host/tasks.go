@@ -23,12 +23,7 @@ func (s *Service) Ready(ctx context.Context, caller vault.Caller, k connection.K
 	return s.await(ctx, c, wait)
 }
 
-// Await is Ready for a connection that was looked up for the caller, with the
-// time that an MCP client waits.
-func (s *Service) Await(ctx context.Context, c connection.Connection) error {
-	return s.await(ctx, c, waitForTask)
-}
-
+// await is Ready for a connection that was looked up for the caller.
 func (s *Service) await(ctx context.Context, c connection.Connection, wait time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -328,7 +323,7 @@ func (s *Service) orphans(ctx context.Context, known []Task, warm []Warm) {
 
 // forget removes what the host keeps of a connection that was disconnected.
 func (s *Service) forget(ctx context.Context, k connection.Key) {
-	s.tools.drop(k)
+	s.forgetCatalogue(ctx, k)
 	if err := s.Store.DeleteMCPTokens(ctx, k); err != nil {
 		s.Logger.WarnContext(ctx, "MCP tokens not removed", "connection", k.ID, "err", err)
 	}
@@ -348,7 +343,7 @@ func (s *Service) Restart(ctx context.Context, k connection.Key) {
 	if t, err := s.Store.TaskOf(ctx, k); err == nil {
 		s.end(ctx, t)
 	}
-	s.tools.drop(k)
+	s.forgetCatalogue(ctx, k)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -24,7 +24,7 @@ func TestOneTaskForManyRequests(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			resp, body, err := w.tryPost(m, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+			resp, body, err := w.tryPost(m, initialize)
 			if err != nil || resp.StatusCode != http.StatusOK {
 				t.Errorf("%v %s", err, body)
 			}
@@ -178,7 +178,7 @@ func TestIdleStop(t *testing.T) {
 	// Used again and again, it lives longer than the time that idle ones get.
 	for range 6 {
 		w.clock.advance(4 * time.Minute)
-		w.post(m, "{}")
+		w.post(m, call)
 		w.swept()
 	}
 	if len(o.stopped) != 0 {
@@ -213,10 +213,10 @@ func TestShortIdleStop(t *testing.T) {
 		t.Fatalf("a task that was starting has ended: %v", err)
 	}
 	task.play(w, s)
-	w.post(m, "{}")
+	w.post(m, call)
 	for range 5 {
 		w.clock.advance(1500 * time.Millisecond)
-		w.post(m, "{}")
+		w.post(m, call)
 		w.swept()
 	}
 	if len(o.stopped) != 0 || len(o.started) != 0 {
@@ -252,7 +252,7 @@ func TestDisconnected(t *testing.T) {
 	}
 	w.service.Disconnected(t.Context(), c.Key)
 	eventually(t, "only the other task is left", func() bool { _, alive := l.launched(); return alive == 1 })
-	if _, ok := w.service.KnownTools(c.Key); ok {
+	if _, ok := w.service.KnownTools(t.Context(), c); ok {
 		t.Error("its tools are still known")
 	}
 	_, _, err := w.service.Bearer(t.Context(), m.Token, "notes")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/mark3labs/mcp-go/client"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/vault"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // toolTimeout bounds one tool call that is made from the page or the API.
@@ -25,37 +25,21 @@ const maxToolPages = 50
 // maxTools bounds what is kept of a list in memory.
 const maxTools = 5000
 
-// toolCache keeps what each connection's server last listed.
-type toolCache struct {
-	mu     sync.Mutex
-	listed map[connection.Key][]mcp.Tool
-}
-
-func (t *toolCache) put(k connection.Key, tools []mcp.Tool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.listed == nil {
-		t.listed = map[connection.Key][]mcp.Tool{}
+// KnownTools are the tools of the connection's server, as far as they are known
+// without asking it.
+func (s *Service) KnownTools(ctx context.Context, c connection.Connection) ([]mcp.Tool, bool) {
+	list := s.catalogue(ctx, c).Tools
+	var tools []mcp.Tool
+	if list == nil || json.Unmarshal(list, &tools) != nil {
+		return nil, false
 	}
-	t.listed[k] = tools
+	return tools, true
 }
 
-func (t *toolCache) get(k connection.Key) ([]mcp.Tool, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	tools, ok := t.listed[k]
-	return tools, ok
+// ToolsCount is how many they are.
+func (s *Service) ToolsCount(ctx context.Context, c connection.Connection) (int, bool) {
+	return presets.CountTools(s.catalogue(ctx, c))
 }
-
-func (t *toolCache) drop(k connection.Key) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.listed, k)
-}
-
-// KnownTools returns what the connection's server last listed, if it has run
-// in this process.
-func (s *Service) KnownTools(k connection.Key) ([]mcp.Tool, bool) { return s.tools.get(k) }
 
 // Tools asks the connection's server for its tools, starting it if need be.
 func (s *Service) Tools(ctx context.Context, caller vault.Caller, k connection.Key) ([]mcp.Tool, error) {
@@ -78,9 +62,6 @@ func (s *Service) Tools(ctx context.Context, caller vault.Caller, k connection.K
 		}
 		return fmt.Errorf("the server's list of tools does not end")
 	})
-	if err == nil {
-		s.tools.put(k, all)
-	}
 	return all, err
 }
 
@@ -108,9 +89,14 @@ func (s *Service) session(ctx context.Context, caller vault.Caller, k connection
 	}
 	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 	defer cancel()
+	ours, err := newSession(ourParams)
+	if err != nil {
+		return err
+	}
+	via := own{s.upstream(conn), conn, "lanyard:" + caller.Actor, ours}
+	defer s.leave(ctx, via)
 	// The transport fills in the address, and the task's own bearer.
-	c, err := client.NewStreamableHttpClient("https://task.invalid/mcp",
-		mcptransport.WithHTTPBasicClient(&http.Client{Transport: transport{s, conn}}))
+	c, err := client.NewStreamableHttpClient(taskURL, mcptransport.WithHTTPBasicClient(&http.Client{Transport: via}))
 	if err != nil {
 		return err
 	}
@@ -119,10 +105,45 @@ func (s *Service) session(ctx context.Context, caller vault.Caller, k connection
 		return err
 	}
 	var init mcp.InitializeRequest
-	init.Params.ProtocolVersion = "2025-11-25"
-	init.Params.ClientInfo = mcp.Implementation{Name: "lanyard", Version: "1"}
+	if err := json.Unmarshal(ourParams, &init.Params); err != nil {
+		return err
+	}
 	if _, err := c.Initialize(ctx, init); err != nil {
 		return fmt.Errorf("%w: %w", ErrServerFailed, err)
 	}
 	return do(ctx, c)
+}
+
+// ourParams are those of initialize, of a client that is ourselves.
+var ourParams = []byte(`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"lanyard","version":"1"}}`)
+
+// own sends the requests of a client that is ourselves.
+type own struct {
+	upstream http.RoundTripper
+	conn     connection.Connection
+	client   string
+	session  session
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (o own) RoundTrip(r *http.Request) (*http.Response, error) {
+	out := r.Clone(r.Context())
+	introduce(out.Header, o.client, &o.session)
+	return o.upstream.RoundTrip(out)
+}
+
+// leave tells the server's side that a session of ours has ended.
+func (s *Service) leave(ctx context.Context, o own) {
+	s.background(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodDelete, taskURL, nil)
+		if err != nil {
+			return
+		}
+		o.upstream = s.asItIs(o.conn)
+		if resp, err := o.RoundTrip(req); err == nil {
+			resp.Body.Close()
+		}
+	})
 }

@@ -43,6 +43,10 @@ func TestTasks(t *testing.T) {
 	conformance.Tasks(t, func(t *testing.T) host.Store { return open(t, t.TempDir()) })
 }
 
+func TestCatalogues(t *testing.T) {
+	conformance.Catalogues(t, func(t *testing.T) host.Catalogues { return open(t, t.TempDir()) })
+}
+
 func TestGates(t *testing.T) {
 	conformance.Gates(t, func(t *testing.T) refresh.Gates { return open(t, t.TempDir()) })
 }

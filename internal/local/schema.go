@@ -98,6 +98,10 @@ var migrations = [...]string{
 	WHERE doc ->> '$.status' = 'connected' AND provider <> '';`,
 
 	`CREATE TABLE gates (name TEXT PRIMARY KEY, expires_at TEXT NOT NULL, doc TEXT NOT NULL) STRICT;`,
+
+	`CREATE TABLE catalogues (
+		tenant TEXT NOT NULL, connection TEXT NOT NULL, packed BLOB NOT NULL, PRIMARY KEY (tenant, connection)
+	) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

@@ -3,23 +3,31 @@ package mcp
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // Catalogue is what a server says of itself: what is asked before its first
 // real use, and the same for every client of a connection. A list is the raw
 // array of all its pages; nil: it is not known.
 type Catalogue struct {
-	// Initialized is its result of initialize, raw.
-	Initialized json.RawMessage `json:"initialized"`
-	Tools       json.RawMessage `json:"tools,omitempty"`
-	Prompts     json.RawMessage `json:"prompts,omitempty"`
-	Resources   json.RawMessage `json:"resources,omitempty"`
-	Templates   json.RawMessage `json:"templates,omitempty"`
+	// Initialized is its result of initialize, raw; nil: it does not know
+	// initialize, or was not asked.
+	Initialized json.RawMessage `json:"initialized,omitempty"`
+	// Discovered is its result of server/discover, raw; nil: it does not know the
+	// modern era, or was not asked.
+	Discovered json.RawMessage `json:"discovered,omitempty"`
+	Tools      json.RawMessage `json:"tools,omitempty"`
+	Prompts    json.RawMessage `json:"prompts,omitempty"`
+	Resources  json.RawMessage `json:"resources,omitempty"`
+	Templates  json.RawMessage `json:"templates,omitempty"`
 }
 
 // ListTTL is for how long, in milliseconds, a modern client may keep a list. A
 // minute: what a server offers may change with what its person was granted.
 const ListTTL = 60_000
+
+var listTTL = strconv.Itoa(ListTTL)
 
 // List is the list that a method asks for and the name that it has in results;
 // nil if it is not known, and no name if the method asks for none.
@@ -40,11 +48,14 @@ func (c Catalogue) List(method string) (list json.RawMessage, name string) {
 // Answer is the result for a request that the catalogue can answer; nil if it
 // cannot. The version is that of [Message.Version].
 func (c Catalogue) Answer(m Message, version string) []byte {
-	if len(c.Initialized) == 0 {
+	if !c.Known() {
 		return nil
 	}
 	switch m.Method {
 	case "initialize":
+		if len(c.Initialized) == 0 {
+			return nil
+		}
 		var p struct {
 			ProtocolVersion string `json:"protocolVersion"`
 		}
@@ -68,9 +79,39 @@ func (c Catalogue) Answer(m Message, version string) []byte {
 	return fmt.Appendf(nil, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
 }
 
-// Discover is the result of server/discover that says in the modern era what
-// the server said at initialize; nil if that cannot be read.
+// Known reports whether anything is known of the server.
+func (c Catalogue) Known() bool { return len(c.Initialized) > 0 || len(c.Discovered) > 0 }
+
+// Capabilities are what the server declares, by name; nil if that is not known.
+func (c Catalogue) Capabilities() map[string]json.RawMessage {
+	said := c.Initialized
+	if len(said) == 0 {
+		said = c.Discovered
+	}
+	var in struct {
+		Capabilities map[string]json.RawMessage `json:"capabilities"`
+	}
+	if json.Unmarshal(said, &in) != nil {
+		return nil
+	}
+	return in.Capabilities
+}
+
+// Lacks reports whether the server declares nothing of the kind that a list's
+// method asks for.
+func (c Catalogue) Lacks(method string) bool {
+	_, name := c.List(method)
+	declared := c.Capabilities()
+	kind, _, _ := strings.Cut(method, "/")
+	return name != "" && declared != nil && declared[kind] == nil
+}
+
+// Discover is the server's result of server/discover, or one that says in the
+// modern era what it said at initialize; nil if that cannot be read.
 func (c Catalogue) Discover() []byte {
+	if len(c.Discovered) > 0 {
+		return c.Discovered
+	}
 	var in struct {
 		Capabilities json.RawMessage `json:"capabilities"`
 		ServerInfo   json.RawMessage `json:"serverInfo"`

@@ -21,6 +21,8 @@ const (
 	MetaCapabilities = "io.modelcontextprotocol/clientCapabilities"
 	MetaClient       = "io.modelcontextprotocol/clientInfo"
 	MetaServer       = "io.modelcontextprotocol/serverInfo"
+	MetaLevel        = "io.modelcontextprotocol/logLevel"
+	MetaSubscription = "io.modelcontextprotocol/subscriptionId"
 )
 
 // Headers of the transport.
@@ -55,7 +57,16 @@ func (r *Refusal) Answer(id []byte) []byte { return failure(id, r.Code, r.Text, 
 // Version is the revision that a request names in its _meta. Empty: it names
 // none, and is of the legacy era.
 func (m Message) Version() (string, error) {
-	at, err := Lookup(m.Raw, m.Params, "_meta", MetaVersion)
+	meta, err := Lookup(m.Raw, m.Params, "_meta")
+	if err != nil {
+		return "", err
+	}
+	return m.VersionIn(meta)
+}
+
+// VersionIn is [Message.Version] for whoever has found _meta already.
+func (m Message) VersionIn(meta Span) (string, error) {
+	at, err := Lookup(m.Raw, meta, MetaVersion)
 	if err != nil || !at.Present() {
 		return "", err
 	}
@@ -72,8 +83,11 @@ func (m Message) Version() (string, error) {
 // other.
 func Check(h http.Header, m Message, version string) *Refusal {
 	named := h.Get(VersionHeader)
-	if version == "" && !modern(named) {
+	if version == "" && !IsModern(named) {
 		return nil
+	}
+	if version == "" && m.Request() {
+		return &Refusal{http.StatusBadRequest, CodeParams, "the message's _meta must hold the string " + MetaVersion, nil}
 	}
 	if version != named {
 		return mismatch("the %s header says %q, the message's _meta %q", VersionHeader, named, version)
@@ -106,8 +120,8 @@ func Check(h http.Header, m Message, version string) *Refusal {
 	return nil
 }
 
-// modern reports whether a revision is later than all that have sessions.
-func modern(version string) bool { return version > Legacy[0] }
+// IsModern reports whether a revision is later than all that have sessions.
+func IsModern(version string) bool { return version > Legacy[0] }
 
 // Supported are all revisions, newest first.
 func Supported() []string { return append([]string{Modern}, Legacy...) }
@@ -148,4 +162,13 @@ func InVersion(result []byte, version string) []byte {
 		return result
 	}
 	return slices.Concat(result[:at.Start], []byte(`"`+version+`"`), result[at.End:])
+}
+
+// EncodeHeader is how a mirrored header carries a value; see [DecodeHeader].
+func EncodeHeader(s string) string {
+	plain, ok := DecodeHeader(s)
+	if ok && plain == s && strings.TrimSpace(s) == s {
+		return s
+	}
+	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
 }

@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 		"legacy":                {header(), `{"id":1,"method":"tools/list"}`, 0},
 		"legacy with header":    {header(VersionHeader, "2025-11-25"), `{"id":1,"method":"tools/list"}`, 0},
 		"modern":                {header(VersionHeader, Modern, MethodHeader, "tools/list"), list, 0},
-		"header alone":          {header(VersionHeader, Modern), `{"id":1,"method":"tools/list"}`, CodeHeaderMismatch},
+		"header alone":          {header(VersionHeader, Modern), `{"id":1,"method":"tools/list"}`, CodeParams},
 		"message alone":         {header(), list, CodeHeaderMismatch},
 		"other version":         {header(VersionHeader, "2025-11-25", MethodHeader, "tools/list"), list, CodeHeaderMismatch},
 		"unknown version":       {header(VersionHeader, "1900-01-01", MethodHeader, "tools/list"), strings.Replace(list, Modern, "1900-01-01", 1), CodeUnsupportedVersion},
@@ -92,6 +92,18 @@ func TestCatalogue(t *testing.T) {
 		}
 		if got := string(c.Answer(m, version)); got != want {
 			t.Errorf("%s: got %s, want %s", request, got, want)
+		}
+	}
+	modern := Catalogue{Discovered: json.RawMessage(`{"resultType":"complete","supportedVersions":["2026-07-28"]}`), Tools: c.Tools}
+	for request, want := range map[string]string{
+		`{"id":1,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":{}}}`: ``,
+		`{"id":1,"method":"server/discover","params":{` + meta + `}}`:                                string(modern.Discovered),
+		`{"id":1,"method":"tools/list"}`:                                                             `{"tools":[{"name":"a"}]}`,
+	} {
+		m, _ := Parse([]byte(request))
+		version, _ := m.Version()
+		if got := string(modern.Answer(m, version)); got != want {
+			t.Errorf("of a modern server: %s: got %s, want %s", request, got, want)
 		}
 	}
 	m, _ := Parse([]byte(`{"id":1,"method":"tools/list"}`))

@@ -11,6 +11,7 @@ const (
 	CodeInvalid  = -32600
 	CodeNoMethod = -32601
 	CodeParams   = -32602
+	CodeInternal = -32603
 	CodeServer   = -32000
 )
 

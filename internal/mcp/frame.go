@@ -5,11 +5,11 @@ import (
 	"io"
 )
 
-// Frame is a message with up to two of its parts replaced, so that a large one
+// Frame is a message with up to three of its parts replaced, so that a large one
 // is rewritten without a copy.
 type Frame struct {
 	Raw   []byte
-	edits [2]edit
+	edits [3]edit
 	n     int
 }
 
@@ -20,10 +20,11 @@ type edit struct {
 
 // Replace adds an edit; edits are kept in the order of the message.
 func (f *Frame) Replace(at Span, with []byte) {
-	f.edits[f.n] = edit{at, with}
-	if f.n == 1 && f.edits[0].at.Start > at.Start {
-		f.edits[0], f.edits[1] = f.edits[1], f.edits[0]
+	i := f.n
+	for ; i > 0 && f.edits[i-1].at.Start > at.Start; i-- {
+		f.edits[i] = f.edits[i-1]
 	}
+	f.edits[i] = edit{at, with}
 	f.n++
 }
 

@@ -85,8 +85,11 @@ func (m Message) ValidID() bool {
 }
 
 // Number is the id, if it is a whole number that fits.
-func (m Message) Number() (uint64, bool) {
-	n, err := strconv.ParseUint(string(m.Bytes(m.ID)), 10, 64)
+func (m Message) Number() (uint64, bool) { return Number(m.Bytes(m.ID)) }
+
+// Number is a raw whole number that fits.
+func Number(raw []byte) (uint64, bool) {
+	n, err := strconv.ParseUint(string(raw), 10, 64)
 	return n, err == nil
 }
 

@@ -12,14 +12,17 @@ import (
 
 // Where a renewal ends the old access token at once, the calls under way with
 // it fail, and so does the next one of a server that remembers its token. Their
-// clients need not notice: the answer is held, mcprun is asked, the new token is
-// brought to the server and the same call is sent to it once more.
+// clients need not notice, where a second call does no harm: the answer is held,
+// mcprun is asked, the new token is brought to the server and the same call is
+// sent to it once more. Where nobody but the person can help, the answer goes
+// out with the link to do so.
 //
 //	answer: an error that looks like a refusal ──► newer token brought already? ─┐
 //	                │ no                                                         │ yes
 //	                ▼                                                            ▼
-//	one question for all who wait ──► the same token: the answer goes out     once more
-//	                                  another: it is brought to the server ──────┘
+//	one question for all who wait ──► the same token: the answer goes out     once more, if the
+//	                │                 another: it is brought to the server ──► tool is repeatable
+//	                └► reconnect: the answer goes out, and the link
 //
 // The answer is hostile text: a server can write what it likes, and what it
 // passes on may be written by anybody. So it decides nothing. It makes us ask,
@@ -60,37 +63,49 @@ func (s *server) given(edition int64) {
 func (r *run) again(c bridge.Child, h *hint) bridge.Again {
 	s := c.(*server) // start made it
 	began := s.has.Load()
-	return func(ctx context.Context, answer []byte) bool {
+	sent := max(began, r.withinReach())
+	return func(ctx context.Context, answer []byte) bridge.Verdict {
 		if !h.in(answer) {
-			return false
+			return bridge.Verdict{}
 		}
-		edition, ok := r.newer(ctx, began)
-		if ok {
+		edition, ok := r.newer(ctx, began, sent)
+		switch {
+		case ok && r.claim.Recipe.OldTokenDies:
 			s.given(edition)
+			return bridge.Verdict{Repeat: true}
+		case !ok && r.doubts.hopeless():
+			return bridge.Verdict{Note: r.reconnect()}
 		}
-		return ok
+		return bridge.Verdict{}
 	}
+}
+
+// reconnect tells the person what to do once only that helps.
+func (r *run) reconnect() string {
+	if r.claim.ReconnectURL == "" {
+		return ""
+	}
+	return "Lanyard: the access to " + r.claim.Recipe.Server + " has ended. Connect it again at " + r.claim.ReconnectURL
 }
 
 // newer returns a newer edition than that which is within the server's reach,
 // and asks for one if need be. It reports false when there is none, or none
-// before ctx ends.
-func (r *run) newer(ctx context.Context, than int64) (int64, bool) {
-	if edition := r.withinReach(); edition > than {
+// before ctx ends. Sent is what was within reach when the call was sent: where
+// the server may have had that already, it is asked for a still newer one first.
+func (r *run) newer(ctx context.Context, than, sent int64) (int64, bool) {
+	edition := r.withinReach()
+	if edition > sent {
 		return edition, true
 	}
-	q := r.doubts.ask(ctx, than)
-	if q == nil {
-		return 0, false
+	if q := r.doubts.ask(ctx, sent); q != nil {
+		defer r.doubts.leave(q)
+		select {
+		case <-q.answered:
+			edition = r.withinReach()
+		case <-ctx.Done():
+		}
 	}
-	defer r.doubts.leave(q)
-	select {
-	case <-q.answered:
-		edition := r.withinReach()
-		return edition, edition > than
-	case <-ctx.Done():
-		return 0, false
-	}
+	return edition, edition > than
 }
 
 // withinReach is the newest edition that a server finds if it looks.
@@ -128,9 +143,26 @@ type doubts struct {
 	// after is when the next one may begin, pause how long it was put off.
 	after time.Time
 	pause time.Duration
+	// dead: the last that mcprun said of the grant is that only the person can
+	// help.
+	dead bool
 }
 
 func newDoubts() *doubts { return &doubts{wake: make(chan struct{}, 1)} }
+
+// found notes what mcprun said of the grant.
+func (d *doubts) found(dead bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead = dead
+}
+
+// hopeless reports whether only the person can help.
+func (d *doubts) hopeless() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dead
+}
 
 // ask returns the next question, to be left later; nil if it will not begin
 // before ctx ends. It is to tell whether there is a newer edition than that.

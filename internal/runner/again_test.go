@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -157,8 +158,11 @@ func serveAPI() {
 			continue
 		}
 		go func() {
-			result := `{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"t","version":"1"}}`
-			if m.Method == "tools/call" {
+			result := `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"t","version":"1"}}`
+			switch m.Method {
+			case "tools/list":
+				result = `{"tools":[{"name":"do","annotations":{"readOnlyHint":true}},{"name":"write"}]}`
+			case "tools/call":
 				renewing := m.Params.Name == "renew"
 				if renewing {
 					data, _ := os.ReadFile(os.Getenv("FILE"))
@@ -223,6 +227,9 @@ func apiTask(t *testing.T, a *api, recipe task.Recipe) *underway {
 	c.next = a.current
 	u := start(t, c, nil)
 	u.connect()
+	if r := receive(t, c.catalogues); r.State != task.Ready || !strings.Contains(string(r.Catalogue.Tools), `"do"`) { // what may be repeated
+		t.Fatalf("report %+v", r)
+	}
 	return u
 }
 
@@ -375,8 +382,51 @@ func TestKeptToken(t *testing.T) {
 	do("asks")
 	u.session = other.session
 	do("later")
-	if n := len(u.control.requests()); n != 1 {
+	// Once for the renewal, once whether it was the last.
+	if n := len(u.control.requests()); n != 2 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// Nor does a call that finds its token dead after a renewal which no call had
+// noticed: that one was on schedule, this one is somebody else's.
+func TestRenewedTwice(t *testing.T) {
+	t.Parallel()
+	for name, recipe := range ways {
+		if recipe.Rotation == task.RotateRestart {
+			continue // its server is known to have what it was started with
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t, 2*time.Second, 1)
+			close(a.gate)
+			u := apiTask(t, a, recipe)
+			u.control.mu.Lock()
+			u.control.next = func(r task.TokenRequest) (token.Access, error) {
+				if !r.Suspect {
+					a.lives = time.Hour
+					a.renew()
+				}
+				return a.current(r)
+			}
+			u.control.mu.Unlock()
+			if recipe.Rotation == task.RotateBroker {
+				u.tool("renew", "")
+			} else {
+				eventually(t, "the file has the new token", func() bool {
+					files, _ := filepath.Glob(u.dir + "/*/home/.lanyard/f")
+					data, err := os.ReadFile(strings.Join(files, ""))
+					return err == nil && string(data) == "token-2"
+				})
+			}
+			if got := u.tool("do", "scheduled"); got != "done" {
+				t.Errorf("after the renewal on schedule: %s", got)
+			}
+			a.renew()
+			if got := u.tool("do", "stolen"); got != "done" {
+				t.Errorf("after somebody else's: %s", got)
+			}
+		})
 	}
 }
 
@@ -393,7 +443,7 @@ func calling(ctx context.Context, r *run, s bridge.Child, clients int) (calls, r
 				again := r.again(s, newHint([]string{"invalid_auth"}))
 				time.Sleep(100 * time.Millisecond) // the server's own pace
 				held, cancel := context.WithTimeout(ctx, 10*time.Second)
-				if again(held, hostile) {
+				if again(held, hostile).Repeat {
 					repeats.Add(1)
 				}
 				cancel()
@@ -474,7 +524,7 @@ func TestHeldAnswersGoOut(t *testing.T) {
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
-			if again(ctx, answer) {
+			if again(ctx, answer).Repeat {
 				t.Error("repeated")
 			}
 			return time.Since(begun)
@@ -505,7 +555,7 @@ func TestHeldAnswersGoOut(t *testing.T) {
 		defer leave()
 		held, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		context.AfterFunc(ctx, cancel) // its client goes before the question begins
-		if again(held, hostile) {
+		if again(held, hostile).Repeat {
 			t.Error("repeated")
 		}
 		time.Sleep(10 * time.Minute)
@@ -515,17 +565,95 @@ func TestHeldAnswersGoOut(t *testing.T) {
 	})
 }
 
-// What a preset does not name, and what has no token to renew, is never held.
+// What a preset does not name is never held, and nothing is repeated where a
+// renewal leaves the old token alive.
 func TestWhoIsHeld(t *testing.T) {
 	t.Parallel()
-	for _, recipe := range []task.Recipe{
-		{Rotation: task.RotateFile, AuthFailure: []string{"x"}},
-		{Rotation: task.RotateFile, OldTokenDies: true},
-		{Rotation: task.RotateNone, AuthFailure: []string{"x"}, OldTokenDies: true},
-	} {
-		r := &run{claim: task.Claim{Recipe: recipe}}
-		if r.bridgeConfig().Begin != nil {
-			t.Errorf("%+v", recipe)
+	r := &run{claim: task.Claim{Recipe: task.Recipe{Rotation: task.RotateFile, OldTokenDies: true}}}
+	if r.bridgeConfig().Begin != nil {
+		t.Error("held without a hint to look for")
+	}
+	rotating(t, 24*time.Hour, func(int, task.TokenRequest) (token.Access, error) {
+		return access("token-1", 24*time.Hour), nil
+	}, func(r *run, _ *control) {
+		r.claim.Recipe.OldTokenDies = false
+		again := r.again(newServer(nil, 1), newHint([]string{"invalid_auth"}))
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if v := again(ctx, hostile); v.Repeat || v.Note != "" {
+			t.Errorf("%+v", v)
+		}
+	})
+}
+
+// Once mcprun has said that the grant is dead, and not before, the person is told
+// where to connect again; and no more once it lives.
+func TestReconnectLink(t *testing.T) {
+	t.Parallel()
+	var dead atomic.Bool
+	rotating(t, 24*time.Hour, func(int, task.TokenRequest) (token.Access, error) {
+		if dead.Load() {
+			return token.Access{}, fmt.Errorf("ask: %w", task.ErrReconnect)
+		}
+		return access("token-0", 24*time.Hour), nil
+	}, func(r *run, c *control) {
+		again := r.again(newServer(nil, 1), newHint([]string{"invalid_auth"}))
+		says := func(answer []byte) string {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			v := again(ctx, answer)
+			if v.Repeat {
+				t.Error("repeated")
+			}
+			return v.Note
+		}
+		const link = "Lanyard: the access to drive has ended. Connect it again at https://lanyard.test/mcp/connections/c1"
+		if note := says(hostile); note != "" {
+			t.Errorf("a living grant: %q", note)
+		}
+		dead.Store(true)
+		time.Sleep(time.Minute)
+		if note := says(hostile); note != link {
+			t.Errorf("a dead grant: %q", note)
+		}
+		if note := says([]byte(`{"result":{"isError":true,"content":[]}}`)); note != "" {
+			t.Errorf("an error of another kind: %q", note)
+		}
+		if d := r.ready().Detail; !strings.Contains(d, "reconnected") {
+			t.Errorf("reported %q", d)
+		}
+		for range 40 { // also while no question may be asked
+			if note := says(hostile); note != link {
+				t.Fatalf("later: %q", note)
+			}
+		}
+		dead.Store(false)
+		time.Sleep(time.Hour)
+		if note := says(hostile); note != "" {
+			t.Errorf("connected again: %q", note)
+		}
+		t.Logf("asked %d times", len(c.requests()))
+	})
+}
+
+// A call that may have changed something is not repeated when its token dies:
+// its client gets the refusal, and the next call has the new token.
+func TestWritesAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"restart", "file", "broker once"} {
+		a := newAPI(t, time.Hour, 1)
+		close(a.gate)
+		u := apiTask(t, a, ways[name])
+		a.renew()
+		write := func() string {
+			_, body := u.post(u.control.claim.Bearer.Reveal(), `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write","arguments":{"text":"w"}}}`)
+			return body
+		}
+		if got := write(); !strings.Contains(got, "invalid_auth") || strings.Contains(got, "onnect") || a.refusals() != 1 {
+			t.Errorf("%s: refused %d times: %s", name, a.refusals(), got)
+		}
+		if got := write(); !strings.Contains(got, `"done"`) {
+			t.Errorf("%s: the next one: %s", name, got)
 		}
 	}
 }

@@ -132,7 +132,8 @@ type control struct {
 	claim   task.Claim
 	claimed []task.ClaimRequest
 	asked   []task.TokenRequest
-	reports chan task.Report
+	// reports are those without a catalogue.
+	reports, catalogues chan task.Report
 	// next answers the next requests for a token.
 	next func(task.TokenRequest) (token.Access, error)
 }
@@ -150,7 +151,7 @@ func newControl(claim task.Claim) *control {
 	if claim.Recipe.Env[childMode] == "" {
 		claim.Recipe.Env[childMode] = "server"
 	}
-	return &control{claim: claim, reports: make(chan task.Report, 64), next: func(task.TokenRequest) (token.Access, error) {
+	return &control{claim: claim, reports: make(chan task.Report, 64), catalogues: make(chan task.Report, 64), next: func(task.TokenRequest) (token.Access, error) {
 		return token.Access{}, errors.New("there is no token")
 	}}
 }
@@ -172,6 +173,10 @@ func (c *control) Token(_ context.Context, r task.TokenRequest) (token.Access, e
 }
 
 func (c *control) Report(_ context.Context, r task.Report) error {
+	if r.Catalogue != nil {
+		c.catalogues <- r
+		return nil
+	}
 	c.reports <- r
 	return nil
 }
@@ -231,11 +236,16 @@ func (u *underway) end() error {
 
 func (u *underway) report() task.Report {
 	u.t.Helper()
+	return receive(u.t, u.control.reports)
+}
+
+func receive(t *testing.T, reports <-chan task.Report) task.Report {
+	t.Helper()
 	select {
-	case r := <-u.control.reports:
+	case r := <-reports:
 		return r
 	case <-time.After(60 * time.Second):
-		u.t.Fatal("no report")
+		t.Fatal("no report")
 		return task.Report{}
 	}
 }

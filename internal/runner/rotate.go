@@ -70,6 +70,9 @@ func (o *rotation) attempt(ctx context.Context, suspect bool) error {
 	_, before := o.cred.latest()
 	q := o.doubts.begin()
 	err := o.step(ctx, true)
+	if err == nil || errors.Is(err, task.ErrReconnect) {
+		o.doubts.found(err != nil) // before those who wait for it go on
+	}
 	_, now := o.cred.latest()
 	o.doubts.end(q, now != before)
 	return err
@@ -184,7 +187,8 @@ func (o *rotation) settle(ctx context.Context, err error) error {
 		o.retry = 0
 		if o.dead {
 			o.dead = false
-			o.enqueue(task.Report{State: task.Ready})
+			o.doubts.found(false)
+			o.enqueue(o.ready())
 		}
 	case ctx.Err() != nil:
 		return nil
@@ -194,7 +198,8 @@ func (o *rotation) settle(ctx context.Context, err error) error {
 		o.retry = reconnectRetry
 		if !o.dead {
 			o.dead = true
-			o.enqueue(task.Report{State: task.Ready, Detail: "the access cannot be renewed: " + task.ErrReconnect.Error()})
+			o.doubts.found(true)
+			o.enqueue(o.ready())
 		}
 	default:
 		first := firstRetry

@@ -19,8 +19,8 @@ func rotating(t *testing.T, lives time.Duration, next func(int, task.TokenReques
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		c := newControl(task.Claim{Access: access("token-0", lives), Recipe: task.Recipe{
-			Rotation: task.RotateFile, Files: map[string]task.File{"f": {Template: "{{.access_token}}"}},
-		}})
+			Server: "drive", Rotation: task.RotateFile, OldTokenDies: true, Files: map[string]task.File{"f": {Template: "{{.access_token}}"}},
+		}, ReconnectURL: "https://lanyard.test/mcp/connections/c1"})
 		n := 0
 		c.next = func(r task.TokenRequest) (token.Access, error) { n++; return next(n, r) }
 		h, err := newHome(dir, 0, 0)

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/bridge"
+	"github.com/lanyardhq/lanyard/internal/mcp"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 )
@@ -223,16 +224,16 @@ func (r *run) bridgeConfig() bridge.Config {
 	c := bridge.Config{
 		Start:     r.start,
 		PerClient: r.claim.Recipe.Clients == task.ClientsEach,
+		Trusted:   true, // authorized: it is mcprun
 		Logger:    r.log,
 		Started:   r.started,
+		Listed:    r.listed,
 	}
 	if c.PerClient {
 		c.MaxSessions = perClientSessions
 	}
 	if hint := newHint(r.claim.Recipe.AuthFailure); hint != nil {
-		if r.claim.Recipe.OldTokenDies && r.claim.Recipe.Rotation != task.RotateNone {
-			c.Begin = func(s bridge.Child) bridge.Again { return r.again(s, hint) }
-		}
+		c.Begin = func(s bridge.Child) bridge.Again { return r.again(s, hint) }
 		c.Result = func(raw []byte) {
 			if !hint.in(raw) {
 				return
@@ -268,11 +269,27 @@ func (r *run) start(ctx context.Context) (bridge.Child, error) {
 
 // started reports how a start of the server went.
 func (r *run) started(err error) {
-	report := task.Report{State: task.Ready}
+	report := r.ready()
 	if err != nil {
 		report = task.Report{State: task.Failed, Detail: r.redact(err.Error())}
 	}
 	r.enqueue(report)
+}
+
+// listed reports what the server offers.
+func (r *run) listed(c mcp.Catalogue) {
+	report := r.ready()
+	report.Catalogue = &c
+	r.enqueue(report)
+}
+
+// ready is the report of a server that runs, and of what ails it.
+func (r *run) ready() task.Report {
+	report := task.Report{State: task.Ready}
+	if r.doubts.hopeless() {
+		report.Detail = "the access cannot be renewed: " + task.ErrReconnect.Error()
+	}
+	return report
 }
 
 func (r *run) redact(s string) string { return bridge.Redact(s, r.cred.secrets()) }
@@ -291,16 +308,20 @@ func (r *run) sendReports(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case report := <-r.reports:
-			r.report(ctx, report.State, report.Detail)
+			r.send(ctx, report)
 		}
 	}
 }
 
 func (r *run) report(ctx context.Context, state task.State, detail string) {
+	r.send(ctx, task.Report{State: state, Detail: detail})
+}
+
+func (r *run) send(ctx context.Context, report task.Report) {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
-	err := r.cfg.Control.Report(ctx, task.Report{TaskID: r.cfg.TaskID, State: state, Detail: detail, At: time.Now()})
-	if err != nil && ctx.Err() == nil {
-		r.log.WarnContext(ctx, "the report was not taken", "state", state, "err", err)
+	report.TaskID, report.At = r.cfg.TaskID, time.Now()
+	if err := r.cfg.Control.Report(ctx, report); err != nil && ctx.Err() == nil {
+		r.log.WarnContext(ctx, "the report was not taken", "state", report.State, "err", err)
 	}
 }

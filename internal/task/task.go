@@ -15,6 +15,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/mcp"
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
@@ -38,6 +39,15 @@ const (
 const (
 	ClientsShared = "shared"
 	ClientsEach   = "each"
+)
+
+// Headers by which mcprun tells a runner on each MCP request whose it is.
+const (
+	// ClientHeader is an opaque and stable name of the client.
+	ClientHeader = "Lanyard-Client"
+	// SessionHeader stands beside the id of a session: base64url of the JSON
+	// params with which the client initialized it.
+	SessionHeader = "Lanyard-Session"
 )
 
 // Recipe is how one MCP server is started. It holds no secret.
@@ -91,6 +101,8 @@ type Claim struct {
 	Bearer token.Secret `json:"bearer"`
 	Recipe Recipe       `json:"recipe"`
 	Access token.Access `json:"access"`
+	// ReconnectURL is the page on which the person connects anew.
+	ReconnectURL string `json:"reconnect_url,omitempty"`
 }
 
 // WarmRequest says that a task which has no ticket yet is up. Address and
@@ -144,6 +156,10 @@ type Report struct {
 	// server's standard error. It is hostile text.
 	Detail string    `json:"detail,omitempty"`
 	At     time.Time `json:"at,omitzero"`
+	// Catalogue is what the server offers, in a report that follows its start
+	// when that is known, and in one more whenever it has changed. It is the
+	// server's word.
+	Catalogue *mcp.Catalogue `json:"catalogue,omitempty"`
 }
 
 // Control is the runner's side of the line to mcprun.

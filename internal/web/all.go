@@ -15,6 +15,7 @@ import (
 // mountAll adds what there is for all servers of a person at once: one address
 // for MCP clients, its tokens, and a page.
 func (h *MCPRun) mountAll(mux *http.ServeMux) {
+	mux.HandleFunc("/mcp", h.allEndpoint)
 	mux.HandleFunc("POST /api/v1/mcp-tokens", h.route(h.mintAll))
 	mux.HandleFunc("GET /api/v1/mcp-tokens", h.route(h.listAll))
 	mux.HandleFunc("DELETE /api/v1/mcp-tokens/{token}", h.route(h.revokeAll))
@@ -201,16 +202,16 @@ func (h *MCPRun) allView(w http.ResponseWriter, r *http.Request, p Principal, us
 		return v, err
 	}
 	for _, m := range members {
-		v.Members = append(v.Members, h.memberRow(m))
+		v.Members = append(v.Members, h.memberRow(r, m))
 	}
 	return v, nil
 }
 
-func (h *MCPRun) memberRow(m host.Member) page.MemberRow {
+func (h *MCPRun) memberRow(r *http.Request, m host.Member) page.MemberRow {
 	s, _ := h.Catalogue.Server(m.Server)
 	row := page.MemberRow{ServerDisplayName: s.DisplayName, Example: m.ToolName("…"), ConnectionRow: page.ConnectionRow{
 		ID: m.ID, Label: labelOr(m.Connection, s.DisplayName), Status: string(m.Status), Health: string(m.Health), StatusText: statusText(m.Connection)}}
-	known, _ := h.Host.KnownTools(m.Key)
+	known, _ := h.Host.KnownTools(r.Context(), m.Connection)
 	for _, t := range known {
 		if m.Tools.Offers(t.Name) {
 			row.Example = m.ToolName(t.Name)

@@ -18,8 +18,6 @@ type Callback struct {
 	Flows     *flow.Finisher
 	Catalogue Catalogue
 	Tenants   flow.Tenants
-	// ToolsCount is how many tools a connection's server last listed.
-	ToolsCount func(k connection.Key) (int, bool)
 	// Reconnected is told that a connection has other tokens than before.
 	Reconnected func(ctx context.Context, k connection.Key)
 }
@@ -60,9 +58,7 @@ func (h *Callback) json(w http.ResponseWriter, r *http.Request) error {
 		ToolsCount *int   `json:"tools_count"`
 	}
 	out := server{Name: f.Server, Connected: f.Status == flow.Connected}
-	if n, ok := h.ToolsCount(connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID}); ok {
-		out.ToolsCount = &n
-	} else if n := len(s.Tools); n > 0 {
+	if n, ok := s.ToolsCount(); ok {
 		out.ToolsCount = &n
 	}
 	writeJSON(w, http.StatusOK, map[string]any{

@@ -39,8 +39,9 @@ type Connect struct {
 	// ClientCommand is the command that sets a tenant's client for a provider;
 	// nil: clients are set in the environment.
 	ClientCommand func(tenant, provider string) string
-	// ToolsCount is how many tools a connection's server last listed.
-	ToolsCount func(k connection.Key) (int, bool)
+	// ToolsCount is how many tools a connection's server has, where that is known;
+	// nil: what the preset knows is known.
+	ToolsCount func(ctx context.Context, c connection.Connection) (int, bool)
 	// Reconnected is told that a connection has other tokens than before.
 	Reconnected func(ctx context.Context, k connection.Key)
 }
@@ -123,12 +124,14 @@ func (h *Connect) serverAnswer(ctx context.Context, tenant string, s presets.Ser
 		id := c.ID
 		j.ConnectionID, j.Status = &id, string(c.Status)
 		j.Connected = j.Connected || c.Status == connection.Connected
-		if n, ok := h.ToolsCount(c.Key); ok {
+		if h.ToolsCount == nil {
+			continue
+		}
+		if n, ok := h.ToolsCount(ctx, c); ok {
 			j.ToolsCount = &n
 		}
 	}
-	if j.ToolsCount == nil && len(s.Tools) > 0 {
-		n := len(s.Tools)
+	if n, ok := s.ToolsCount(); ok && j.ToolsCount == nil {
 		j.ToolsCount = &n
 	}
 	return j

@@ -153,18 +153,14 @@ func newSite(t testing.TB, base, owner string) *site {
 	s.refresh = &refresh.Service{Connections: s.store, Vault: s.vault, Catalogue: cat, Secrets: clients, Engine: engine,
 		BaseURL: base, Deployment: deployment, Now: s.clock.now, Logger: logger}
 	s.tasks = newLauncher(t, s)
-	s.host = &host.Service{Store: s.store, Connections: s.store, Tokens: s.refresh, Catalogue: cat, Installer: nothingToInstall{}, Launcher: s.tasks,
+	s.host = &host.Service{Store: s.store, Connections: s.store, Catalogues: s.store, Tokens: s.refresh, Catalogue: cat, Installer: nothingToInstall{}, Launcher: s.tasks,
 		BearerKey: []byte("0123456789abcdef0123456789abcdef"), BaseURL: base, ControlURL: base, Deployment: deployment,
 		IdleStop: time.Hour, Now: s.clock.now, Logger: logger}
 	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Local: owner != "", Logger: logger}
-	count := func(k connection.Key) (int, bool) {
-		tools, ok := s.host.KnownTools(k)
-		return len(tools), ok
-	}
 	mux := http.NewServeMux()
-	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), Owner: owner, ToolsCount: count,
+	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), Owner: owner, ToolsCount: s.host.ToolsCount,
 		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}).Mount(mux)
-	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s, ToolsCount: count,
+	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s,
 		Reconnected: s.host.Restart}).Mount(mux)
 	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected, Webhooks: s}).Mount(mux)
 	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}

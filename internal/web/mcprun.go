@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -14,8 +13,8 @@ import (
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
-// maxMCPBody bounds what a client may send to a server, in bytes.
-const maxMCPBody = 8 << 20
+// maxReport bounds what a task reports, in bytes: its server's lists are in it.
+const maxReport = 10 << 20
 
 // MCPRun is the function of everything between an MCP client and a running
 // server.
@@ -26,10 +25,6 @@ type MCPRun struct {
 	Catalogue   Catalogue
 	// Progress is what installing the server last said; empty: nothing.
 	Progress func(server string) string
-	// NoListening refuses GET, by which a client waits for messages of the server
-	// (Streamable HTTP allows that): where each request holds a process of its
-	// own, a few that wait would keep everybody else out.
-	NoListening bool
 	// TaskIdentity is who the platform says a task that calls us is; empty:
 	// nobody. Nil: a task shows the secret that it was started with.
 	TaskIdentity func(r *http.Request) token.Secret
@@ -49,93 +44,6 @@ func (h *MCPRun) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+task.WarmPath, h.warm)
 	h.mountPages(mux)
 	h.mountAll(mux)
-}
-
-// endpoint is the MCP endpoint of one server: Streamable HTTP behind a bearer.
-func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
-	// A page of another origin must not reach a server through somebody's
-	// browser (MCP, Streamable HTTP: Origin).
-	if origin := r.Header.Get("Origin"); origin != "" && origin != originOf(h.BaseURL) {
-		h.problemJSON(w, errCrossSite)
-		return
-	}
-	server := r.PathValue("server")
-	if _, ok := h.Catalogue.Server(server); !ok {
-		h.problemJSON(w, errNotFound)
-		return
-	}
-	c, _, err := h.Host.Bearer(r.Context(), bearer(r), server)
-	if errors.Is(err, host.ErrNoToken) {
-		challenge := `Bearer realm="lanyard"`
-		if bearer(r) != "" {
-			challenge += `, error="invalid_token"` // RFC 6750 §3.1
-		}
-		w.Header().Set("WWW-Authenticate", challenge)
-		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "invalid_token",
-			"error_description": host.ErrNoToken.Error(), "hint": "Make a token for this server on its connection's page: " + h.BaseURL + "/mcp/servers"})
-		return
-	}
-	if err != nil {
-		h.mcpProblem(w, r, err, connectionPath(c.ID))
-		return
-	}
-	if h.NoListening && r.Method == http.MethodGet {
-		w.Header().Set("Allow", "POST, DELETE")
-		h.problemJSON(w, errNoListening)
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxMCPBody)
-	// Waited for here, while the request is still whole: its answer can then
-	// carry its id.
-	if err := h.Host.Await(r.Context(), c); err != nil {
-		h.mcpProblem(w, r, err, connectionPath(c.ID))
-		return
-	}
-	h.Host.Proxy(w, r, c, func(w http.ResponseWriter, r *http.Request, err error) { h.mcpProblem(w, r, err, connectionPath(c.ID)) })
-}
-
-var errNoListening = &Problem{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Heading: "That cannot be done",
-	Message: "this endpoint offers no stream for GET", Next: "Send messages by POST; each answer comes with its own request."}
-
-// mcpProblem answers an MCP client in JSON-RPC, so that what went wrong
-// reaches the person who asked: clients show the error of a request that they
-// sent, and hardly the body of a failed HTTP exchange.
-func (h *MCPRun) mcpProblem(w http.ResponseWriter, r *http.Request, err error, path string) {
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return
-	}
-	p := h.describe(r, err)
-	h.retryAfter(w, p)
-	text := p.Message
-	if p.Detail != "" {
-		text = p.Detail
-	}
-	text += ". " + p.Next
-	if path != "" {
-		text += " " + h.BaseURL + path
-	}
-	status, id := p.Status, requestID(r)
-	if id != nil {
-		status = http.StatusOK
-	}
-	writeJSON(w, status, map[string]any{"jsonrpc": "2.0", "id": id, "error": map[string]any{"code": -32000, "message": text,
-		"data": map[string]string{"error": p.Code}}})
-}
-
-// requestID is the id of the JSON-RPC request in the body; nil if it is no
-// request, or was passed on already.
-func requestID(r *http.Request) any {
-	if r.Method != http.MethodPost {
-		return nil
-	}
-	var m struct {
-		ID     any    `json:"id"`
-		Method string `json:"method"`
-	}
-	if json.NewDecoder(r.Body).Decode(&m) != nil || m.Method == "" {
-		return nil
-	}
-	return m.ID
 }
 
 // connection returns the one in the path, if the principal may use it.
@@ -294,30 +202,30 @@ func toolError(err error) error {
 
 func (h *MCPRun) claim(w http.ResponseWriter, r *http.Request) {
 	var in task.ClaimRequest
-	h.control(w, r, &in, func(id token.Secret) (any, error) { return h.Host.Claim(r.Context(), id, in) })
+	h.control(w, r, &in, maxBody, func(id token.Secret) (any, error) { return h.Host.Claim(r.Context(), id, in) })
 }
 
 func (h *MCPRun) taskToken(w http.ResponseWriter, r *http.Request) {
 	var in task.TokenRequest
-	h.control(w, r, &in, func(id token.Secret) (any, error) { return h.Host.TaskToken(r.Context(), id, in) })
+	h.control(w, r, &in, maxBody, func(id token.Secret) (any, error) { return h.Host.TaskToken(r.Context(), id, in) })
 }
 
 func (h *MCPRun) report(w http.ResponseWriter, r *http.Request) {
 	var in task.Report
-	h.control(w, r, &in, func(id token.Secret) (any, error) { return struct{}{}, h.Host.Report(r.Context(), id, in) })
+	h.control(w, r, &in, maxReport, func(id token.Secret) (any, error) { return struct{}{}, h.Host.Report(r.Context(), id, in) })
 }
 
 func (h *MCPRun) warm(w http.ResponseWriter, r *http.Request) {
 	var in task.WarmRequest
-	h.control(w, r, &in, func(id token.Secret) (any, error) { return h.Host.Register(r.Context(), id, in) })
+	h.control(w, r, &in, maxBody, func(id token.Secret) (any, error) { return h.Host.Register(r.Context(), id, in) })
 }
 
-func (h *MCPRun) control(w http.ResponseWriter, r *http.Request, in any, do func(token.Secret) (any, error)) {
+func (h *MCPRun) control(w http.ResponseWriter, r *http.Request, in any, most int64, do func(token.Secret) (any, error)) {
 	identity := bearer(r)
 	if h.TaskIdentity != nil {
 		identity = h.TaskIdentity(r)
 	}
-	err := readJSON(w, r, in)
+	err := readLargeJSON(w, r, in, most)
 	var out any
 	switch {
 	case identity == "":

@@ -60,14 +60,14 @@ func TestEndpoint(t *testing.T) {
 			t.Errorf("%s: the token is repeated", name)
 		}
 	}
-	if rec := s.send("POST", "/mcp/notes", initialize, "Authorization", "bearer  "+bearer); rec.Code != 200 {
+	if rec := s.send("POST", "/mcp/notes", initialize, "Authorization", "bearer  "+bearer, "Content-Type", "application/json"); rec.Code != 200 {
 		t.Errorf("schemes have no case (RFC 9110 §11.1): %d", rec.Code)
 	}
 	if rec := s.signedIn("ada").fetch("POST", "/mcp/notes", initialize); rec.Code != 401 {
 		t.Errorf("a page session is no MCP token: %d", rec.Code)
 	}
 
-	large := strings.Repeat("x", maxMCPBody+1)
+	large := strings.Repeat("x", 8<<20+1)
 	rec := s.mcp("notes", bearer, large)
 	if rec.Code != 413 || !strings.Contains(rec.Body.String(), "body_too_large") {
 		t.Errorf("too large: %d %s", rec.Code, rec.Body)
@@ -75,6 +75,7 @@ func TestEndpoint(t *testing.T) {
 	chunked := httptest.NewRequest("POST", loopURL+"/mcp/notes", struct{ *strings.Reader }{strings.NewReader(large)})
 	chunked.ContentLength = -1
 	chunked.Header.Set("Authorization", "Bearer "+bearer)
+	chunked.Header.Set("Content-Type", "application/json")
 	rec = httptest.NewRecorder()
 	s.handler.ServeHTTP(rec, chunked)
 	if rec.Code != 413 || !strings.Contains(rec.Body.String(), "body_too_large") {
@@ -235,13 +236,14 @@ func TestNoListening(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")
 	bearer := s.mint(s.connected("ada", "notes"))
-	s.mcprun.NoListening = true
+	s.host.Inline = true
 	rec := s.send("GET", "/mcp/notes", "", "Authorization", "Bearer "+bearer)
 	want(t, "GET", rec, 405, "method_not_allowed")
 	if got := rec.Header().Get("Allow"); got != "POST, DELETE" {
 		t.Errorf("Allow: %s", got)
 	}
 	want(t, "GET without a bearer", s.send("GET", "/mcp/notes", ""), 401, "invalid_token")
+	s.host.Inline = false
 	if rec := s.mcp("notes", bearer, initialize); rec.Code != 200 {
 		t.Errorf("POST: %d", rec.Code)
 	}

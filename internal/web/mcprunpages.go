@@ -65,7 +65,7 @@ func (h *MCPRun) view(w http.ResponseWriter, r *http.Request, c connection.Conne
 	for _, m := range found {
 		v.Tokens = append(v.Tokens, page.MCPTokenRow{ID: m.ID, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt})
 	}
-	known, ok := h.Host.KnownTools(c.Key)
+	known, ok := h.Host.KnownTools(r.Context(), c)
 	v.Tools, v.ToolsPending = withheld(toolViews(known), c.Tools), !ok && c.Status == connection.Connected
 	return v
 }
@@ -159,7 +159,7 @@ func (h *MCPRun) tryForm(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.PathValue("tool")
-	known, ok := h.Host.KnownTools(c.Key)
+	known, ok := h.Host.KnownTools(r.Context(), c)
 	if !ok {
 		known, err = h.Host.Tools(r.Context(), caller(p), c.Key)
 	}

@@ -37,6 +37,7 @@ func Routes() []Route {
 		{"ANY", "/", connect, AuthApp},
 		{"ANY", "/{proxy+}", connect, AuthApp},
 
+		{"ANY", "/mcp", mcprun, AuthBearer},
 		{"ANY", "/mcp/{server}", mcprun, AuthBearer},
 		{"ANY", flow.CallbackPath, callback, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},

@@ -260,11 +260,16 @@ func (s *Site) form(w http.ResponseWriter, r *http.Request) error {
 // readJSON decodes a call's body strictly: an unknown key is a mistake that
 // its sender wants to hear of.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
+	return readLargeJSON(w, r, into, maxBody)
+}
+
+// readLargeJSON is readJSON for a call whose body may be of so many bytes.
+func readLargeJSON(w http.ResponseWriter, r *http.Request, into any, most int64) error {
 	if ct, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); ct != "application/json" {
 		return &Problem{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Heading: "That cannot be read",
 			Message: "the body must be application/json", Next: "Send JSON, with the header Content-Type: application/json."}
 	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if errors.Is(err, io.EOF) {

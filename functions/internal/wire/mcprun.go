@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
+	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/gateway"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -25,7 +26,7 @@ var forTasks = []string{"LANYARD_REFRESH_FUNCTION", "LANYARD_CONTROL_URL", "LANY
 // MCPRun is the function mcprun and, deployed without any of the settings for
 // tasks, the authorizer: one that half has them is neither.
 func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
-	hosting := &host.Service{Store: b.Table, Connections: b.Table, Catalogue: b.Catalogue, BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
+	hosting := &host.Service{Store: b.Table, Connections: b.Table, Catalogues: b.Table, Catalogue: b.Catalogue, BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
 	none := true
 	for _, name := range forTasks {
 		none = none && b.Settings.Need(name) != nil
@@ -47,7 +48,8 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	hosting.Vouch, hosting.Inline = launcher.Vouch, true
 	hosting.BearerKey, hosting.ControlURL, hosting.IdleStop = key, s.ControlURL, s.IdleStop
 	hosting.Pool, hosting.Warm = b.Table, s.WarmPool
-	h := &web.MCPRun{Site: b.Site, NoListening: true, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
+	hosting.OnlyForCalls = s.StartOn == config.StartOnCall
+	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	return &gateway.Function{
 		HTTP: b.serve(h.Mount, func() {}), Stream: true,
@@ -75,21 +77,34 @@ func taskIdentity(r *http.Request) token.Secret {
 func authorizer(hosting *host.Service) func(context.Context, *http.Request, string) (events.APIGatewayCustomAuthorizerResponse, error) {
 	return func(ctx context.Context, r *http.Request, methodARN string) (out events.APIGatewayCustomAuthorizerResponse, err error) {
 		scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		server, ok := strings.CutPrefix(r.URL.Path, "/mcp/")
-		if !strings.EqualFold(scheme, "bearer") || !ok {
+		if !strings.EqualFold(scheme, "bearer") {
 			return out, gateway.ErrUnauthenticated
 		}
-		c, _, err := hosting.Bearer(ctx, token.Secret(strings.TrimSpace(bearer)), server)
+		out.PrincipalID, err = principal(ctx, hosting, token.Secret(strings.TrimSpace(bearer)), r.URL.Path)
 		switch {
 		case errors.Is(err, host.ErrNoToken):
 			return out, gateway.ErrUnauthenticated
 		case err != nil && !errors.Is(err, host.ErrNotConnected):
 			return out, err
 		}
-		out.PrincipalID = c.ID
 		out.PolicyDocument = events.APIGatewayCustomAuthorizerPolicy{Version: "2012-10-17", Statement: []events.IAMPolicyStatement{
 			{Action: []string{"execute-api:Invoke"}, Effect: "Allow", Resource: []string{methodARN}},
 		}}
 		return out, nil
 	}
+}
+
+// principal is what a bearer is good for at the path: a connection, or all
+// servers of a user.
+func principal(ctx context.Context, hosting *host.Service, bearer token.Secret, path string) (string, error) {
+	if path == "/mcp" {
+		m, err := hosting.BearerAll(ctx, bearer)
+		return m.Connection.ID, err
+	}
+	server, ok := strings.CutPrefix(path, "/mcp/")
+	if !ok {
+		return "", host.ErrNoToken
+	}
+	c, _, err := hosting.Bearer(ctx, bearer, server)
+	return c.ID, err
 }

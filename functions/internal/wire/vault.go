@@ -62,7 +62,7 @@ func Callback(_ context.Context, b *Base) (*gateway.Function, error) {
 	}
 	finisher := &flow.Finisher{Store: b.Table, Connections: b.Table, Catalogue: b.Catalogue, Secrets: s.clients, Engine: b.Engine, Vault: s.vault,
 		BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
-	h := &web.Callback{Site: b.Site, Flows: finisher, Catalogue: b.Catalogue, Tenants: b.Table.Tenants(), ToolsCount: unknown, Reconnected: unheard}
+	h := &web.Callback{Site: b.Site, Flows: finisher, Catalogue: b.Catalogue, Tenants: b.Table.Tenants(), Reconnected: unheard}
 	return &gateway.Function{HTTP: b.serve(h.Mount, finisher.Wait)}, nil
 }
 
@@ -133,9 +133,12 @@ func worker(s *refresh.Service) func(context.Context, string) error {
 }
 
 // disconnected removes the connection's MCP tokens, so that no request passes
-// any more. The schedule ends its task.
+// any more, and what its server listed. The schedule ends its task.
 func (b *Base) disconnected(ctx context.Context, k connection.Key) {
 	if err := b.Table.DeleteMCPTokens(ctx, k); err != nil {
 		b.Logger.WarnContext(ctx, "MCP tokens not removed", "connection", k.ID, "err", err)
+	}
+	if err := b.Table.DeleteCatalogue(ctx, k); err != nil {
+		b.Logger.WarnContext(ctx, "a catalogue was not removed", "connection", k.ID, "err", err)
 	}
 }

@@ -111,7 +111,7 @@ func (b *Base) serve(mount func(*http.ServeMux), settled func()) http.Handler {
 // Connect is the function connect.
 func Connect(_ context.Context, b *Base) (*gateway.Function, error) {
 	h := &web.Connect{Site: b.Site, Flows: b.Starter, Connections: b.Table, Catalogue: b.Catalogue, Audit: b.Table.Audit(),
-		ToolsCount: unknown, Reconnected: unheard, ClientCommand: b.clientCommand}
+		Reconnected: unheard, ClientCommand: b.clientCommand}
 	return &gateway.Function{HTTP: b.serve(h.Mount, func() {})}, nil
 }
 
@@ -126,9 +126,6 @@ func (b *Base) clientCommand(tenant, provider string) string {
 	}
 	return command
 }
-
-// unknown is how many tools a server has, where no server runs.
-func unknown(connection.Key) (int, bool) { return 0, false }
 
 // unheard: mcprun sees by the row that a connection changed.
 func unheard(context.Context, connection.Key) {}

@@ -1,0 +1,66 @@
+package host
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// keepAlive is between comments on a stream on which nothing is said: less than
+// what proxies and load balancers wait, which is 30 seconds or more.
+const keepAlive = 25 * time.Second
+
+// reply writes the answer to one request: JSON, or an event stream once
+// something had to be said before it.
+type reply struct {
+	w http.ResponseWriter
+	// streams: the client accepts an event stream.
+	streams bool
+	// begun: the answer is one.
+	begun bool
+}
+
+// begin makes the answer an event stream.
+func (a *reply) begin() {
+	if a.begun {
+		return
+	}
+	a.begun = true
+	h := a.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	a.w.WriteHeader(http.StatusOK)
+}
+
+// event writes a message, which stands on one line.
+func (a *reply) event(message []byte) {
+	a.begin()
+	_, _ = io.WriteString(a.w, "event: message\ndata: ") // the client is gone if these fail
+	_, _ = a.w.Write(message)
+	_, _ = io.WriteString(a.w, "\n\n")
+	a.flush()
+}
+
+func (a *reply) comment() {
+	a.begin()
+	_, _ = io.WriteString(a.w, ": keep-alive\n\n")
+	a.flush()
+}
+
+// flush errors mean that the client is gone, which its context tells as well.
+func (a *reply) flush() { _ = http.NewResponseController(a.w).Flush() }
+
+// finish writes the answer itself. Of a stream the status is settled.
+func (a *reply) finish(status int, message []byte) {
+	if a.begun {
+		a.event(message)
+		return
+	}
+	h := a.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(message)))
+	a.w.WriteHeader(status)
+	_, _ = a.w.Write(message)
+}
