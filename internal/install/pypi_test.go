@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -96,6 +98,14 @@ func pypiAcme(files map[string][]byte) presets.Server {
 	}
 }
 
+// whileBusy is for what really makes virtual environments, which takes seconds
+// of a processor each.
+func whileBusy(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // index is a package index on this machine that offers files, and an installer
 // that knows no other.
 func index(t *testing.T, files map[string][]byte) (*Installer, *httptest.Server) {
@@ -135,7 +145,7 @@ func TestPyPI(t *testing.T) {
 	in, server := index(t, files)
 	s := pypiAcme(files)
 	s.Server.Args = []string{"--stdio"}
-	dir, err := in.Ensure(context60(t), s)
+	dir, err := in.Ensure(whileBusy(t), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,13 +173,13 @@ func TestPyPI(t *testing.T) {
 	if err := errors.Join(os.Remove(link), os.Symlink("/nowhere/python3", link)); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := in.Ensure(context60(t), s); err != nil || again != dir {
+	if again, err := in.Ensure(whileBusy(t), s); err != nil || again != dir {
 		t.Fatalf("without its Python: %s %v", again, err)
 	}
 	works()
 
 	server.Close()
-	if again, err := in.Ensure(context60(t), s); err != nil || again != dir {
+	if again, err := in.Ensure(whileBusy(t), s); err != nil || again != dir {
 		t.Errorf("without the index: %s %v", again, err)
 	}
 }
@@ -192,7 +202,7 @@ func TestPyPIRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			in, _ := index(t, test.offered)
-			dir, err := in.Ensure(context60(t), pypiAcme(test.locked))
+			dir, err := in.Ensure(whileBusy(t), pypiAcme(test.locked))
 			if !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v", err)
 			}
@@ -211,7 +221,7 @@ func TestNoIndex(t *testing.T) {
 	t.Parallel()
 	in, server := index(t, nil)
 	server.Close()
-	if _, err := in.Ensure(context60(t), pypiAcme(map[string][]byte{wheelName: wheel(t)})); !errors.Is(err, ErrFetch) {
+	if _, err := in.Ensure(whileBusy(t), pypiAcme(map[string][]byte{wheelName: wheel(t)})); !errors.Is(err, ErrFetch) {
 		t.Errorf("got %v", err)
 	}
 }
