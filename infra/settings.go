@@ -196,7 +196,7 @@ func (s *Settings) loadServers(dir string) *problem {
 	}
 	if len(s.Servers) == 0 {
 		for _, server := range catalogue.Servers() {
-			if server.Server.Registry == presets.RegistryNPM || server.Remote() {
+			if server.Server.Packaged() || server.Remote() {
 				s.Servers = append(s.Servers, server.Name)
 			}
 		}
@@ -212,8 +212,8 @@ func (s *Settings) loadServers(dir string) *problem {
 			return badf("servers", "names %q, whose url is on somebody's own machine", name)
 		case server.Remote():
 			s.remotes = append(s.remotes, name)
-		case server.Server.Registry != presets.RegistryNPM:
-			return badf("servers", "names %q, which comes from registry %s: only what npm installs can be put into a task's image", name, server.Server.Registry)
+		case !server.Server.Packaged():
+			return badf("servers", "names %q, which comes from registry %s: only what npm or pip installs can be put into a task's image", name, server.Server.Registry)
 		default:
 			s.enabled = append(s.enabled, server)
 		}

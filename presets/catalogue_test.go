@@ -72,7 +72,7 @@ func plainRoot(t *testing.T, catalogue string) fstest.MapFS {
 	root := fstest.MapFS{
 		"servers/s.yaml":            {Data: []byte(plainServer)},
 		"locks/s/package.json":      {Data: []byte(`{"dependencies":{"s":"1.0.0"}}`)},
-		"locks/s/package-lock.json": {Data: []byte(`{"lockfileVersion":3,"packages":{"node_modules/s":{"version":"1.0.0","integrity":"sha512-x"}}}`)},
+		"locks/s/package-lock.json": {Data: []byte(`{"lockfileVersion":3,"packages":{"node_modules/s":{"version":"1.0.0","integrity":"sha512-x","bin":{"s":"s.js"}}}}`)},
 	}
 	if catalogue != "" {
 		root["catalogues/s.json"] = &fstest.MapFile{Data: []byte(catalogue)}
