@@ -278,34 +278,34 @@ func TestWithdrawnQuestion(t *testing.T) {
 // Idle clients lose their servers; many at once get their own answers.
 func TestGuests(t *testing.T) {
 	t.Parallel()
-	server := &played{legacy: true}
-	b := New(Config{Start: server.start, PerClient: true, Trusted: true, MaxSessions: 8, IdleAfter: 200 * time.Millisecond})
-	defer b.Close()
-	var wg sync.WaitGroup
-	for i := range 8 {
-		client := fmt.Sprint("c", i)
-		wg.Go(func() {
-			for n := range 3 {
-				a := ask(t, b, client, "roots/list", "")
-				value := fmt.Sprintf(`{"of":"%s-%d"}`, client, n)
-				if got := ask(t, b, client, "roots/list", again(a.Result.RequestState, `{"input-1":`+value+`}`)).text(); got != value {
-					t.Errorf("%s: %s", client, got)
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{legacy: true}
+		b := New(Config{Start: server.start, PerClient: true, Trusted: true, MaxSessions: 8, IdleAfter: time.Minute, SuspendFor: time.Hour})
+		defer b.Close()
+		var wg sync.WaitGroup
+		for i := range 8 {
+			client := fmt.Sprint("c", i)
+			wg.Go(func() {
+				for n := range 3 {
+					a := ask(t, b, client, "roots/list", "")
+					time.Sleep(10 * time.Minute) // whoever thinks about an answer is not idle
+					value := fmt.Sprintf(`{"of":"%s-%d"}`, client, n)
+					if got := ask(t, b, client, "roots/list", again(a.Result.RequestState, `{"input-1":`+value+`}`)).text(); got != value {
+						t.Errorf("%s: %s", client, got)
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	eventually(t, "they are dropped", func() bool {
-		b.mu.RLock()
-		defer b.mu.RUnlock()
-		return len(b.guests) == 0
+			})
+		}
+		wg.Wait()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if len(b.guests) != 0 || server.starts != 9 { // one was asked for its era
+			t.Errorf("%d guests are left of %d processes", len(b.guests), server.starts)
+		}
+		for _, end := range server.ends {
+			<-end
+		}
 	})
-	server.mu.Lock()
-	ends := server.ends
-	server.mu.Unlock()
-	for _, end := range ends {
-		<-end
-	}
 }
 
 // What a server asks is bounded, and is looked at before it is passed on.
