@@ -102,6 +102,9 @@ func (tr relayTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.Error != "" {
 		return nil, a.err()
 	}
+	if a.Header == nil {
+		a.Header = http.Header{}
+	}
 	return &http.Response{StatusCode: a.Status, Header: a.Header, ContentLength: int64(len(a.Body)), Body: io.NopCloser(bytes.NewReader(a.Body))}, nil
 }
 

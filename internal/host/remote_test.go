@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -103,6 +104,9 @@ func TestRemoteSession(t *testing.T) {
 	}
 	good("first", w.service)
 	good("second", w.service)
+	if resp, _, err := via(t, w.service, c, "POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, opens("inner-1")...); err != nil || resp.StatusCode != http.StatusAccepted {
+		t.Errorf("initialized: %v %v", resp, err)
+	}
 	if n, m := f.count(`"initialize"`), f.count("notifications/initialized"); n != 1 || m != 1 {
 		t.Errorf("initialize came %d times, initialized %d times", n, m)
 	}
@@ -355,11 +359,21 @@ func TestRelay(t *testing.T) {
 	t.Parallel()
 	f := newFar(t, nil, farMCP())
 	w, g, c := newRemote(t, f.URL+"/mcp")
-	crossed := ""
+	var mu sync.Mutex
+	var crossed strings.Builder
 	inside := &host.Service{Store: w.store, Connections: w.store, Catalogue: w.service.Catalogue, Now: w.clock.now, Logger: w.service.Logger,
 		Relay: func(ctx context.Context, call []byte) ([]byte, error) {
 			answer, err := w.service.ServeRelayed(ctx, call)
-			crossed += string(call) + string(answer)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, way := range [][]byte{call, answer} {
+				var m struct{ Body []byte }
+				if err := json.Unmarshal(way, &m); err != nil {
+					t.Error(err)
+				}
+				crossed.Write(way)
+				crossed.Write(m.Body)
+			}
 			return answer, err
 		}}
 	resp, body, err := via(t, inside, c, "POST", callTool, opens("inner-1")...)
@@ -370,9 +384,11 @@ func TestRelay(t *testing.T) {
 	if err != nil || len(tools) != 1 {
 		t.Errorf("%v %v", tools, err)
 	}
-	if strings.Contains(crossed, "canary") {
-		t.Error("a token has crossed")
+	mu.Lock()
+	if !strings.Contains(crossed.String(), "whoami") || strings.Contains(crossed.String(), "canary") {
+		t.Errorf("what has crossed: %s", crossed.String())
 	}
+	mu.Unlock()
 	_, _, err = via(t, inside, c, "POST", `{"x":"`+strings.Repeat("x", 5<<20)+`"}`)
 	wantErr(t, "too large", err, host.ErrRemote)
 	for _, want := range []error{refresh.ErrReconnect, refresh.ErrBusy, vault.ErrAudit} {

@@ -82,7 +82,7 @@ func (tr remoteTransport) inSession(ctx context.Context, r remoteRequest, inner,
 		if err != nil {
 			return nil, err
 		}
-		if !known {
+		if !known || m.Method == "notifications/initialized" { // which was told
 			return accepted(), nil
 		}
 		if id != "" {
