@@ -18,7 +18,7 @@ type Version struct {
 	// Revision is the commit; empty for a build outside of a checkout.
 	Revision string `json:"revision,omitempty"`
 	// Modified says that the checkout differed from it.
-	Modified bool   `json:"modified,omitempty"`
+	Modified bool `json:"modified,omitempty"`
 	// Checksum is of the source; empty: nobody made one.
 	Checksum string `json:"checksum,omitempty"`
 	Go       string `json:"go"`
