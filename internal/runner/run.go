@@ -264,7 +264,7 @@ func (r *run) start(ctx context.Context) (bridge.Child, error) {
 	}
 	c, err := bridge.Command{
 		Args: r.claim.Recipe.Command, Shim: r.sandbox(), Env: env, Dir: r.home.work,
-		UID: r.cfg.UID, GID: r.cfg.GID, Secrets: r.cred.secrets,
+		UID: r.cfg.UID, GID: r.cfg.GID, Bounded: true, Secrets: r.cred.secrets,
 	}.Start(ctx)
 	if err != nil {
 		return nil, err
