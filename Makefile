@@ -1,7 +1,9 @@
 # Lanyard. `make help` lists what there is to make.
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-GO_FLAGS    := -trimpath -ldflags "-s -w"
+# A checksum of what the programs are made of, by which they know each other.
+SOURCE       = $(shell find cmd internal presets go.mod go.sum -type f -exec cksum {} + | LC_ALL=C sort | cksum | cut -d' ' -f1)
+GO_FLAGS     = -trimpath -ldflags "-s -w -X github.com/lanyardhq/lanyard/internal/build.source=$(SOURCE)"
 
 .DEFAULT_GOAL := help
 .PHONY: help run program build dist test check unit e2e e2e-aws e2e-refresher e2e-tasks e2e-conformance bench reproducible fuzz clean
@@ -14,8 +16,9 @@ run: program ## run Lanyard on this machine, on 127.0.0.1:8080
 
 build: program dist ## build the program, and what a deployment uploads
 
-program: ## build the program into bin/
+program: ## build the program, and the small one that runs beside servers, into bin/
 	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/lanyard ./cmd/lanyard
+	CGO_ENABLED=0 go build $(GO_FLAGS) -o bin/lanyard-runner ./cmd/runner
 
 dist: ## build what a deployment uploads into dist/, for arm64, the same bytes each time
 	scripts/dist.sh

@@ -37,7 +37,7 @@ test('its tasks end by themselves, and everything else is there again', async ()
   const before = await mcpClient(url, token);
   await call(before, 'add_note', { text: 'before the crash' });
   const running = await app.processes();
-  assert.deepEqual(running.map((p) => p.command[1]).sort(), ['demo-server', 'dev', 'runner']);
+  assert.deepEqual(running.map((p) => p.command[1]).sort(), ['demo-server', 'dev', 'task']);
 
   await app.kill9();
   await until('the task has ended by itself', async () => (await app.processes()).length === 0);

@@ -146,7 +146,7 @@ test('an MCP client’s call reaches the provider with the person’s token', as
 });
 
 test('the task’s processes hold access tokens where they belong, and no other secret', async () => {
-  const runners = (await app.processes()).filter((p) => p.command[1] === 'runner');
+  const runners = (await app.processes()).filter((p) => p.command[1] === 'task');
   assert.equal(runners.length, Object.keys(names).length);
   const during = Promise.all(Object.keys(names).map(call));
 

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -38,6 +41,14 @@ running Lanyard.`,
 			logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			if host != "" && !config.Loopback(host) {
 				logger.WarnContext(cmd.Context(), "others can reach this address, and use the server without signing in", "addr", addr)
+			}
+			program, err := beside(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if program != "" {
+				args := append([]string{besideName, "bridge", "-addr", addr, "-clients", clients, "--"}, command...)
+				return fmt.Errorf("become %s: %w", program, syscall.Exec(program, args, os.Environ()))
 			}
 			return bridge.ServeCommand(cmd.Context(), addr, command, clients == task.ClientsEach, logger)
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -123,7 +124,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		return nil, err
 	}
 	m.refresh.Notify = m.webhooks
-	if m.launcher, err = m.newLauncher(self); err != nil {
+	if m.launcher, err = m.newLauncher(ctx, self); err != nil {
 		return nil, err
 	}
 	m.host = &host.Service{Store: m.db, Connections: m.db, Catalogues: m.db, Tokens: m.refresh, Catalogue: catalogue,
@@ -171,8 +172,12 @@ func keyIsThere(dir string) error {
 // newLauncher gives each task a user of its own where that is possible: with
 // root, and a data directory that other users can get through to. It removes
 // what the tasks of a machine that was killed left behind.
-func (m *machine) newLauncher(self string) (*local.Launcher, error) {
-	l := &local.Launcher{Command: []string{self, "runner"}, Dir: filepath.Join(m.cfg.DataDir, "tasks"),
+func (m *machine) newLauncher(ctx context.Context, self string) (*local.Launcher, error) {
+	program, err := beside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &local.Launcher{Command: []string{cmp.Or(program, self), "task"}, Dir: filepath.Join(m.cfg.DataDir, "tasks"),
 		Read: append([]string{filepath.Join(m.cfg.DataDir, "packages")}, m.cfg.ServerRead...), ExtraEnv: m.cfg.ServerEnv, Logger: m.logger}
 	if os.Geteuid() == 0 {
 		// Others may pass through; each file in it is 0600.

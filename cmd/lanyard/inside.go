@@ -12,10 +12,10 @@ import (
 
 // The commands of this file are hidden: Lanyard starts them itself.
 
-// runnerCommand runs one task: see package runner.
-func runnerCommand() *cobra.Command {
+// taskCommand runs one task, where the small program does not: see package runner.
+func taskCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "runner", Short: "Run one task, as ordered on standard input", Hidden: true, Args: cobra.NoArgs,
+		Use: "task", Short: "Run one task, as ordered on standard input", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			return runner.Main(cmd.Context(), cmd.InOrStdin(), os.Environ(), logger)

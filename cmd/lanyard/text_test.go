@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"unicode"
@@ -75,21 +74,4 @@ func TestHelpHasExamples(t *testing.T) {
 		}
 	}
 	walk(c.root())
-}
-
-func TestVersion(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		info debug.BuildInfo
-		want string
-	}{
-		{debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "v1.2.3"}}, "lanyard v1.2.3 go1.26.8 "},
-		{debug.BuildInfo{GoVersion: "go1.26.8", Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc123"}, {Key: "vcs.modified", Value: "true"}}},
-			"lanyard (devel) abc123 (modified) go1.26.8 "},
-		{debug.BuildInfo{GoVersion: "go1.26.8", Settings: []debug.BuildSetting{{Key: "vcs.modified", Value: "false"}}}, "lanyard (devel) go1.26.8 "},
-	} {
-		if got := versionOf(&tc.info).String(); !strings.HasPrefix(got, tc.want) {
-			t.Errorf("%q, want %q", got, tc.want)
-		}
-	}
 }

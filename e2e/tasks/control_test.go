@@ -87,7 +87,7 @@ func (c *control) serve(w http.ResponseWriter, r *http.Request) {
 // launcher starts tasks as `lanyard dev` does: as root each with a user of its
 // own, else confined by Landlock alone.
 func launcher(dir string) *local.Launcher {
-	l := &local.Launcher{Command: []string{"/proc/self/exe", "runner"}, Dir: dir, Logger: slog.New(slog.DiscardHandler)}
+	l := &local.Launcher{Command: []string{"/proc/self/exe", "task"}, Dir: dir, Logger: slog.New(slog.DiscardHandler)}
 	if os.Getuid() == 0 {
 		l.FirstUID = 400000
 	}

@@ -207,13 +207,16 @@ func TestServeCommandLeaks(t *testing.T) {
 			held, memory := files(pid), resident(pid)
 
 			stop := killing(dir, 3)
-			n := abandonMany(t.Context(), sessions-1, client) // it takes a thousand
+			n := abandonMany(t.Context(), sessions+sessions/10, client) // it keeps a thousand
 			t.Logf("%d sessions; its server was killed %d times", n, stop())
 			c.http.CloseIdleConnections()
 			await(t, "its connections are closed", func() bool { return files(pid) <= held })
 			t.Logf("its memory has grown from %d to %d MB", memory>>20, resident(pid)>>20)
 			if grown := resident(pid) - memory; grown > 32<<20 {
 				t.Errorf("by %d MB", grown>>20)
+			}
+			if c = client(); c.connect(t.Context()) != nil {
+				t.Error("a new client is kept out by sessions that nobody uses")
 			}
 			await(t, "a client is served", func() bool { _, err := c.call(t.Context(), "any", "text"); return err == nil })
 

@@ -24,7 +24,7 @@ const patience = 60 * time.Second
 func TestMain(m *testing.M) {
 	var err error
 	switch strings.Join(os.Args[1:min(2, len(os.Args))], "") {
-	case "runner":
+	case "task":
 		err = runner.Main(context.Background(), os.Stdin, os.Environ(), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	case "sandbox":
 		err = runner.SandboxMain(os.Args[2:])

@@ -13,3 +13,6 @@ func attributes(uid, gid uint32) *syscall.SysProcAttr {
 	}
 	return a
 }
+
+// bound does nothing: only Linux has capabilities.
+func bound() error { return nil }

@@ -51,7 +51,7 @@ const swapsAtOnce = 4
 
 var (
 	errClosed = errors.New("the bridge is closed")
-	errFull   = errors.New("too many sessions")
+	errFull   = errors.New("too many sessions are in use")
 	errOther  = errors.New("the session is another client's")
 )
 
@@ -211,34 +211,72 @@ func (b *Bridge) open(id, client string, params []byte) (*session, error) {
 	} else {
 		b.shared.offer(params)
 	}
+	known, err := b.admit(s)
+	if err == nil && known.client != client {
+		return nil, errOther
+	}
+	return known, err
+}
+
+// admit adds a session, or returns the one that has its id. Where there are as
+// many as there may be, the one that nobody has used for the longest time ends:
+// most clients go without a word.
+func (b *Bridge) admit(s *session) (*session, error) {
 	s.touch()
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.closed {
+		b.mu.Unlock()
 		return nil, errClosed
 	}
-	if known := b.sessions[id]; known != nil {
-		if known.client != client {
-			return nil, errOther
-		}
+	of := b.kind(s)
+	if known := of[s.id]; known != nil {
+		known.touch()
+		b.mu.Unlock()
 		return known, nil
 	}
+	var idle *session
 	if len(b.sessions)+len(b.guests) >= b.cfg.MaxSessions {
-		return nil, errFull
+		if idle = b.idlest(); idle == nil {
+			b.mu.Unlock()
+			return nil, errFull
+		}
+		delete(b.kind(idle), idle.id)
+		b.tasks.Add(1)
+		defer b.tasks.Done()
 	}
-	b.sessions[s.id] = s
+	of[s.id] = s
+	b.mu.Unlock()
+	if idle != nil {
+		idle.end() // and its server, before the new one has its own
+	}
 	return s, nil
+}
+
+// kind is where a session is kept. b.mu is held.
+func (b *Bridge) kind(s *session) map[string]*session {
+	if s.offers != nil {
+		return b.guests
+	}
+	return b.sessions
+}
+
+// idlest is the session without a request under way that was used last before
+// all others; nil: there is none. b.mu is held.
+func (b *Bridge) idlest() (least *session) {
+	for _, all := range []map[string]*session{b.sessions, b.guests} {
+		for _, s := range all {
+			if s.busy.Load() == 0 && (least == nil || s.used.Load() < least.used.Load()) {
+				least = s
+			}
+		}
+	}
+	return least
 }
 
 // drop ends a session. It may be called more than once.
 func (b *Bridge) drop(s *session) {
 	b.mu.Lock()
-	of := b.sessions
-	if s.offers != nil {
-		of = b.guests
-	}
-	mine := of[s.id] == s
-	if mine {
+	if of := b.kind(s); of[s.id] == s {
 		delete(of, s.id)
 		b.tasks.Go(s.end)
 	}

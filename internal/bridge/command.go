@@ -35,6 +35,9 @@ type Command struct {
 	// UID and GID, if UID is not 0, are who the server runs as, without
 	// supplementary groups.
 	UID, GID uint32
+	// Bounded keeps the server from having or gaining any capability (Linux, if we
+	// have CAP_SETPCAP).
+	Bounded bool
 	// Grace is between SIGTERM and SIGKILL; 5 s if 0.
 	Grace time.Duration
 	// Secrets lists what [Child.Tail] must not show.
@@ -49,6 +52,7 @@ type running struct {
 	cmd     *exec.Cmd
 	in, out *os.File
 	grace   time.Duration
+	bounded bool
 	stop    sync.Once
 	// printed is closed when standard error is read to its end; exited when the
 	// server and its group are gone too. Then err is set.
@@ -73,7 +77,7 @@ func (c Command) Start(context.Context) (Child, error) {
 	if cmd.Env == nil {
 		cmd.Env = []string{} // exec would pass our own
 	}
-	r := &running{tail: &Tail{Secrets: c.Secrets}, cmd: cmd, grace: c.Grace, printed: make(chan struct{}), exited: make(chan struct{})}
+	r := &running{tail: &Tail{Secrets: c.Secrets}, cmd: cmd, grace: c.Grace, bounded: c.Bounded, printed: make(chan struct{}), exited: make(chan struct{})}
 	if r.grace == 0 {
 		r.grace = 5 * time.Second
 	}
@@ -118,9 +122,14 @@ func (r *running) start(stderr io.Writer) error {
 func (r *running) launch(errOut *os.File) error {
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := r.cmd.Start()
+		runtime.LockOSThread() // for ever: it ends with the goroutine, and is used for nothing else
+		var err error
+		if r.bounded {
+			err = bound()
+		}
+		if err == nil {
+			err = r.cmd.Start()
+		}
 		started <- err
 		if err != nil {
 			return

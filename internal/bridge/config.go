@@ -37,7 +37,7 @@ type Config struct {
 
 	MaxBody      int64         // of a request, in bytes; 8 MiB if 0
 	MaxMessage   int           // of a server's message, in bytes; 64 MiB if 0
-	MaxSessions  int           // 1000 if 0
+	MaxSessions  int           // then the one unused for longest is dropped; 1000 if 0
 	MaxListens   int           // subscriptions of modern clients to a server; 100 if 0
 	ListenFor    time.Duration // then a subscription is ended; 30 min if 0
 	MaxSuspended int           // calls that wait for what their client is asked; 100 if 0

@@ -48,9 +48,11 @@ func (b *Bridge) exchange(w http.ResponseWriter, r *http.Request, s *session, m 
 		writeJSON(w, http.StatusOK, mcp.Failure(c.id, out.failed(), err.Error()))
 		return
 	}
-	b.await(r.Context(), s, c, out, streams, func(ctx context.Context, a answer) outcome {
-		return s.second(ctx, c, a, m, token)
-	})
+	var again func(context.Context, answer) outcome
+	if c.again != nil {
+		again = func(ctx context.Context, a answer) outcome { return s.second(ctx, c, a, m, token) }
+	}
+	b.await(r.Context(), s, c, out, streams, again)
 }
 
 // submit registers the call with the process that takes calls now, and sends it.
@@ -81,20 +83,24 @@ func (s *session) submit(ctx context.Context, c *call, m mcp.Message, token mcp.
 }
 
 // await writes what comes for a call until its answer. An answer that may not
-// be the last one is held until again says what follows it.
+// be the last one is held until again, of a call that may be sent again, says what
+// follows it.
 func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, streams bool, again func(context.Context, answer) outcome) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	var (
-		wake   chan struct{}
-		held   answer
-		asked  <-chan struct{}
-		ask    <-chan time.Time
-		second <-chan outcome
-		t      = &trial{id: string(c.id), cancelled: make(chan struct{})}
+		wake      chan struct{}
+		held      answer
+		asked     <-chan struct{}
+		ask       <-chan time.Time
+		second    <-chan outcome
+		cancelled chan struct{}
 	)
 	if c.again != nil {
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx) // for what holds an answer
+		defer stop()
+		t := &trial{id: string(c.id), cancelled: make(chan struct{})}
 		defer s.watch(t)()
+		cancelled = t.cancelled
 	}
 	if c.side != nil {
 		wake = c.side.wake
@@ -120,7 +126,7 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 				return
 			}
 			c, second = o.next, nil
-		case <-t.cancelled:
+		case <-cancelled:
 			c.process.abandon(c)
 			out.finish(answer{err: errCancelled})
 			return

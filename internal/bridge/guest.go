@@ -69,21 +69,16 @@ func (b *Bridge) guest(r *http.Request, m mcp.Message, meta mcp.Span) (*session,
 	}
 	client := b.clientOf(r)
 	key := client + "\x00" + string(capabilities)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if s := b.guests[key]; s != nil {
-		s.touch()
+	b.mu.RLock()
+	s := b.guests[key]
+	if s != nil {
+		s.touch() // while it cannot be dropped
+	}
+	b.mu.RUnlock()
+	if s != nil {
 		return s, nil
 	}
-	if b.closed {
-		return nil, errClosed
-	}
-	if len(b.sessions)+len(b.guests) >= b.cfg.MaxSessions {
-		return nil, errFull
-	}
-	s := &session{id: key, client: client, offers: &o, box: newMailbox(), gone: make(chan struct{})}
+	s = &session{id: key, client: client, offers: &o, box: newMailbox(), gone: make(chan struct{})}
 	s.backend = newBackend(b, s, fmt.Appendf(nil, `{"protocolVersion":%q,"capabilities":%s,"clientInfo":{"name":"lanyard","version":"1"}}`, mcp.Legacy[0], capabilities))
-	s.touch()
-	b.guests[key] = s
-	return s, nil
+	return b.admit(s)
 }

@@ -308,6 +308,28 @@ func TestGuests(t *testing.T) {
 	})
 }
 
+// A call that waits for its client keeps its place, until it has waited too long.
+func TestSuspendedIsInUse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{legacy: true}
+		b := New(Config{Start: server.start, PerClient: true, Trusted: true, MaxSessions: 1, SuspendFor: time.Minute})
+		defer b.Close()
+		a := ask(t, b, "one", "roots/list", "")
+		if got := ask(t, b, "two", "roots/list", ""); !strings.Contains(got.Error.Message, "too many sessions are in use") {
+			t.Errorf("%+v", got)
+		}
+		if got := ask(t, b, "one", "roots/list", again(a.Result.RequestState, `{"input-1":{"a":1}}`)).text(); got != `{"a":1}` {
+			t.Errorf("%s", got)
+		}
+		ask(t, b, "one", "roots/list", "")
+		time.Sleep(2 * time.Minute)
+		if got := ask(t, b, "two", "roots/list", ""); got.Result.RequestState == "" {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // What a server asks is bounded, and is looked at before it is passed on.
 func TestHostileQuestions(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,9 @@ func (b *Bridge) sessionOf(w http.ResponseWriter, r *http.Request, id []byte) *s
 	client := b.clientOf(r)
 	b.mu.RLock()
 	s := b.sessions[name]
+	if s != nil && s.client == client {
+		s.touch() // while it cannot be dropped
+	}
 	b.mu.RUnlock()
 	switch {
 	case s != nil && s.client == client:

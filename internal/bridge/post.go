@@ -24,8 +24,16 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // the client is gone; nobody is left to tell
 }
 
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	kind, _, _ := mime.ParseMediaType(contentType)
+	return kind == "application/json"
+}
+
 func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
+	if !isJSON(r.Header.Get("Content-Type")) {
 		writeJSON(w, http.StatusUnsupportedMediaType, mcp.Failure(nil, mcp.CodeInvalid, "the body must be application/json"))
 		return
 	}

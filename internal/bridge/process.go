@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -164,6 +165,11 @@ func (p *process) request(ctx context.Context, method string, params []byte) (mc
 // send queues a frame for the server.
 func (p *process) send(ctx context.Context, f mcp.Frame) error {
 	select {
+	case p.in <- f: // nearly always
+		return nil
+	default:
+	}
+	select {
 	case p.in <- f:
 		return nil
 	case <-p.gone:
@@ -245,7 +251,8 @@ func (p *process) write() {
 // server that has closed its input is one whose output ends soon, or one that
 // is stopped here.
 func (p *process) writeAll(w *bufio.Writer, f mcp.Frame) bool {
-	for {
+	more, yielded := true, false
+	for more {
 		err := f.Emit(w)
 		if err == nil {
 			err = w.WriteByte('\n')
@@ -254,16 +261,28 @@ func (p *process) writeAll(w *bufio.Writer, f mcp.Frame) bool {
 			_ = p.child.Stop()
 			return false
 		}
-		select {
-		case f = <-p.in:
-			continue
-		default:
+		if more = p.next(&f); !more && !yielded {
+			// Whoever is about to send something does so first: to write once for
+			// many is what makes many calls cheap.
+			yielded = true
+			runtime.Gosched()
+			more = p.next(&f)
 		}
-		if w.Flush() != nil {
-			_ = p.child.Stop()
-			return false
-		}
+	}
+	if w.Flush() != nil {
+		_ = p.child.Stop()
+		return false
+	}
+	return true
+}
+
+// next takes what waits to be written, if anything does.
+func (p *process) next(f *mcp.Frame) bool {
+	select {
+	case *f = <-p.in:
 		return true
+	default:
+		return false
 	}
 }
 

@@ -279,13 +279,50 @@ func TestOlderClientOfASharedServer(t *testing.T) {
 	}
 }
 
+// One client too many takes the place of the one that has been idle for longest,
+// and of none whose request is under way.
 func TestSessionsAreBounded(t *testing.T) {
 	t.Parallel()
+	for _, each := range []bool{false, true} {
+		b, connect := serving(t, Config{Start: new(starts).start, MaxSessions: 3, PerClient: each})
+		gone := func(c *client) bool {
+			resp, _ := c.post(t.Context(), toolCall("1", "hello", ""))
+			return resp.StatusCode == http.StatusNotFound
+		}
+		busy, first, second := connect(), connect(), connect()
+		answer := make(chan string, 1)
+		go func() { answer <- busy.tool("1", "wait", `{"text":"long"}`) }()
+		eventually(t, "the call is under way", func() bool { return textOf(t, busy.tool("2", "waiting", "")) == "1" })
+		if gone(first) { // and so used after the second
+			t.Fatal("the first is gone")
+		}
+		third := connect()
+		if !gone(second) || gone(first) || gone(third) {
+			t.Error("it is not the one that was idle for longest that is gone")
+		}
+		connect()
+		if !gone(first) || gone(third) {
+			t.Error("the first was idle for longest")
+		}
+		if n := len(b.sessions); n != 3 {
+			t.Errorf("%d sessions", n)
+		}
+		busy.tool("3", "release", "")
+		if got := textOf(t, receive(t, answer)); !strings.HasSuffix(got, ":long") {
+			t.Errorf("the call under way: %s", got)
+		}
+	}
+}
+
+// A client that nothing can make room for is told to come again.
+func TestSessionsInUse(t *testing.T) {
+	t.Parallel()
 	_, connect := serving(t, Config{Start: new(starts).start, MaxSessions: 2})
-	connect()
+	connect().listen(t.Context())
 	c := connect()
+	c.listen(t.Context())
 	c.session = ""
-	resp, body := c.post(t.Context(), `{"id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}`)
+	resp, body := c.post(t.Context(), hello)
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("%s %s", resp.Status, body)
 	}

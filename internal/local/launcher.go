@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/build"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/runner"
 )
@@ -71,7 +72,7 @@ func (l *Launcher) Launch(ctx context.Context, s host.Start) error {
 	}
 	uid := l.user(s.TaskID)
 	order, err := json.Marshal(runner.Order{
-		TaskID: s.TaskID, Ticket: s.Ticket, ControlURL: s.ControlURL, Secret: s.Identity,
+		Version: build.Own().Source(), TaskID: s.TaskID, Ticket: s.Ticket, ControlURL: s.ControlURL, Secret: s.Identity,
 		Dir: place.dir, UID: uid, GID: uid, Read: l.Read, ExtraEnv: l.ExtraEnv,
 	})
 	var p *process

@@ -35,7 +35,7 @@ const patience = 60 * time.Second
 func TestMain(m *testing.M) {
 	var err error
 	switch strings.Join(os.Args[1:min(2, len(os.Args))], "") {
-	case "runner":
+	case "task":
 		err = runner.Main(context.Background(), os.Stdin, os.Environ(), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	case "sandbox":
 		err = runner.SandboxMain(os.Args[2:])
@@ -176,7 +176,7 @@ func TestNothingIsLeft(t *testing.T) {
 					t.Skip("only root can be another user")
 				}
 				program, dir := reachable(t)
-				l := launcher(dir, program, "runner")
+				l := launcher(dir, program, "task")
 				l.FirstUID = first
 				url := controlRoutes(t, task.Recipe{Command: []string{program, "server"}, Rotation: task.RotateFile,
 					Files: map[string]task.File{"f": {Template: "{{.access_token}}"}}})

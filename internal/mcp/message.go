@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Span is a half-open range of a message's bytes; the zero span is absent.
@@ -47,7 +48,7 @@ func Parse(raw []byte) (Message, error) {
 		case "params":
 			return once(&m.Params, v)
 		case "method":
-			if m.Method != "" || json.Unmarshal(raw[v.Start:v.End], &m.Method) != nil || m.Method == "" {
+			if m.Method != "" || text(raw[v.Start:v.End], &m.Method) != nil || m.Method == "" {
 				return errMessage
 			}
 		case "result":
@@ -63,6 +64,18 @@ func Parse(raw []byte) (Message, error) {
 		err = errMessage
 	}
 	return m, err
+}
+
+// text reads a JSON string. Nearly all stand as they are between their quotes.
+func text(raw []byte, into *string) error {
+	if n := len(raw) - 1; n > 0 && raw[0] == '"' && raw[n] == '"' {
+		inner := raw[1:n]
+		if !bytes.ContainsFunc(inner, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r >= utf8.RuneSelf }) {
+			*into = string(inner)
+			return nil
+		}
+	}
+	return json.Unmarshal(raw, into)
 }
 
 // Request and Response say of which kind m is; what is neither is a

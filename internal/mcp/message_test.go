@@ -98,3 +98,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The short way to read a string finds what the long one does.
+func FuzzText(f *testing.F) {
+	for _, s := range []string{`"tools/call"`, `""`, `"`, ``, `null`, `"a\u0062"`, `"a"b"`, "\"\x01\"", "\"\x7f\"", `"é"`, "\"\xff\"", `1`, `"a" `} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var got, want string
+		err, wantErr := text(raw, &got), json.Unmarshal(raw, &want)
+		if (err == nil) != (wantErr == nil) || err == nil && got != want {
+			t.Errorf("%q: %q, %v, want %q, %v", raw, got, err, want, wantErr)
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/build"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 )
@@ -24,6 +25,9 @@ import (
 // by others. The parent then holds standard input open; when it closes, the
 // task ends.
 type Order struct {
+	// Version is the parent's, see [build.Version.Source]. A runner of another one
+	// takes no order.
+	Version    string       `json:"version"`
 	TaskID     string       `json:"task_id"`
 	Ticket     token.Secret `json:"ticket"`
 	ControlURL string       `json:"control_url"`
@@ -101,6 +105,13 @@ func readOrder(in *bufio.Reader) (Order, error) {
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return o, fmt.Errorf("read the order: one line of JSON must come on standard input: %w", err)
 		}
+	}
+	// The version first: what else an order says, another version could take for
+	// something else.
+	var from struct{ Version string }
+	if json.Unmarshal(line, &from) == nil && from.Version != build.Own().Source() {
+		return o, fmt.Errorf("read the order: it is of lanyard %.200q, and this is %s: was one of them replaced while lanyard runs? Install both of one version and start lanyard again",
+			from.Version, build.Own().Source())
 	}
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()

@@ -41,6 +41,10 @@ const (
 	reportTimeout = 10 * time.Second
 	// perClientSessions bounds the servers of a task with one for each client.
 	perClientSessions = 64
+	// idleSession is how long a session lasts that nobody uses: as long as mcprun,
+	// unless it is told otherwise, leaves a whole task that nobody uses. mcprun
+	// describes it again when its client comes back.
+	idleSession = 10 * time.Minute
 )
 
 // Config is what a task starts with. TaskID, Ticket and Control are required.
@@ -228,6 +232,7 @@ func (r *run) bridgeConfig() bridge.Config {
 		Logger:    r.log,
 		Started:   r.started,
 		Listed:    r.listed,
+		IdleAfter: idleSession,
 	}
 	if c.PerClient {
 		c.MaxSessions = perClientSessions
@@ -259,7 +264,7 @@ func (r *run) start(ctx context.Context) (bridge.Child, error) {
 	}
 	c, err := bridge.Command{
 		Args: r.claim.Recipe.Command, Shim: r.sandbox(), Env: env, Dir: r.home.work,
-		UID: r.cfg.UID, GID: r.cfg.GID, Secrets: r.cred.secrets,
+		UID: r.cfg.UID, GID: r.cfg.GID, Bounded: true, Secrets: r.cred.secrets,
 	}.Start(ctx)
 	if err != nil {
 		return nil, err

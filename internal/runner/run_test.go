@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/build"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 )
@@ -238,7 +240,7 @@ func TestMainEndsWithItsParent(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	order, _ := json.Marshal(Order{TaskID: "task-1", Ticket: "ticket", ControlURL: srv, Secret: "the-secret", Dir: dir})
+	order, _ := json.Marshal(Order{Version: build.Own().Source(), TaskID: "task-1", Ticket: "ticket", ControlURL: srv, Secret: "the-secret", Dir: dir})
 	fmt.Fprintf(stdin, "%s\n", order)
 	u := &underway{t: t, control: c}
 	u.connect()
@@ -259,5 +261,25 @@ func TestMainEndsWithItsParent(t *testing.T) {
 	eventually(t, "the grandchild is gone", func() bool { return grandchild > 0 && dead(grandchild) })
 	if left, _ := filepath.Glob(dir + "/*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// An order of another version is refused, whatever else it says, and without a
+// word of that.
+func TestOrderOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	own := build.Own().Source()
+	for order, want := range map[string]string{
+		fmt.Sprintf(`{"version":%q,"task_id":"t","ticket":"hunter2","control_url":"u"}`, own):             "",
+		`{"version":"v0.0.1","task_id":"t","ticket":"hunter2","control_url":"u"}`:                         `it is of lanyard "v0.0.1", and this is ` + own,
+		`{"task_id":"t","ticket":"hunter2","control_url":"u"}`:                                            `it is of lanyard "", and this is ` + own,
+		`{"version":"v0.0.1","new":"hunter2"}`:                                                            `it is of lanyard "v0.0.1"`,
+		fmt.Sprintf(`{"version":%q,"task_id":"t","ticket":"hunter2","control_url":"u","unknown":1}`, own): "not the JSON",
+		fmt.Sprintf(`{"version":%q,"ticket":"hunter2"}`, own):                                             "are needed",
+	} {
+		_, err := readOrder(bufio.NewReader(strings.NewReader(order + "\n")))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%s: %v", order, err)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/lanyardhq/lanyard/internal/task"
 )
 
@@ -92,6 +94,14 @@ func TestOtherUser(t *testing.T) {
 	if got := u.tool("whoami", ""); !strings.HasPrefix(got, "uid 65534 gid 65534 groups [] nnp 1") {
 		t.Errorf("it runs as %s", got)
 	}
+	if mine, err := os.ReadFile("/proc/self/status"); err != nil || canBound(string(mine)) {
+		if got := u.tool("read", "/proc/self/status"); !strings.Contains(got, "CapBnd:\t0000000000000000") {
+			t.Errorf("it could gain capabilities: %s", got)
+		}
+	}
+	if mine, err := os.ReadFile("/proc/thread-self/status"); err != nil || strings.Contains(string(mine), "CapBnd:\t0000000000000000") {
+		t.Errorf("we have lost them, too: %s", mine)
+	}
 	for _, tc := range []struct{ tool, arg, want string }{
 		{"read", outside, "permission denied"},
 		{"write", open, "permission denied"},
@@ -108,6 +118,14 @@ func TestOtherUser(t *testing.T) {
 			t.Errorf("%s %s: %.200s", tc.tool, tc.arg, got)
 		}
 	}
+}
+
+// canBound reports whether a process with this /proc/PID/status has CAP_SETPCAP.
+func canBound(status string) bool {
+	_, rest, _ := strings.Cut(status, "CapEff:\t")
+	var has uint64
+	_, err := fmt.Sscanf(rest, "%x", &has)
+	return err == nil && has&(1<<unix.CAP_SETPCAP) != 0
 }
 
 func TestReadable(t *testing.T) {

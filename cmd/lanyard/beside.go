@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/lanyardhq/lanyard/internal/build"
+)
+
+// besideName is the small program, cmd/runner, which does what is done beside a
+// server with a third of the memory.
+const besideName = "lanyard-runner"
+
+// besidePatience is for a machine that is busy with other things.
+const besidePatience = 20 * time.Second
+
+// beside returns the path of the small program in the directory of this one;
+// empty: there is none, and this one does its work by itself. One that was built
+// from something else is an error: who replaced one of the two must hear of it
+// before anything is served.
+func beside(ctx context.Context) (string, error) {
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	if err != nil {
+		return "", nil // this file was replaced or removed: there is nothing beside it
+	}
+	return besideIn(ctx, filepath.Dir(self))
+}
+
+func besideIn(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, besideName)
+	ctx, cancel := context.WithTimeout(ctx, besidePatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "version")
+	cmd.Env = []string{} // not ours, which may hold secrets
+	out, err := cmd.Output()
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", path, err)
+	}
+	theirs := strings.TrimSpace(strings.TrimPrefix(string(out), besideName))
+	if ours := build.Own().String(); theirs != ours {
+		return "", fmt.Errorf("%s is %.200s, and this lanyard is %s: install both of one version (make program builds both), or remove that one", path, theirs, ours)
+	}
+	return path, nil
+}
