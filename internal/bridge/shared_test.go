@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 func TestRejects(t *testing.T) {
@@ -45,6 +47,18 @@ func TestRejects(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != tc.want {
 			t.Errorf("%s: %s, want %d", tc.name, resp.Status, tc.want)
+		}
+	}
+	for version, want := range map[string]int{"2025-03-26": 202, "2024-11-05": 202, "1999-01-01": 400, "x": 400} {
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", c.url, strings.NewReader(`{"method":"notifications/initialized"}`))
+		req.Header = http.Header{"Content-Type": {"application/json"}, mcp.SessionHeader: {c.session}, mcp.VersionHeader: {version}}
+		resp, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("version %s: %s, want %d", version, resp.Status, want)
 		}
 	}
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", c.url, strings.NewReader(`{"id":1,"method":"ping"}`))
