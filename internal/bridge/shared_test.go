@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -39,14 +40,17 @@ func TestRejects(t *testing.T) {
 		{"initialize without version", "POST", `{"id":1,"method":"initialize","params":{}}`, &stranger, 400},
 		{"notification", "POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, c, 202},
 		{"response to nothing", "POST", `{"jsonrpc":"2.0","id":1,"result":{}}`, c, 202},
+		{"notification without a session", "POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, &stranger, 400},
+		{"notification of an unknown session", "POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, &ended, 404},
 	} {
 		resp, err := tc.c.request(t.Context(), tc.method, tc.body)
 		if err != nil {
 			t.Fatal(err)
 		}
+		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode != tc.want {
-			t.Errorf("%s: %s, want %d", tc.name, resp.Status, tc.want)
+		if resp.StatusCode != tc.want || len(body) > 0 && !json.Valid(body) {
+			t.Errorf("%s: %s, want %d: %s", tc.name, resp.Status, tc.want, body)
 		}
 	}
 	for version, want := range map[string]int{"2025-03-26": 202, "2024-11-05": 202, "1999-01-01": 400, "x": 400} {
