@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GO_FLAGS    := -trimpath -ldflags "-s -w"
 
 .DEFAULT_GOAL := help
-.PHONY: help run program build dist test check unit e2e e2e-aws e2e-refresher bench reproducible fuzz clean
+.PHONY: help run program build dist test check unit e2e e2e-aws e2e-refresher e2e-tasks e2e-conformance bench reproducible fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ program: ## build the program into bin/
 dist: ## build what a deployment uploads into dist/, for arm64, the same bytes each time
 	scripts/dist.sh
 
-test: check infra unit reproducible e2e e2e-aws e2e-refresher ## everything: checks, unit tests with the race detector, journeys, the refresher's proof
+test: check infra unit reproducible e2e e2e-aws e2e-refresher e2e-tasks e2e-conformance ## everything: checks, unit tests with the race detector, journeys, proofs, MCP's own tests
 
 check: ## formatting, vet, staticcheck, tidy modules, shipped presets
 	scripts/gofmt.sh
@@ -43,7 +43,13 @@ e2e-aws: program ## journeys against the functions that are deployed, run as Lam
 e2e-refresher: ## a thousand refreshers at once, and processes killed at each step of a renewal
 	scripts/emulators.sh scripts/e2e.sh refresher
 
-bench: ## cold starts, refreshes a second, and a simulation of a million connections: docs/benchmarks.md
+e2e-conformance: program ## MCP's official conformance suite, through the bridge and directly
+	scripts/conformance.sh
+
+e2e-tasks: ## calls while tokens are renewed, a thousand abandoned sessions, a server that spies
+	go test -count=1 -timeout 10m ./e2e/tasks
+
+bench: ## cold starts, the bridge beside others, refreshes a second, and a simulation of a million connections: docs/benchmarks.md
 	scripts/bench.sh
 
 reproducible: ## build dist/ a second time, elsewhere and from nothing, and compare
@@ -71,4 +77,4 @@ costs: synth ## print what the synthesized deployment costs: docs/costs.md
 	@$(INFRA) go run . costs
 
 clean: ## remove what was built, not your data
-	rm -rf bin dist e2e/node_modules infra/node_modules infra/cdk.out
+	rm -rf bin dist e2e/node_modules e2e/bench/node_modules e2e/clients/node_modules e2e/conformance/node_modules infra/node_modules infra/cdk.out

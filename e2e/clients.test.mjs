@@ -41,4 +41,18 @@ for (const [name, [client, version]] of Object.entries(clients)) {
   });
 }
 
+test('the same clients find the tool behind the address of all servers', async (t) => {
+  const { status, body: all } = await engine.app.api('POST', '/api/v1/mcp-tokens', { body: { user_id: 'me' } });
+  assert.equal(status, 201);
+  assert.equal(all.url, `${engine.app.url}/mcp`);
+  for (const client of [typescript2, typescript1, gosdk, inspector]) {
+    const saw = await client({ ...all, tool: 'engine__fingerprint' });
+    t.diagnostic(`${client.name}: ${saw.version ?? 'version not told'}`);
+    assert.deepEqual(saw.tools, ['engine__fingerprint']);
+    assert.match(saw.text, /^[0-9a-f]{64}$/);
+  }
+  await assert.rejects(typescript1({ ...endpoint, token: all.token, tool: 'fingerprint' }), /401|invalid_token|Unauthorized/);
+  await assert.rejects(typescript1({ ...all, token: endpoint.token, tool: 'engine__fingerprint' }), /401|invalid_token|Unauthorized/);
+});
+
 test('nothing of all this leaked', () => assertNothingLeaked(engine));

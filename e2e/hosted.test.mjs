@@ -79,7 +79,23 @@ async function call(name) {
 const paths = { 'google-drive': '/drive/v3/files', 'google-calendar': '/calendar/v3/users/me/calendarList', slack: '/api/conversations.list' };
 const presented = (name) => upstream.calls.filter((c) => c.path === paths[name]);
 
-test('connected with a click, installed while the page says so, and listing tools', async () => {
+// catalogue is what a preset says that its server lists.
+const catalogue = async (name) => JSON.parse(await readFile(new URL(`../presets/catalogues/${name}.json`, import.meta.url), 'utf8'));
+
+// listed is the answer to a modern client's request.
+async function listed(name, method) {
+  const { url, token } = hosted[name].minted;
+  const params = { _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} } };
+  const res = await fetch(url, {
+    method: 'POST', body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2026-07-28', 'mcp-method': method },
+  });
+  const { result, error } = await res.json();
+  assert.equal(res.status, 200, JSON.stringify(error));
+  return result;
+}
+
+test('connected with a click, its tools shown while nothing runs, and installed when it is needed', async () => {
   const { page, context } = await newPerson(browser);
   witness.watch(context);
   for (const [name, displayName] of Object.entries(names)) {
@@ -88,21 +104,39 @@ test('connected with a click, installed while the page says so, and listing tool
     hosted[name] = { id: await connectionId(page, app) };
     assert.equal(await page.getByRole('heading', { level: 1 }).innerText(), 'ada@example.test');
   }
-  // The page that is open now is Slack's, and asks for its tools by itself.
-  await page.getByText(/installing @zencoderai\/slack-mcp-server/).waitFor({ timeout: 60_000 });
+  // The page that is open now is Slack's.
+  await page.locator('details.tool', { hasText: calls.slack.tool }).waitFor();
+  for (const name of Object.keys(names)) {
+    hosted[name].minted = await mint(app, hosted[name].id);
+    hosted[name].known = await catalogue(name);
+  }
+  assert.deepEqual((await listed('slack', 'tools/list')).tools, hosted.slack.known.tools); // which has it started
+  const waiting = await until('who waits is told of the installation', async () => {
+    const { status, body } = await app.api('GET', `/api/v1/connections/${hosted.slack.id}/tools?wait=0`);
+    return status === 503 && /installing/.test(body.error_description) && body.error_description;
+  }, { timeout: 60_000, every: 200 });
+  assert.match(waiting, /installing @zencoderai\/slack-mcp-server/);
   await npm.release();
   await Promise.all(Object.keys(names).map(async (name) => {
     const found = await tools(app, hosted[name].id);
     assert.ok(found.names.includes(calls[name].tool), `${name} lists ${found.names}`);
   }));
-  await page.locator('details.tool', { hasText: calls.slack.tool }).waitFor({ timeout: 60_000 });
   await context.close();
   await keepPackages(app);
 });
 
+test('each server lists what its preset says of it', async () => {
+  for (const name of Object.keys(names)) {
+    const { known } = hosted[name];
+    assert.deepEqual((await listed(name, 'tools/list')).tools, known.tools, `presets/catalogues/${name}.json is not what the server lists: lanyard presets catalogue ${name}`);
+    const { capabilities } = await listed(name, 'server/discover');
+    assert.deepEqual(Object.keys(capabilities).sort(), Object.keys(known.initialized.capabilities).sort());
+  }
+});
+
 test('an MCP client’s call reaches the provider with the person’s token', async () => {
   for (const name of Object.keys(names)) {
-    const { url, token } = await mint(app, hosted[name].id);
+    const { url, token } = hosted[name].minted;
     hosted[name].client = await mcpClient(url, token);
     await until(`${name} answers`, async () => (await call(name)).good, { timeout: 60_000, every: 500 });
     hosted[name].first = presented(name).at(-1).token;

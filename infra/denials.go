@@ -14,6 +14,7 @@ const (
 	auditLines   = "AUD#*"
 	sealedGrants = "GRT#*"
 	gates        = "GATE#*"
+	catalogues   = "LST#*"
 )
 
 // How the functions write to the table, and read it. A part of a transaction
@@ -39,18 +40,26 @@ var (
 //     come. Whoever may append one could replace one, too: IAM does not know the
 //     condition of a put. Point-in-time recovery has the line that was there.
 //   - Sealed grants: the vault alone reads, writes and removes them.
+//   - Catalogues: mcprun alone writes and reads them, and refresh removes them with
+//     their connection. What is in one, models read.
 //   - Gates: refresh alone writes them. Whoever could close one would keep
 //     everybody's tokens from being renewed.
 func (v *Service) withhold(name string) statements {
 	switch name {
-	case connect, mcprun:
+	case connect:
+		return statements{
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates, catalogues),
+			v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues),
+		}
+	case mcprun:
 		return statements{
 			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates),
 			v.denyItems("NotItsToRead", tableReads, sealedGrants),
 		}
 	case callback:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues),
+			v.denyItems("NotItsToRead", tableReads, catalogues),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	case refresh:
@@ -60,7 +69,7 @@ func (v *Service) withhold(name string) statements {
 		}
 	}
 	// The authorizer and mcpremote write nothing at all.
-	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants)}
+	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues)}
 }
 
 // denyItems denies actions on the items whose partition key is like one of keys,

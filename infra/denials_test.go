@@ -118,6 +118,8 @@ func TestWithheld(t *testing.T) {
 			{"GRT#default#con_1", tableReads[2:3], list{callback, refresh}},
 			{"GRT#default#con_1", tableReads[3:], list{callback, refresh}},
 			{"GATE#google.0f3a", tableWrites, list{refresh}},
+			{"LST#default#con_1", tableWrites, list{refresh, mcprun}},
+			{"LST#default#con_1", list{"dynamodb:GetItem"}, list{refresh, mcprun}},
 			{"CON#default#con_1", tableWrites, list{connect, callback, refresh, mcprun}},
 			{"MCT#0f3a", tableWrites, list{connect, callback, refresh, mcprun}},
 		} {

@@ -85,6 +85,7 @@ func (v *Service) describeFunctions() []function {
 				"LANYARD_SUBNETS":             awscdk.Fn_Join(jsii.String(","), v.network.vpc.SelectSubnets(v.network.tasks).SubnetIds),
 				"LANYARD_TASK_SECURITY_GROUP": v.network.ofTasks.SecurityGroupId(),
 				"LANYARD_TASK_FAMILY":         jsii.String(v.family()),
+				"LANYARD_START_ON":            jsii.String(v.settings.StartOn),
 				"LANYARD_IDLE_STOP":           jsii.String(v.settings.IdleStop),
 				"LANYARD_MAX_LIFE":            jsii.String(v.settings.MaxLife),
 				"AWS_USE_DUALSTACK_ENDPOINT":  jsii.String("true"),

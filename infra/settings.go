@@ -26,6 +26,7 @@ type Settings struct {
 	Servers             []string       `yaml:"servers"`
 	VaultStore          string         `yaml:"vault_store"`
 	Table               string         `yaml:"table"`
+	StartOn             string         `yaml:"start_on"`
 	IdleStop            string         `yaml:"idle_stop"`
 	MaxLife             string         `yaml:"max_life"`
 	WarmPool            map[string]int `yaml:"warm_pool"`
@@ -56,7 +57,7 @@ var errSettings = errors.New("settings not usable")
 // defaults are the values of settings.yaml as it is shipped.
 func defaults() Settings {
 	return Settings{
-		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", MaxLife: "12h", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
+		Name: "lanyard", VaultStore: config.StoreSecretsManager, StartOn: config.StartOnList, IdleStop: "10m", MaxLife: "12h", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
 		WarmPool: map[string]int{}, Throttle: Throttle{Rate: 100, Burst: 200},
 		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, mcpremote: 30, authorizer: 30},
 	}
@@ -154,6 +155,8 @@ func (s *Settings) check(dir string) *problem {
 		return badf("vault_store", "must be %s or %s", config.StoreSecretsManager, config.StoreDynamoDB)
 	case s.Table != "" && !validTable.MatchString(s.Table):
 		return badf("table", "must be the name of a DynamoDB table")
+	case s.StartOn != config.StartOnList && s.StartOn != config.StartOnCall:
+		return badf("start_on", "must be %s or %s", config.StartOnList, config.StartOnCall)
 	case err != nil || idle < time.Minute:
 		return badf("idle_stop", "must be a duration of a minute or more, such as 10m")
 	case lifeErr != nil || life < time.Hour || life > 14*24*time.Hour:

@@ -53,6 +53,7 @@ func TestBadSettings(t *testing.T) {
 		{"domain: connect.example.com\ncertificate: arn:aws:acm:eu-west-1:123456789012:certificate/0b2a1e34\n", ":2:", "us-east-1"},
 		{"vault_store: s3\n", ":1:", "dynamodb"},
 		{"table: a/b\n", ":1:", "table"},
+		{"start_on: never\n", ":1:", "list or call"},
 		{"idle_stop: 10\n", ":1:", "duration"},
 		{"idle_stop: 1s\n", ":1:", "minute"},
 		{"presets: [" + mine + "]\nservers: [tracker]\nwarm_pool: {tracker: 1}\n", ":3:", "run in tasks"},

@@ -1,12 +1,12 @@
 #!/bin/bash
 # Runs the unit tests with the race detector. With CI set a skipped test counts
-# as failed: it would have proven nothing. The proof of the refresher is no unit
-# test: `make e2e-refresher` runs it.
+# as failed: it would have proven nothing. The proofs of the refresher and of tasks
+# are no unit tests: `make e2e-refresher e2e-tasks` runs them.
 set -uo pipefail
 command -v "${CC:-cc}" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-packages=$(go list ./... | grep -v '/e2e/refresher$')
+packages=$(go list ./... | grep -vE '/e2e/(refresher|tasks)$')
 CGO_ENABLED=1 scripts/emulators.sh go test -race -timeout 15m -v "$@" $packages >"$log" 2>&1
 status=$?
 # Each test's own lines only where something went wrong.

@@ -47,7 +47,8 @@ func (s *stack) makeFunctions() {
 		{web.FunctionMCPRun, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
 			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_REMOTE_FUNCTION": web.FunctionMCPRemote, "LANYARD_CONTROL_URL": s.inner + "/" + stage,
 			"LANYARD_CLUSTER": s.name, "LANYARD_SUBNETS": "subnet-1,subnet-2", "LANYARD_TASK_SECURITY_GROUP": "sg-1", "LANYARD_TASK_FAMILY": s.name,
-			"LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "LANYARD_MAX_LIFE": os.Getenv("LANYARD_MAX_LIFE"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
+			"LANYARD_START_ON": os.Getenv("LANYARD_START_ON"), "LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "LANYARD_MAX_LIFE": os.Getenv("LANYARD_MAX_LIFE"),
+			"AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
 		}, pool}},
 		{web.FunctionMCPRemote, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
 			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "AWS_ENDPOINT_URL_LAMBDA": s.inner,

@@ -6,7 +6,7 @@
 //
 //	LANYARD_ADDR, LANYARD_BASE_URL      where the edge listens, and its URL
 //	LANYARD_DATA                        the first API key, the webhooks' secret; at the end, all that is kept
-//	LANYARD_PRESETS, LANYARD_CONFIRM, LANYARD_RETURN_URLS, LANYARD_IDLE_STOP, LANYARD_MAX_LIFE, LANYARD_WARM_POOL, LANYARD_VAULT_STORE
+//	LANYARD_PRESETS, LANYARD_CONFIRM, LANYARD_RETURN_URLS, LANYARD_START_ON, LANYARD_IDLE_STOP, LANYARD_MAX_LIFE, LANYARD_WARM_POOL, LANYARD_VAULT_STORE
 //	LANYARD_WEBHOOK_URL, LANYARD_WEBHOOK_RETURN_URL
 //	ENGINE_CLIENT_ID, …                 clients at providers; empty: none any more
 //	STACK_NAME                          what everything's name begins with

@@ -121,14 +121,10 @@ func (k *backend) start(a *attempt, wait time.Duration) {
 	case <-k.b.life.Done():
 	}
 	p, err := k.boot(k.b.life)
-	err = k.orModern(err)
-	if report := k.b.cfg.Started; report != nil && k.b.life.Err() == nil {
-		switch {
-		case errors.Is(err, errModernOnly):
-			report(nil)
-		case !errors.Is(err, errLegacyOnly): // which was a question, and no start that anybody needs
-			report(err)
-		}
+	if errors.Is(err, errModernOnly) {
+		_, _ = k.b.modern.acquire(k.b.life) // what it ends with it reports itself
+	} else if k.b.cfg.Started != nil && k.b.life.Err() == nil {
+		k.b.cfg.Started(err)
 	}
 	if unwanted := k.finish(a, p, err); unwanted != nil {
 		unwanted.retire(0)
@@ -215,7 +211,7 @@ func (k *backend) initialize(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	if p.result, err = resultOf(m); err != nil {
-		return err
+		return k.orModern(ctx, p, err)
 	}
 	p.server = serverInfo(p.result)
 	return p.send(ctx, mcp.Frame{Raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)})

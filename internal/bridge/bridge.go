@@ -9,98 +9,42 @@
 //	       response
 //	GET                   the session's stream of what the server says by itself
 //	DELETE                the end of the session
+//	POST   of a client of the modern era, which has no sessions:
+//	       request        → as it is to a server that knows that era, translated
+//	                        to one that does not
+//	       subscriptions/listen   a stream of what the server says by itself
 //
-// By default all sessions share one server: ids and progress tokens are
-// rewritten, so that two clients may use the same ones, and what the server
-// says without being asked goes to every session. A shared server is told that
-// its client has no capabilities, because its own requests could not be
-// attributed. With [Config.PerClient] each session has a server of its own,
-// which may ask the client back.
+// By default all clients share one server (of each era that they speak): ids and
+// progress tokens are rewritten, so that two clients may use the same ones, and
+// what the server says without being asked goes to every session. A shared
+// server is told that its client has no capabilities, because its own requests
+// could not be attributed. With [Config.PerClient] each session has a server of
+// its own, which may ask the client back, and so has each modern client of a
+// server that does not know its era; that one is asked by answers.
 //
 // A tools/call whose answer is an error may be sent a second time, see
 // [Config.Begin], if its tool declares itself read-only or idempotent; the
 // client then gets the second answer, and never learns of the first.
 //
 // The bridge looks at a message's envelope only, and at whether a tool's result
-// is an error; the rest passes byte for byte.
+// is an error; the rest passes byte for byte, where nothing is translated.
 //
-// It speaks the revisions of MCP that have sessions, 2025-03-26 to 2025-11-25
-// (https://modelcontextprotocol.io/specification/2025-11-25/basic/transports).
+// It speaks the revisions 2025-03-26 to 2025-11-25 of MCP, which have sessions,
+// and 2026-07-28, the modern one
+// (https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http).
 package bridge
 
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
 )
-
-// Config is what a [Bridge] needs. Only Start is required.
-type Config struct {
-	// Start starts a server.
-	Start Start
-	// PerClient gives each session a server of its own.
-	PerClient bool
-	// Trusted says that the caller knows its clients: [task.ClientHeader] names
-	// them, and a session is whatever id comes with [task.SessionHeader], so that
-	// it outlives this bridge. Otherwise those headers mean nothing.
-	Trusted bool
-	// Logger: nil is silent.
-	Logger *slog.Logger
-	// Started, if set, hears how each start of a server went, initialize
-	// included: nil when it is ready. How a [Bridge.Swap] went, its caller hears.
-	Started func(error)
-	// Listed, if set, hears what a started server offers, and again what of it has
-	// changed. It must be quick.
-	Listed func(mcp.Catalogue)
-	// Result, if set, is shown the answer to each tools/call. It must not keep
-	// or change it.
-	Result func(raw []byte)
-	// Begin, if set, is told which server a tools/call is about to be sent to.
-	// What it returns decides what becomes of a first answer that is an error;
-	// nil: the client gets it.
-	Begin func(Child) Again
-
-	MaxBody      int64         // of a request, in bytes; 8 MiB if 0
-	MaxMessage   int           // of a server's message, in bytes; 64 MiB if 0
-	MaxSessions  int           // 1000 if 0
-	MaxListens   int           // subscriptions of modern clients to a server; 100 if 0
-	ListenFor    time.Duration // then a subscription is ended; 30 min if 0
-	IdleAfter    time.Duration // a session unused for so long is dropped; 30 min if 0
-	StartTimeout time.Duration // until initialize is answered; 60 s if 0
-	Drain        time.Duration // for calls in flight at a swap; 60 s if 0
-	Hold         time.Duration // of an answer, until its call is sent again; 10 s if 0
-	StreamAfter  time.Duration // a slow answer becomes an event stream; 10 s if 0
-	KeepAlive    time.Duration // between comments on a quiet stream; 25 s if 0
-}
-
-func (c Config) withDefaults() Config {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	orDefault(&c.MaxBody, 8<<20)
-	orDefault(&c.MaxMessage, 64<<20)
-	orDefault(&c.MaxSessions, 1000)
-	orDefault(&c.MaxListens, 100)
-	orDefault(&c.ListenFor, 30*time.Minute)
-	orDefault(&c.IdleAfter, 30*time.Minute)
-	orDefault(&c.StartTimeout, time.Minute)
-	orDefault(&c.Drain, time.Minute)
-	orDefault(&c.Hold, 10*time.Second)
-	orDefault(&c.StreamAfter, 10*time.Second)
-	orDefault(&c.KeepAlive, 25*time.Second)
-	return c
-}
-
-func orDefault[T ~int | ~int64](v *T, d T) {
-	if *v == 0 {
-		*v = d
-	}
-}
 
 // swapsAtOnce is how many servers of a [Bridge.Swap] start at the same time.
 const swapsAtOnce = 4
@@ -124,16 +68,21 @@ type Bridge struct {
 	shared, modern *backend
 	lists          *lists
 	eras           *eras
+	waits          suspended
+	states         states
 
 	mu       sync.RWMutex
 	start    Start
 	sessions map[string]*session
-	closed   bool
+	// guests stand in for the sessions of modern clients, see [Bridge.guest].
+	guests map[string]*session
+	closed bool
 }
 
 // New returns a bridge; end it with [Bridge.Close]. No server is started yet.
 func New(cfg Config) *Bridge {
-	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}, lists: newLists(), eras: newEras()}
+	b := &Bridge{cfg: cfg.withDefaults(), start: cfg.Start, sessions: map[string]*session{}, guests: map[string]*session{}, lists: newLists(), eras: newEras(),
+		waits: suspended{calls: map[string]*waiting{}}, states: newStates()}
 	b.life, b.cancel = context.WithCancel(context.Background())
 	b.modern = newBackend(b, nil, nil)
 	b.modern.modern = true
@@ -152,6 +101,9 @@ func (b *Bridge) Warm(ctx context.Context) error {
 		return nil
 	}
 	_, err := b.shared.acquire(ctx)
+	if errors.Is(err, errModernOnly) {
+		_, err = b.modern.acquire(ctx)
+	}
 	return err
 }
 
@@ -173,8 +125,10 @@ func (b *Bridge) Swap(ctx context.Context, start Start, hold bool) error {
 	if b.shared != nil {
 		backends = append(backends, b.shared)
 	} else {
-		for _, s := range b.sessions {
-			backends = append(backends, s.backend)
+		for _, all := range []map[string]*session{b.sessions, b.guests} {
+			for _, s := range all {
+				backends = append(backends, s.backend)
+			}
 		}
 	}
 	b.mu.Unlock()
@@ -198,10 +152,11 @@ func (b *Bridge) Close() {
 	b.mu.Lock()
 	again := b.closed
 	b.closed = true
-	all := b.sessions
-	b.sessions = map[string]*session{}
+	all := append(slices.Collect(maps.Values(b.sessions)), slices.Collect(maps.Values(b.guests))...)
+	b.sessions, b.guests = map[string]*session{}, map[string]*session{}
 	b.mu.Unlock()
 	b.cancel()
+	b.waits.close()
 	for _, s := range all {
 		b.tasks.Go(s.end)
 	}
@@ -268,7 +223,7 @@ func (b *Bridge) open(id, client string, params []byte) (*session, error) {
 		}
 		return known, nil
 	}
-	if len(b.sessions) >= b.cfg.MaxSessions {
+	if len(b.sessions)+len(b.guests) >= b.cfg.MaxSessions {
 		return nil, errFull
 	}
 	b.sessions[s.id] = s
@@ -278,9 +233,13 @@ func (b *Bridge) open(id, client string, params []byte) (*session, error) {
 // drop ends a session. It may be called more than once.
 func (b *Bridge) drop(s *session) {
 	b.mu.Lock()
-	mine := b.sessions[s.id] == s
-	delete(b.sessions, s.id)
+	of := b.sessions
+	if s.offers != nil {
+		of = b.guests
+	}
+	mine := of[s.id] == s
 	if mine {
+		delete(of, s.id)
 		b.tasks.Go(s.end)
 	}
 	b.mu.Unlock()
@@ -298,9 +257,11 @@ func (b *Bridge) sweep() {
 		}
 		b.mu.RLock()
 		var idle []*session
-		for _, s := range b.sessions {
-			if s.idleFor() >= b.cfg.IdleAfter {
-				idle = append(idle, s)
+		for _, all := range []map[string]*session{b.sessions, b.guests} {
+			for _, s := range all {
+				if s.idleFor() >= b.cfg.IdleAfter {
+					idle = append(idle, s)
+				}
 			}
 		}
 		b.mu.RUnlock()

@@ -83,43 +83,54 @@ func (b *Bridge) speaksModern(ctx context.Context) (bool, error) {
 	if e := b.eras.get(); e != eraUnknown {
 		return e != eraLegacy, nil
 	}
-	if b.shared == nil {
-		_, err := b.modern.acquire(ctx)
-		return b.learnt(err, eraBoth)
+	k := b.shared
+	if k == nil {
+		k = newBackend(b, nil, defaultParams)
+		defer func() { go k.close() }() // which may take the server a while
 	}
-	p, err := b.shared.acquire(ctx)
-	if b.eras.get() == eraModern {
-		return true, nil
+	for {
+		p, err := k.acquire(ctx) // one that is up, so that silence means something
+		if b.eras.get() == eraModern {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		_, err = p.probe(ctx)
+		switch {
+		case err == nil:
+			b.eras.set(eraBoth)
+			if k == b.shared {
+				k.replace() // what was asked may count itself to the modern era now
+			}
+			return true, nil
+		case errors.Is(err, errLegacyOnly):
+			b.eras.set(eraLegacy)
+			return false, nil
+		case !errors.Is(err, errRetired): // else another process has taken over
+			return false, err
+		}
 	}
-	if err != nil {
-		return false, err
-	}
-	_, err = p.discover(ctx)
-	if err == nil {
-		b.shared.replace() // what was asked may count itself to the modern era now
-	}
-	return b.learnt(err, eraBoth)
 }
 
-// learnt notes what the answer to server/discover says.
-func (b *Bridge) learnt(err error, yes era) (bool, error) {
-	switch {
-	case err == nil:
-		b.eras.set(yes)
-		return true, nil
-	case errors.Is(err, errLegacyOnly):
-		b.eras.set(eraLegacy)
-		return false, nil
-	}
-	return false, err
-}
-
-// discover asks the server of the modern era. Whatever is not a proper answer,
-// silence included, means that it does not know it.
-func (p *process) discover(ctx context.Context) (result []byte, err error) {
+// probe is discover for a server that is up, and may be silent.
+func (p *process) probe(ctx context.Context) ([]byte, error) {
 	asking, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	m, err := p.request(asking, "server/discover", modernRequest(""))
+	result, err := p.discover(asking)
+	if err != nil && ctx.Err() == nil && asking.Err() != nil {
+		err = errLegacyOnly
+	}
+	return result, err
+}
+
+// discover asks the server of the modern era. Whatever is not a proper answer
+// means that it does not know it.
+func (p *process) discover(ctx context.Context) (result []byte, err error) {
+	m, err := p.request(ctx, "server/discover", modernRequest(""))
+	if errors.Is(err, errRetired) {
+		return nil, err
+	}
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -132,16 +143,15 @@ func (p *process) discover(ctx context.Context) (result []byte, err error) {
 	return m.Bytes(m.Result), nil
 }
 
-// orModern is what a start of a legacy process ended with, once a server that
-// refused to initialize was asked whether it speaks the modern era alone.
-func (k *backend) orModern(err error) error {
-	var refused *refusedError
-	if k.modern || !errors.As(err, &refused) || k.b.eras.get() != eraUnknown {
-		return err
+// orModern is how a start ended of a server that refused to initialize, once it
+// was asked whether it speaks the modern era alone.
+func (k *backend) orModern(ctx context.Context, p *process, refused error) error {
+	if k.b.eras.get() != eraUnknown {
+		return refused
 	}
-	_, modern := k.b.modern.acquire(k.b.life)
-	if ok, _ := k.b.learnt(modern, eraModern); ok {
-		return errModernOnly
+	if _, err := p.probe(ctx); err != nil {
+		return refused
 	}
-	return err
+	k.b.eras.set(eraModern)
+	return errModernOnly
 }

@@ -21,7 +21,7 @@ func (k *backend) event(p *process, m mcp.Message) {
 	case "notifications/resources/updated", "notifications/subscriptions/acknowledged":
 		k.subs.deliver(p, m)
 	case "notifications/message":
-		if k.owner == nil {
+		if k.owner == nil || k.owner.offers != nil {
 			p.log(m)
 		}
 	}
@@ -30,8 +30,10 @@ func (k *backend) event(p *process, m mcp.Message) {
 		k.asks(p, m)
 	case m.Method == "notifications/progress":
 		k.progress(p, m)
-	case k.modern:
-		// The rest is for subscriptions and for calls.
+	case k.owner != nil && k.owner.offers != nil && m.Method == "notifications/cancelled":
+		p.withdrawn(m)
+	case k.modern, k.owner != nil && k.owner.offers != nil:
+		// A modern client hears of the rest by subscription, and of its calls.
 	case k.owner != nil:
 		k.deliver(p, m.Raw)
 	case m.Method == "notifications/cancelled":
@@ -44,6 +46,10 @@ func (k *backend) event(p *process, m mcp.Message) {
 // asks relays a request to the one client that there is, or refuses it.
 func (k *backend) asks(p *process, m mcp.Message) {
 	id := m.Bytes(m.ID)
+	if k.owner != nil && k.owner.offers != nil {
+		k.question(p, m)
+		return
+	}
 	if k.owner == nil {
 		if m.Method == "ping" {
 			p.tell(fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":{}}`, id))

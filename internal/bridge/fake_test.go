@@ -8,13 +8,14 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // fake is a [Child] in this process.
 type fake struct {
 	fixture *fixture
 	in      *io.PipeWriter
-	out     *io.PipeReader
+	out     io.ReadCloser
 	outW    *io.PipeWriter
 	tail    Tail
 	done    chan struct{}
@@ -58,6 +59,22 @@ func play(handle func(m heard, tell func(format string, args ...any))) *fake {
 		}
 	})
 	return f
+}
+
+// slowly is output that begins only after a while.
+func slowly(from io.ReadCloser, after time.Duration) io.ReadCloser {
+	return &late{ReadCloser: from, after: after}
+}
+
+type late struct {
+	io.ReadCloser
+	once  sync.Once
+	after time.Duration
+}
+
+func (l *late) Read(p []byte) (int, error) {
+	l.once.Do(func() { time.Sleep(l.after) })
+	return l.ReadCloser.Read(p)
 }
 
 func (f *fake) run(serve func(io.Reader)) {

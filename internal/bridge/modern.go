@@ -130,9 +130,15 @@ func (b *Bridge) checkParams(r *http.Request, s *session, m mcp.Message) *mcp.Re
 // translated to one that does not.
 func (b *Bridge) relay(w http.ResponseWriter, r *http.Request, s *session, m mcp.Message, meta mcp.Span) {
 	out := &reply{w: w, modern: true}
-	level := 0
+	ask := &asking{}
 	if at, err := mcp.Lookup(m.Raw, meta, mcp.MetaLevel); err == nil && at.Present() {
-		level = levelOf(m.Bytes(at))
+		ask.level = levelOf(m.Bytes(at))
+	}
+	if s.offers != nil && suspendable(m.Method) {
+		if err := ask.read(s, m); err != nil {
+			refuse(w, m.Bytes(m.ID), &mcp.Refusal{Status: http.StatusBadRequest, Code: mcp.CodeParams, Text: err.Error()})
+			return
+		}
 	}
 	if !s.backend.modern {
 		out.translate = m.Method
@@ -146,7 +152,7 @@ func (b *Bridge) relay(w http.ResponseWriter, r *http.Request, s *session, m mcp
 			return
 		}
 	}
-	b.exchange(w, r, s, m, meta, level, out)
+	b.exchange(w, r, s, m, meta, ask, out)
 }
 
 // log gives a log message of a shared server to the modern call that it is of, if

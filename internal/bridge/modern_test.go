@@ -35,10 +35,13 @@ func TestEras(t *testing.T) {
 	} {
 		for _, modernFirst := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
-				tc.server.starts, tc.server.heard, tc.server.tells = 0, nil, nil
+				tc.server.starts, tc.server.heard, tc.server.tells, tc.server.ends = 0, nil, nil, nil
 				var reports []error
 				b := New(Config{Start: tc.server.start, Started: func(err error) { reports = append(reports, err) }})
 				defer b.Close()
+				if err := b.Warm(t.Context()); err != nil {
+					t.Errorf("%s: warm: %v", name, err)
+				}
 				legacy := func() {
 					w := roundTrip(b, "", hello)
 					if !tc.legacy {
@@ -77,6 +80,49 @@ func TestEras(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A server that takes its time to start is not taken for one that does not know
+// the modern era.
+func TestEraOfASlowServer(t *testing.T) {
+	t.Parallel()
+	for _, perClient := range []bool{false, true} {
+		for _, server := range []*played{{legacy: true, modern: true}, {modern: true}} {
+			synctest.Test(t, func(t *testing.T) {
+				server.ends, server.tells, server.starts = nil, nil, 0
+				b := New(Config{PerClient: perClient, Start: func(ctx context.Context) (Child, error) {
+					c, err := server.start(ctx)
+					if err == nil {
+						c.(*fake).out = slowly(c.(*fake).out, 20*time.Second)
+					}
+					return c, err
+				}})
+				defer b.Close()
+				if w := modern(t, b, "tools/call", `"name":"say",`); !strings.Contains(w.Body.String(), mcp.MetaClient) {
+					t.Errorf("legacy %v, each %v: %s", server.legacy, perClient, w.Body)
+				}
+			})
+		}
+	}
+}
+
+// A server whose initialize fails once its eras are known has not become one of
+// the modern era alone.
+func TestEraStays(t *testing.T) {
+	t.Parallel()
+	server := &played{legacy: true, modern: true}
+	b := New(Config{Start: server.start})
+	t.Cleanup(b.Close)
+	modern(t, b, "tools/list", "")
+	server.mu.Lock()
+	server.legacy = false // its credentials are no good any more, say
+	server.mu.Unlock()
+	if w := roundTrip(b, "", hello); !strings.Contains(w.Body.String(), "refused to initialize") {
+		t.Errorf("%s", w.Body)
+	}
+	if b.eras.get() != eraBoth {
+		t.Errorf("era %d", b.eras.get())
 	}
 }
 

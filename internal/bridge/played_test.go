@@ -25,11 +25,12 @@ type played struct {
 	// starts counts its processes, heard is what they got, as "process method".
 	starts int
 	heard  []string
-	// tells sends a line from each process.
+	// tells sends a line from each process; ends is closed when it is over.
 	tells []func(string, ...any)
+	ends  []chan struct{}
 	// listens are the open subscriptions of the newest process, by id.
 	listens map[string]bool
-	// asks answers what the newest process asked.
+	// answers are for what its processes asked, by id.
 	answers map[string]chan heard
 }
 
@@ -38,13 +39,17 @@ func (s *played) start(context.Context) (Child, error) {
 	defer s.mu.Unlock()
 	s.starts++
 	n, era := s.starts, ""
-	s.listens, s.answers = map[string]bool{}, map[string]chan heard{}
-	s.tells = append(s.tells, nil)
-	return play(func(m heard, tell func(string, ...any)) {
+	s.listens = map[string]bool{}
+	if s.answers == nil {
+		s.answers = map[string]chan heard{}
+	}
+	s.tells, s.ends = append(s.tells, nil), append(s.ends, nil)
+	f := play(func(m heard, tell func(string, ...any)) {
 		version, _ := mcp.Message{Raw: m.Params}.VersionIn(metaOf(m.Params))
 		s.mu.Lock()
 		s.heard = append(s.heard, fmt.Sprint(n, " ", m.Method))
 		s.tells[n-1] = tell
+		legacy := s.legacy
 		s.mu.Unlock()
 		reply := func(result string) { tell(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result) }
 		fail := func(code int) { tell(`{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":"no"}}`, m.ID, code) }
@@ -61,7 +66,7 @@ func (s *played) start(context.Context) (Child, error) {
 				s.cancelled(m, tell)
 			}
 		case m.Method == "initialize":
-			if !s.legacy || era == mcp.Modern {
+			if !legacy || era == mcp.Modern {
 				fail(-32601)
 				return
 			}
@@ -83,7 +88,9 @@ func (s *played) start(context.Context) (Child, error) {
 		default:
 			s.serve(n, m, version, tell, reply, fail)
 		}
-	}), nil
+	})
+	s.ends[n-1] = f.done
+	return f, nil
 }
 
 const playedCapabilities = `{"tools":{"listChanged":true},"resources":{"subscribe":true}}`
@@ -170,9 +177,16 @@ func (s *played) ask(n int, methods string, tell func(string, ...any), text func
 		tell(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":{"message":"m%d"}}`, id, method, i)
 	}
 	var out []string
+	s.mu.Lock()
+	end := s.ends[n-1]
+	s.mu.Unlock()
 	for _, c := range waits {
-		m := <-c
-		out = append(out, string(m.Result)+string(m.Error))
+		select {
+		case m := <-c:
+			out = append(out, string(m.Result)+string(m.Error))
+		case <-end:
+			return
+		}
 	}
 	text(strings.Join(out, "; "))
 }

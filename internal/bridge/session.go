@@ -10,7 +10,10 @@ import (
 type session struct {
 	id string
 	// client is the name of [task.ClientHeader]; empty: nobody vouches for one.
-	client  string
+	client string
+	// offers is what a modern client offers, whose session this only stands in
+	// for; nil: it is a session.
+	offers  *offered
 	backend *backend
 	// box holds what the server says by itself until the GET stream takes it.
 	box  *mailbox

@@ -13,7 +13,9 @@ import (
 // reply writes the answer to one call: plain JSON, or an event stream once
 // something had to be said before it.
 type reply struct {
-	w         http.ResponseWriter
+	w http.ResponseWriter
+	// id is the client's own of the request, raw.
+	id        []byte
 	c         *call
 	inspect   func(raw []byte)
 	streaming bool
@@ -81,13 +83,13 @@ func (o *reply) finish(a answer) {
 	var f mcp.Frame
 	code := 0
 	if a.err != nil {
-		f.Raw = mcp.Failure(o.c.id, o.failed(), explain(a.err))
+		f.Raw = mcp.Failure(o.id, o.failed(), explain(a.err))
 	} else {
 		if o.inspect != nil {
 			o.inspect(a.msg.Raw)
 		}
 		f.Raw = a.msg.Raw
-		f.Replace(a.msg.ID, o.c.id)
+		f.Replace(a.msg.ID, o.id)
 		if a.note != "" {
 			annotate(&f, a.msg, a.note)
 		}
@@ -106,6 +108,18 @@ func (o *reply) finish(a answer) {
 	o.w.Header().Set("Content-Length", strconv.Itoa(f.Size()))
 	o.w.WriteHeader(statusOf(code))
 	_ = f.Emit(o.w)
+}
+
+// answer writes an answer of the bridge's own, after what came before it.
+func (o *reply) answer(msg []byte) {
+	if o.c.side != nil {
+		o.events(o.c.side.take())
+	}
+	if o.streaming {
+		writeEvent(o.w, &mcp.Frame{Raw: msg})
+		return
+	}
+	writeJSON(o.w, http.StatusOK, msg)
 }
 
 // failed is the code of an error of the bridge's own: the one that servers have

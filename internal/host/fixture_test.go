@@ -207,6 +207,17 @@ func newWorld(t *testing.T, launcher host.Launcher, servers ...presets.Server) *
 
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	deny := func(rw http.ResponseWriter, err error) { http.Error(rw, err.Error(), http.StatusBadGateway) }
+	if r.URL.Path == "/mcp/" { // as package web has /mcp
+		m, err := w.service.BearerAll(r.Context(), token.Secret(bearer))
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusUnauthorized)
+			return
+		}
+		say := func(_ connection.Connection, err error) (string, string) { return err.Error(), "code" }
+		w.service.ServeAll(rw, r, host.VisitAll{Token: m, Say: say, Deny: deny})
+		return
+	}
 	c, who, err := w.service.Bearer(r.Context(), token.Secret(bearer), strings.TrimPrefix(r.URL.Path, "/mcp/"))
 	if err != nil && !errors.Is(err, host.ErrNotConnected) {
 		http.Error(rw, err.Error(), http.StatusUnauthorized)
@@ -215,7 +226,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	w.service.Serve(rw, r, host.Visit{
 		Connection: c, Client: strings.TrimPrefix(who.Actor, "mcp:"), Refused: err,
 		Say:  func(err error) (string, string) { return err.Error(), "code" },
-		Deny: func(rw http.ResponseWriter, err error) { http.Error(rw, err.Error(), http.StatusBadGateway) },
+		Deny: deny,
 	})
 }
 

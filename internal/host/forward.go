@@ -67,11 +67,7 @@ func (x *exchange) pass(resp *http.Response) {
 	case streamed(resp):
 		x.begin()
 		x.flush()
-		relay := x.relay
-		if x.narrows() {
-			relay = x.relayNarrowed
-		}
-		switch err := relay(resp.Body); {
+		switch err := x.relay(resp.Body); {
 		case err == nil || x.gone():
 		case x.r.Context().Err() != nil:
 			x.fail(ErrTooLong)
@@ -79,7 +75,7 @@ func (x *exchange) pass(resp *http.Response) {
 			x.service.Logger.WarnContext(x.r.Context(), "a stream of a task was lost", "connection", x.Connection.ID, "err", err)
 			x.fail(ErrLost)
 		}
-	case !x.begun && !x.narrows():
+	case !x.begun:
 		h := x.w.Header()
 		for _, name := range []string{"Content-Type", "Content-Length", "Retry-After"} {
 			if v := resp.Header.Get(name); v != "" {
@@ -99,11 +95,7 @@ func (x *exchange) pass(resp *http.Response) {
 			return
 		}
 		mcp.OneLine(body)
-		if body, err = x.narrowed(body); err != nil {
-			x.fail(ErrLost)
-			return
-		}
-		x.finish(resp.StatusCode, body)
+		x.event(body)
 	}
 }
 

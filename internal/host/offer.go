@@ -41,23 +41,23 @@ func (x *exchange) offer() {
 	}
 	known := x.service.catalogue(ctx, x.Connection)
 	if result := known.Answer(x.m, x.version); result != nil {
-		answer, err := x.narrowed(mcp.Reply(x.id(), result))
-		if err != nil {
-			x.fail(ErrLost)
-			return
-		}
-		x.finishAndStart(answer, early)
+		x.finishAndStart(mcp.Reply(x.id(), result), early)
 		return
 	}
 	if known.Lacks(x.m.Method) {
-		status := http.StatusOK
-		if x.version != "" {
-			status = http.StatusNotFound // MCP 2026-07-28, Streamable HTTP
-		}
-		x.finish(status, mcp.Failure(x.id(), mcp.CodeNoMethod, "the server does not offer "+x.m.Method))
+		x.lacks("the server")
 		return
 	}
 	x.call()
+}
+
+// lacks answers a request for what somebody does not have.
+func (x *exchange) lacks(who string) {
+	status := http.StatusOK
+	if x.version != "" {
+		status = http.StatusNotFound // MCP 2026-07-28, Streamable HTTP
+	}
+	x.finish(status, mcp.Failure(x.id(), mcp.CodeNoMethod, who+" does not offer "+x.m.Method))
 }
 
 // ask has the running server answer. It reports false if that did not come in
@@ -83,9 +83,6 @@ func (x *exchange) ask() bool {
 	// Of the modern era, what it cannot answer has a status of its own.
 	answered := resp.StatusCode == http.StatusOK || x.version != "" && (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusNotFound)
 	if m, parseErr := mcp.Parse(body); err != nil || parseErr != nil || !answered || !m.Response() || len(body) > maxAnswer {
-		return false
-	}
-	if body, err = x.narrowed(body); err != nil {
 		return false
 	}
 	x.finish(resp.StatusCode, body)

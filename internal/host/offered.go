@@ -1,106 +1,113 @@
 package host
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
-	"io"
+	"fmt"
+	"net/http"
+	"time"
 
+	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/mcp"
+	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
-// ErrNotOffered: the connection's person does not let MCP clients have the tool.
-var ErrNotOffered = errors.New("this tool is not offered: the connection's page says which are")
+// A connection may offer some of its server's tools only. Then the list of them
+// is made here, and a call of any other one goes no further.
 
-// withheld reports whether the request calls a tool that the connection does not
-// offer, or one whose name cannot be told.
-func (x *exchange) withheld() bool {
-	if x.m.Method != "tools/call" || x.Connection.Tools.All() {
-		return false
-	}
+// learnWithin bounds the wait for a server that has never said what it offers.
+const learnWithin = 20 * time.Second
+
+const onePage = "the list has one page: leave the cursor out"
+
+func noTool(name string) string {
+	return fmt.Sprintf("there is no tool %q: list the tools again", name)
+}
+
+// withholds answers a call of a tool that the connection does not offer.
+func (x *exchange) withholds() bool {
 	at, err := mcp.Lookup(x.m.Raw, x.m.Params, "name")
 	var name string
-	return err != nil || !at.Present() || json.Unmarshal(x.m.Bytes(at), &name) != nil || !x.Connection.Tools.Offers(name)
+	if err == nil && at.Present() {
+		err = json.Unmarshal(x.m.Bytes(at), &name)
+	}
+	if err == nil && x.Connection.Tools.Offers(name) {
+		return false
+	}
+	x.finish(http.StatusOK, mcp.Failure(x.id(), mcp.CodeParams, noTool(name)))
+	return true
 }
 
-// narrows reports whether the answer names tools of which not all are offered.
-func (x *exchange) narrows() bool { return x.m.Method == "tools/list" && !x.Connection.Tools.All() }
-
-// narrowed is a message of the server without the tools that are not offered. A
-// result that cannot be read is an error: it could name any.
-func (x *exchange) narrowed(message []byte) ([]byte, error) {
-	if !x.narrows() {
-		return message, nil
-	}
-	m, err := mcp.Parse(message)
-	if err != nil {
-		return nil, err
-	}
-	if !m.Result.Present() {
-		return message, nil
-	}
-	result, err := x.narrowedResult(m.Bytes(m.Result))
-	if err != nil {
-		return nil, err
-	}
-	f := mcp.Frame{Raw: m.Raw}
-	f.Replace(m.Result, result)
-	var out bytes.Buffer
-	if err := f.Emit(&out); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
-}
-
-func (x *exchange) narrowedResult(raw []byte) ([]byte, error) {
-	at, err := mcp.Lookup(raw, mcp.Span{End: len(raw)}, "tools")
-	if err != nil || !at.Present() {
-		return raw, err
-	}
-	var tools []json.RawMessage
-	if err := json.Unmarshal(raw[at.Start:at.End], &tools); err != nil {
-		return nil, err
+// listOffered answers with the tools that the connection offers.
+func (x *exchange) listOffered() {
+	ctx, c := x.r.Context(), x.Connection
+	who := vault.Caller{Tenant: c.Tenant, User: c.UserID, Connection: c.ID, Actor: "mcp:" + x.Client}
+	_, early := x.service.state(ctx, c)
+	tools := x.service.toolsIn(ctx, who, c)
+	switch {
+	case tools == nil && x.Refused != nil:
+		x.fail(x.Refused)
+		return
+	case tools == nil:
+		x.fail(ErrStarting)
+		return
 	}
 	offered := []json.RawMessage{}
-	for _, tool := range tools {
-		named, err := mcp.Lookup(tool, mcp.Span{End: len(tool)}, "name")
-		var name string
-		if err == nil && named.Present() && json.Unmarshal(tool[named.Start:named.End], &name) == nil && x.Connection.Tools.Offers(name) {
-			offered = append(offered, tool)
+	for _, raw := range tools {
+		if _, name := toolAt(raw); name != "" && c.Tools.Offers(name) {
+			offered = append(offered, raw)
 		}
 	}
 	list, err := json.Marshal(offered)
 	if err != nil {
-		return nil, err
+		x.fail(err)
+		return
 	}
-	return bytes.Join([][]byte{raw[:at.Start], list, raw[at.End:]}, nil), nil
+	result := mcp.Catalogue{Initialized: json.RawMessage(`{}`), Tools: list}.Answer(x.m, x.version)
+	if result == nil {
+		x.finish(http.StatusOK, mcp.Failure(x.id(), mcp.CodeParams, onePage))
+		return
+	}
+	x.finishAndStart(mcp.Reply(x.id(), result), early && x.Refused == nil)
 }
 
-// relayNarrowed is relay for a stream in which a list of tools comes: it passes
-// on whole messages.
-func (x *exchange) relayNarrowed(body io.Reader) error {
-	in := bufio.NewReader(io.LimitReader(body, maxAnswer))
-	var data []byte
-	for {
-		line, err := in.ReadBytes('\n')
-		line = bytes.TrimRight(line, "\r\n")
-		if text, ok := bytes.CutPrefix(line, []byte("data:")); ok {
-			data = append(data, bytes.TrimPrefix(text, []byte(" "))...)
-		}
-		if len(line) == 0 && len(data) > 0 {
-			message, err := x.narrowed(data)
-			if err != nil {
-				return err
-			}
-			x.event(message)
-			data = nil
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
+// toolsIn are the tools of the connection's server: those that are known, else
+// what it says when it is asked; nil if it does not answer.
+func (s *Service) toolsIn(ctx context.Context, who vault.Caller, c connection.Connection) []json.RawMessage {
+	list := s.catalogue(ctx, c).Tools
+	if list == nil && c.Status == connection.Connected {
+		ctx, cancel := context.WithTimeout(ctx, learnWithin)
+		defer cancel()
+		found, err := s.Tools(ctx, who, c.Key)
+		if err == nil {
+			list, err = json.Marshal(found)
 		}
 		if err != nil {
-			return err
+			s.Logger.WarnContext(ctx, "a server did not list its tools", "server", c.Server, "connection", c.ID, "err", err)
 		}
 	}
+	var tools []json.RawMessage
+	if list != nil && json.Unmarshal(list, &tools) != nil {
+		return nil
+	}
+	return tools
+}
+
+// toolAt finds the name of a tool in its description; empty: it has none.
+func toolAt(raw []byte) (at mcp.Span, name string) {
+	at, err := mcp.Lookup(raw, mcp.Span{End: len(raw)}, "name")
+	if err != nil || !at.Present() || json.Unmarshal(raw[at.Start:at.End], &name) != nil {
+		return mcp.Span{}, ""
+	}
+	return at, name
+}
+
+// replaced is raw with a text in place of what stands there.
+func replaced(raw []byte, at mcp.Span, text string) []byte {
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // it is a string
+	}
+	out := make([]byte, 0, len(raw)+len(quoted))
+	return append(append(append(out, raw[:at.Start]...), quoted...), raw[at.End:]...)
 }

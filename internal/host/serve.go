@@ -90,6 +90,9 @@ func (x *exchange) post() {
 		x.finish(http.StatusOK, mcp.Reply(x.id(), []byte(`{}`)))
 	case x.version != "" && slices.Contains(past, x.m.Method):
 		x.finish(http.StatusNotFound, mcp.Failure(x.id(), mcp.CodeNoMethod, x.m.Method+" is no method of "+mcp.Modern))
+	case x.m.Method == "tools/list" && !x.Connection.Tools.All():
+		x.listOffered()
+	case x.m.Method == "tools/call" && !x.Connection.Tools.All() && x.withholds():
 	case x.m.Method == "initialize", x.m.Method == "server/discover", listed(x.m.Method):
 		x.offer()
 	case x.m.Method == "subscriptions/listen" && x.version != "":

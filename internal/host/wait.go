@@ -31,12 +31,8 @@ type arrival struct {
 // call passes a request on, and has the server started and waits for it if need
 // be.
 func (x *exchange) call() {
-	switch {
-	case x.Refused != nil:
+	if x.Refused != nil {
 		x.fail(x.Refused)
-		return
-	case x.withheld():
-		x.fail(ErrNotOffered)
 		return
 	}
 	x.forward(x.service.upstream(x.Connection), func(ctx context.Context) error { return x.service.await(ctx, x.Connection, waitForTask) })
@@ -176,11 +172,16 @@ func (x *exchange) subscribe() {
 	case x.Refused != nil:
 		x.fail(x.Refused)
 	case x.service.Inline:
-		x.event(fmt.Appendf(nil, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{%q:%s},"notifications":{}}}`, mcp.MetaSubscription, x.id()))
-		x.event(mcp.Reply(x.id(), fmt.Appendf(nil, `{"resultType":"complete","_meta":{%q:%s}}`, mcp.MetaSubscription, x.id())))
+		x.unheard()
 	default:
 		x.forward(x.service.asItIs(x.Connection), x.appears)
 	}
+}
+
+// unheard acknowledges a wish to hear of changes, of none, and ends it.
+func (x *exchange) unheard() {
+	x.event(fmt.Appendf(nil, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{%q:%s},"notifications":{}}}`, mcp.MetaSubscription, x.id()))
+	x.event(mcp.Reply(x.id(), fmt.Appendf(nil, `{"resultType":"complete","_meta":{%q:%s}}`, mcp.MetaSubscription, x.id())))
 }
 
 // appears returns when the connection's server runs, without having it started.

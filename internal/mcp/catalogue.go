@@ -75,10 +75,11 @@ func (c Catalogue) Answer(m Message, version string) []byte {
 	if cursor, err := Lookup(m.Raw, m.Params, "cursor"); list == nil || err != nil || cursor.Present() {
 		return nil // a later page of the server's own
 	}
+	out := make([]byte, 0, len(list)+100) // lists are long, and copied once
 	if version == "" {
-		return fmt.Appendf(nil, `{%q:%s}`, name, list)
+		return fmt.Appendf(out, `{%q:%s}`, name, list)
 	}
-	return fmt.Appendf(nil, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
+	return fmt.Appendf(out, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
 }
 
 // MaxCatalogue bounds a catalogue, in bytes.

@@ -163,3 +163,12 @@ func InVersion(result []byte, version string) []byte {
 	}
 	return slices.Concat(result[:at.Start], []byte(`"`+version+`"`), result[at.End:])
 }
+
+// EncodeHeader is how a mirrored header carries a value; see [DecodeHeader].
+func EncodeHeader(s string) string {
+	plain, ok := DecodeHeader(s)
+	if ok && plain == s && strings.TrimSpace(s) == s {
+		return s
+	}
+	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+}

@@ -63,11 +63,12 @@ func (s *server) given(edition int64) {
 func (r *run) again(c bridge.Child, h *hint) bridge.Again {
 	s := c.(*server) // start made it
 	began := s.has.Load()
+	sent := max(began, r.withinReach())
 	return func(ctx context.Context, answer []byte) bridge.Verdict {
 		if !h.in(answer) {
 			return bridge.Verdict{}
 		}
-		edition, ok := r.newer(ctx, began)
+		edition, ok := r.newer(ctx, began, sent)
 		switch {
 		case ok && r.claim.Recipe.OldTokenDies:
 			s.given(edition)
@@ -89,23 +90,22 @@ func (r *run) reconnect() string {
 
 // newer returns a newer edition than that which is within the server's reach,
 // and asks for one if need be. It reports false when there is none, or none
-// before ctx ends.
-func (r *run) newer(ctx context.Context, than int64) (int64, bool) {
-	if edition := r.withinReach(); edition > than {
+// before ctx ends. Sent is what was within reach when the call was sent: where
+// the server may have had that already, it is asked for a still newer one first.
+func (r *run) newer(ctx context.Context, than, sent int64) (int64, bool) {
+	edition := r.withinReach()
+	if edition > sent {
 		return edition, true
 	}
-	q := r.doubts.ask(ctx, than)
-	if q == nil {
-		return 0, false
+	if q := r.doubts.ask(ctx, sent); q != nil {
+		defer r.doubts.leave(q)
+		select {
+		case <-q.answered:
+			edition = r.withinReach()
+		case <-ctx.Done():
+		}
 	}
-	defer r.doubts.leave(q)
-	select {
-	case <-q.answered:
-		edition := r.withinReach()
-		return edition, edition > than
-	case <-ctx.Done():
-		return 0, false
-	}
+	return edition, edition > than
 }
 
 // withinReach is the newest edition that a server finds if it looks.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -381,8 +382,51 @@ func TestKeptToken(t *testing.T) {
 	do("asks")
 	u.session = other.session
 	do("later")
-	if n := len(u.control.requests()); n != 1 {
+	// Once for the renewal, once whether it was the last.
+	if n := len(u.control.requests()); n != 2 {
 		t.Errorf("asked %d times", n)
+	}
+}
+
+// Nor does a call that finds its token dead after a renewal which no call had
+// noticed: that one was on schedule, this one is somebody else's.
+func TestRenewedTwice(t *testing.T) {
+	t.Parallel()
+	for name, recipe := range ways {
+		if recipe.Rotation == task.RotateRestart {
+			continue // its server is known to have what it was started with
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAPI(t, 2*time.Second, 1)
+			close(a.gate)
+			u := apiTask(t, a, recipe)
+			u.control.mu.Lock()
+			u.control.next = func(r task.TokenRequest) (token.Access, error) {
+				if !r.Suspect {
+					a.lives = time.Hour
+					a.renew()
+				}
+				return a.current(r)
+			}
+			u.control.mu.Unlock()
+			if recipe.Rotation == task.RotateBroker {
+				u.tool("renew", "")
+			} else {
+				eventually(t, "the file has the new token", func() bool {
+					files, _ := filepath.Glob(u.dir + "/*/home/.lanyard/f")
+					data, err := os.ReadFile(strings.Join(files, ""))
+					return err == nil && string(data) == "token-2"
+				})
+			}
+			if got := u.tool("do", "scheduled"); got != "done" {
+				t.Errorf("after the renewal on schedule: %s", got)
+			}
+			a.renew()
+			if got := u.tool("do", "stolen"); got != "done" {
+				t.Errorf("after somebody else's: %s", got)
+			}
+		})
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 // mountAll adds what there is for all servers of a person at once: one address
 // for MCP clients, its tokens, and a page.
 func (h *MCPRun) mountAll(mux *http.ServeMux) {
+	mux.HandleFunc("/mcp", h.allEndpoint)
 	mux.HandleFunc("POST /api/v1/mcp-tokens", h.route(h.mintAll))
 	mux.HandleFunc("GET /api/v1/mcp-tokens", h.route(h.listAll))
 	mux.HandleFunc("DELETE /api/v1/mcp-tokens/{token}", h.route(h.revokeAll))

@@ -12,10 +12,7 @@ import (
 // endpoint is the MCP endpoint of one server: what lets a client in, and in
 // which words it is told what went wrong. The rest is package host's.
 func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
-	// A page of another origin must not reach a server through somebody's
-	// browser (MCP, Streamable HTTP: Origin).
-	if origin := r.Header.Get("Origin"); origin != "" && origin != originOf(h.BaseURL) {
-		h.problemJSON(w, errCrossSite)
+	if h.foreign(w, r) {
 		return
 	}
 	server := r.PathValue("server")
@@ -26,13 +23,7 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 	c, who, err := h.Host.Bearer(r.Context(), bearer(r), server)
 	switch {
 	case errors.Is(err, host.ErrNoToken):
-		challenge := `Bearer realm="lanyard"`
-		if bearer(r) != "" {
-			challenge += `, error="invalid_token"` // RFC 6750 §3.1
-		}
-		w.Header().Set("WWW-Authenticate", challenge)
-		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "invalid_token",
-			"error_description": host.ErrNoToken.Error(), "hint": "Make a token for this server on its connection's page: " + h.BaseURL + "/mcp/servers"})
+		h.challenge(w, r, "Make a token for this server on its connection's page: "+h.BaseURL+"/mcp/servers")
 	case err != nil && !errors.Is(err, host.ErrNotConnected):
 		h.deny(w, r, err)
 	default:
@@ -42,6 +33,48 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 			Deny: func(w http.ResponseWriter, err error) { h.deny(w, r, err) },
 		})
 	}
+}
+
+// allEndpoint is the MCP endpoint of all servers of whoever shows a token for
+// that.
+func (h *MCPRun) allEndpoint(w http.ResponseWriter, r *http.Request) {
+	if h.foreign(w, r) {
+		return
+	}
+	m, err := h.Host.BearerAll(r.Context(), bearer(r))
+	switch {
+	case errors.Is(err, host.ErrNoToken):
+		h.challenge(w, r, "Make a token for all your servers: "+h.BaseURL+"/mcp/all")
+	case err != nil:
+		h.deny(w, r, err)
+	default:
+		h.Host.ServeAll(w, r, host.VisitAll{
+			Token: m,
+			Say:   func(c connection.Connection, err error) (string, string) { return h.say(r, c, err) },
+			Deny:  func(w http.ResponseWriter, err error) { h.deny(w, r, err) },
+		})
+	}
+}
+
+// foreign answers a page of another origin, which must not reach a server
+// through somebody's browser (MCP, Streamable HTTP: Origin).
+func (h *MCPRun) foreign(w http.ResponseWriter, r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || origin == originOf(h.BaseURL) {
+		return false
+	}
+	h.problemJSON(w, errCrossSite)
+	return true
+}
+
+// challenge asks for a bearer (RFC 6750 §3.1).
+func (h *MCPRun) challenge(w http.ResponseWriter, r *http.Request, hint string) {
+	challenge := `Bearer realm="lanyard"`
+	if bearer(r) != "" {
+		challenge += `, error="invalid_token"`
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "invalid_token", "error_description": host.ErrNoToken.Error(), "hint": hint})
 }
 
 // deny answers in the words of HTTP what is no message of MCP.
@@ -62,5 +95,9 @@ func (h *MCPRun) say(r *http.Request, c connection.Connection, err error) (text,
 	if p.Detail != "" {
 		text = p.Detail
 	}
-	return text + ". " + p.Next + " " + h.BaseURL + connectionPath(c.ID), p.Code
+	path := "/mcp/servers"
+	if c.ID != "" {
+		path = connectionPath(c.ID)
+	}
+	return text + ". " + p.Next + " " + h.BaseURL + path, p.Code
 }

@@ -60,6 +60,7 @@ var routes = []struct {
 	{"POST /api/v1/connections/{id}/tools/{tool}", "/api/v1/connections/CON/tools/whoami", `{"text":"x"}`, "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"POST /api/v1/webhooks/test", "/api/v1/webhooks/test", "", "401 unauthorized", "", "200", "401 unauthorized", "", "409 webhook_missing"},
 	{"GET /api/v1/audit", "/api/v1/audit", "", "401 unauthorized", "", "200", "401 unauthorized", "", "200"},
+	{"/mcp", "/mcp", `{}`, "401 invalid_token", "", "", "", "", ""},
 	{"/mcp/{server}", "/mcp/notes", `{}`, "401 invalid_token", "", "", "", "", ""},
 	{"POST /tasks/v1/claim", "/tasks/v1/claim", `{"task_id":"tsk_x","ticket":"canary"}`, "403 refused", "", "", "", "", ""},
 	{"POST /tasks/v1/token", "/tasks/v1/token", `{"task_id":"tsk_x"}`, "403 refused", "", "", "", "", ""},

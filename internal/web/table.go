@@ -41,6 +41,7 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/", connect, AuthApp},
 		{"ANY", "/{proxy+}", connect, AuthApp},
 
+		{"ANY", "/mcp", mcprun, AuthBearer},
 		{"ANY", "/mcp/{server}", mcprun, AuthBearer},
 		{"ANY", flow.CallbackPath, callback, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},

@@ -83,9 +83,9 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: %s %s", c.path, got, values)
 		}
 	}
-	if n, _ := root.find("/mcp"); n != nil {
+	if n, _ := root.find("/api/v1"); n != nil {
 		if _, ok := n.route("GET"); ok {
-			t.Error("/mcp has a method")
+			t.Error("/api/v1 has a method")
 		}
 	}
 	n, _ := root.find("/api/v1/connections/con_1")

@@ -52,6 +52,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	if elsewhere {
+		hosting.Catalogues = nil // what a remote server offers, it says itself
 		return remote(b, h), nil
 	}
 	launcher := &cloud.Launcher{API: ecs.NewFromConfig(b.AWS), Cluster: s.Cluster, Subnets: s.Subnets, SecurityGroup: s.TaskSecurityGroup, Family: s.TaskFamily}
@@ -112,21 +113,34 @@ func taskIdentity(r *http.Request) token.Secret {
 func authorizer(hosting *host.Service) func(context.Context, *http.Request, string) (events.APIGatewayCustomAuthorizerResponse, error) {
 	return func(ctx context.Context, r *http.Request, methodARN string) (out events.APIGatewayCustomAuthorizerResponse, err error) {
 		scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		server, ok := strings.CutPrefix(r.URL.Path, "/mcp/")
-		if !strings.EqualFold(scheme, "bearer") || !ok {
+		if !strings.EqualFold(scheme, "bearer") {
 			return out, gateway.ErrUnauthenticated
 		}
-		c, _, err := hosting.Bearer(ctx, token.Secret(strings.TrimSpace(bearer)), server)
+		out.PrincipalID, err = principal(ctx, hosting, token.Secret(strings.TrimSpace(bearer)), r.URL.Path)
 		switch {
 		case errors.Is(err, host.ErrNoToken):
 			return out, gateway.ErrUnauthenticated
 		case err != nil && !errors.Is(err, host.ErrNotConnected):
 			return out, err
 		}
-		out.PrincipalID = c.ID
 		out.PolicyDocument = events.APIGatewayCustomAuthorizerPolicy{Version: "2012-10-17", Statement: []events.IAMPolicyStatement{
 			{Action: []string{"execute-api:Invoke"}, Effect: "Allow", Resource: []string{methodARN}},
 		}}
 		return out, nil
 	}
+}
+
+// principal is what a bearer is good for at the path: a connection, or all
+// servers of a user.
+func principal(ctx context.Context, hosting *host.Service, bearer token.Secret, path string) (string, error) {
+	if path == "/mcp" {
+		m, err := hosting.BearerAll(ctx, bearer)
+		return m.Connection.ID, err
+	}
+	server, ok := strings.CutPrefix(path, "/mcp/")
+	if !ok {
+		return "", host.ErrNoToken
+	}
+	c, _, err := hosting.Bearer(ctx, bearer, server)
+	return c.ID, err
 }

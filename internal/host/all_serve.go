@@ -1,0 +1,257 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/mcp"
+)
+
+// VisitAll is a request of an MCP client that has shown a bearer for all servers
+// of its user.
+type VisitAll struct {
+	Token MCPToken
+	// Say puts an error into words for the person, and names it for programs. The
+	// connection is zero where the error is of none.
+	Say func(connection.Connection, error) (text, code string)
+	// Deny answers in the words of HTTP a request that is none of MCP's.
+	Deny func(http.ResponseWriter, error)
+}
+
+// ServeAll is the MCP endpoint of all servers of a user. It has tools only: the
+// names of prompts and the addresses of resources are their servers' own.
+func (s *Service) ServeAll(w http.ResponseWriter, r *http.Request, v VisitAll) {
+	x := &exchange{service: s, r: r, reply: reply{w: w, streams: acceptsStream(r)}, Visit: Visit{
+		Connection: connection.Connection{Key: v.Token.Connection}, Client: v.Token.ID, Deny: v.Deny,
+		Say: func(err error) (string, string) { return v.Say(connection.Connection{}, err) },
+	}}
+	a := &everything{x, v}
+	switch r.Method {
+	case http.MethodPost:
+		a.post()
+	case http.MethodDelete:
+		a.end()
+	default:
+		v.Deny(w, ErrNoStream)
+	}
+}
+
+// everything is one request at the endpoint of all servers.
+type everything struct {
+	*exchange
+	all VisitAll
+}
+
+func (a *everything) post() {
+	if !a.read() || !a.belongs() {
+		return
+	}
+	switch {
+	case !a.m.Request():
+		a.note()
+	case a.m.Method == "ping" && a.version == "":
+		a.finish(http.StatusOK, mcp.Reply(a.id(), []byte(`{}`)))
+	case a.version != "" && slices.Contains(past, a.m.Method):
+		a.lacks("the endpoint of all servers")
+	case a.m.Method == "initialize", a.m.Method == "server/discover", a.m.Method == "tools/list":
+		a.offer()
+	case a.m.Method == "tools/call":
+		a.call()
+	case a.m.Method == "subscriptions/listen" && a.version != "":
+		a.unheard() // there is nothing to hear of here
+	default:
+		a.lacks("the endpoint of all servers")
+	}
+}
+
+// members are the connections, or none when the answer was written.
+func (a *everything) members() ([]Member, bool) {
+	found, err := a.service.Members(a.r.Context(), a.all.Token)
+	if err != nil {
+		a.fail(err)
+		return nil, false
+	}
+	return found, true
+}
+
+func (a *everything) offer() {
+	members, ok := a.members()
+	if !ok {
+		return
+	}
+	known := mcp.Catalogue{Initialized: a.service.introduction(members)}
+	if a.m.Method == "tools/list" {
+		known.Tools = a.service.toolsOf(a.r.Context(), a.all.Token, members)
+	}
+	result := known.Answer(a.m, a.version)
+	if result == nil { // a cursor that nobody gave out
+		a.finish(http.StatusOK, mcp.Failure(a.id(), mcp.CodeParams, onePage))
+		return
+	}
+	a.finish(http.StatusOK, mcp.Reply(a.id(), result))
+}
+
+// introduction is the result of initialize: which server stands behind which
+// beginning of a tool's name.
+func (s *Service) introduction(members []Member) json.RawMessage {
+	var text strings.Builder
+	text.WriteString("Tools of several servers. A tool's name begins with where it belongs:")
+	for _, m := range members {
+		title := m.Server
+		if server, ok := s.Catalogue.Server(m.Server); ok && server.DisplayName != "" {
+			title = server.DisplayName
+		}
+		// What the account is called comes from elsewhere, and is no instruction.
+		fmt.Fprintf(&text, "\n%s%s… is %s", m.Alias, between, title)
+		if label := clip(m.DisplayLabel(), maxLabel); label != "" {
+			fmt.Fprintf(&text, ", account %q", label)
+		}
+	}
+	out, err := json.Marshal(map[string]any{
+		"protocolVersion": mcp.Legacy[0], "capabilities": map[string]any{"tools": struct{}{}},
+		"serverInfo":   map[string]string{"name": "lanyard", "title": "Lanyard", "version": "1"},
+		"instructions": text.String(),
+	})
+	if err != nil {
+		panic(err) // it is plain data
+	}
+	return out
+}
+
+// maxLabel bounds what a model is told of an account's name, in bytes.
+const maxLabel = 64
+
+// toolsOf is the list of all members' tools, under their names here.
+func (s *Service) toolsOf(ctx context.Context, t MCPToken, members []Member) json.RawMessage {
+	lists := make([][]json.RawMessage, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		wg.Go(func() { lists[i] = s.toolsIn(ctx, t.caller(m.Connection), m.Connection) })
+	}
+	wg.Wait()
+	seen, out := map[string]bool{}, []json.RawMessage{}
+	for i, m := range members {
+		for _, raw := range lists[i] {
+			at, name := toolAt(raw)
+			if name == "" || !m.Tools.Offers(name) || seen[m.ToolName(name)] {
+				continue
+			}
+			seen[m.ToolName(name)] = true
+			out = append(out, replaced(raw, at, m.ToolName(name)))
+		}
+	}
+	list, err := json.Marshal(out)
+	if err != nil {
+		s.Logger.WarnContext(ctx, "the tools of all servers could not be listed", "user", t.UserID, "err", err)
+		return json.RawMessage("[]")
+	}
+	return list
+}
+
+// call passes a call on to the server that the tool's name says.
+func (a *everything) call() {
+	members, ok := a.members()
+	if !ok {
+		return
+	}
+	at, err := mcp.Lookup(a.m.Raw, a.m.Params, "name")
+	var name string
+	if err == nil && at.Present() {
+		err = json.Unmarshal(a.m.Bytes(at), &name)
+	}
+	m, tool, ok := a.service.find(a.r.Context(), members, name)
+	if err != nil || !ok {
+		a.finish(http.StatusOK, mcp.Failure(a.id(), mcp.CodeParams, noTool(name)))
+		return
+	}
+	message, err := mcp.Parse(replaced(a.m.Raw, at, tool))
+	if err != nil {
+		a.finish(http.StatusOK, mcp.Failure(a.id(), mcp.CodeInvalid, err.Error()))
+		return
+	}
+	r := a.r.Clone(a.r.Context())
+	if a.version != "" {
+		r.Header.Set(mcp.NameHeader, mcp.EncodeHeader(tool))
+	}
+	_, refused := a.service.connection(r.Context(), a.all.Token.caller(m.Connection), m.Key)
+	y := &exchange{service: a.service, r: r, reply: a.reply, m: message, version: a.version, session: a.session, Visit: Visit{
+		Connection: m.Connection, Client: a.Client, Refused: refused, Deny: a.Deny,
+		Say: func(err error) (string, string) { return a.all.Say(m.Connection, err) },
+	}}
+	y.call()
+}
+
+// find is the member that a tool of this name belongs to, and its name there. A
+// tool that its connection does not offer is none.
+func (s *Service) find(ctx context.Context, members []Member, name string) (Member, string, bool) {
+	for _, m := range members {
+		tool, ok := strings.CutPrefix(name, m.Alias+between)
+		if ok && m.ToolName(tool) == name {
+			return m, tool, m.Tools.Offers(tool)
+		}
+	}
+	for _, m := range members { // a name that was cut says no more than itself
+		var tools []json.RawMessage
+		if json.Unmarshal(s.catalogue(ctx, m.Connection).Tools, &tools) != nil {
+			continue
+		}
+		for _, raw := range tools {
+			if _, tool := toolAt(raw); tool != "" && m.ToolName(tool) == name {
+				return m, tool, m.Tools.Offers(tool)
+			}
+		}
+	}
+	return Member{}, "", false
+}
+
+// note passes a notification on to whichever server it may be for: to those that
+// run. To all but one it says nothing.
+func (a *everything) note() {
+	if a.m.Method == "notifications/cancelled" {
+		a.cancelPending()
+	}
+	if a.m.Method != "notifications/initialized" {
+		a.each(http.MethodPost)
+	}
+	a.w.WriteHeader(http.StatusAccepted)
+}
+
+// end ends a session at the servers that run.
+func (a *everything) end() {
+	if a.modern() {
+		a.Deny(a.w, ErrNoStream)
+		return
+	}
+	if !a.resumes() {
+		return
+	}
+	a.each(http.MethodDelete)
+	a.w.WriteHeader(http.StatusNoContent)
+}
+
+// each sends the request to all members whose servers run, beside each other.
+func (a *everything) each(method string) {
+	members, err := a.service.Members(a.r.Context(), a.all.Token)
+	if err != nil {
+		a.service.Logger.WarnContext(a.r.Context(), "a notification was not passed on", "user", a.all.Token.UserID, "err", err)
+		return
+	}
+	var wg sync.WaitGroup
+	for _, m := range members {
+		if !a.service.hosted(m.Connection) {
+			continue
+		}
+		wg.Go(func() {
+			y := *a.exchange
+			y.Connection = m.Connection
+			y.tell(method)
+		})
+	}
+	wg.Wait()
+}
