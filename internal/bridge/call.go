@@ -21,9 +21,11 @@ type call struct {
 	// level is the least level of the log messages that a modern client wants to
 	// see of its call, counted from 1; 0: none.
 	level int
-	// endless: it is a subscription. heard gets word when it is acknowledged.
+	// endless: it is a subscription. heard gets word when it is acknowledged, and
+	// over is called when the server answers it.
 	endless bool
 	heard   chan struct{}
+	over    func(*call)
 	// questions are what the server asks the client of a modern call; nil if it
 	// cannot be asked.
 	questions *questions

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -138,6 +139,47 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 		if strings.Count(w.Body.String(), "data: ") != 2 || !strings.Contains(w.Body.String(), `"notifications":{}`) {
 			t.Errorf("%s", w.Body)
 		}
+	})
+}
+
+// A subscription that the server ends, as it may, or does not acknowledge in time
+// is made anew, and its clients notice nothing.
+func TestSubscriptionIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{modern: true, slowListen: subscribeTimeout + time.Second}
+		b := New(Config{Start: server.start})
+		defer b.Close()
+		one := open(t, b, listenBody("1", `{"toolsListChanged":true}`))
+		<-one.lines // though the server has not acknowledged
+		server.mu.Lock()
+		server.slowListen = 0
+		server.mu.Unlock()
+		two := open(t, b, listenBody("2", `{"toolsListChanged":true}`))
+		<-two.lines
+		for range 2 {
+			time.Sleep(time.Minute)
+			server.mu.Lock()
+			tell, ids := server.tells[server.starts-1], slices.Collect(maps.Keys(server.listens))
+			server.mu.Unlock()
+			if len(ids) != 1 {
+				t.Fatalf("the server has %d subscriptions", len(ids))
+			}
+			server.change(server.starts, toolsChanged, "")
+			for _, s := range []*streamed{one, two} {
+				if got := <-s.lines; !strings.Contains(got, toolsChanged) {
+					t.Errorf("%s", got)
+				}
+			}
+			server.mu.Lock()
+			delete(server.listens, ids[0])
+			server.mu.Unlock()
+			tell(`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete"}}`, ids[0])
+		}
+		one.cancel()
+		two.cancel()
+		<-one.done
+		<-two.done
 	})
 }
 

@@ -21,8 +21,9 @@ import (
 // that has seen one era refuses the other.
 type played struct {
 	legacy, modern, silent bool
-	// slow is how long it takes to say that it knows the modern era.
-	slow time.Duration
+	// slow is how long it takes to say that it knows the modern era, slowListen to
+	// acknowledge a subscription.
+	slow, slowListen time.Duration
 
 	mu sync.Mutex
 	// starts counts its processes, heard is what they got, as "process method".
@@ -141,6 +142,10 @@ func (s *played) serve(n int, m heard, version string, tell func(string, ...any)
 	case "resources/read":
 		fail(-32002)
 	case "subscriptions/listen":
+		s.mu.Lock()
+		slow := s.slowListen
+		s.mu.Unlock()
+		time.Sleep(slow)
 		s.mu.Lock()
 		s.listens[string(m.ID)] = true
 		s.mu.Unlock()

@@ -338,6 +338,9 @@ func (p *process) handle(line []byte) {
 	}
 	if c := p.remove(id); c != nil {
 		c.done <- answer{msg: m, server: p.server}
+		if c.over != nil {
+			c.over(c)
+		}
 	}
 }
 

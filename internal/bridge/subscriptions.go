@@ -19,6 +19,9 @@ const (
 	// subscribeTimeout is for the server's answers to all that one change of its
 	// subscriptions asks: others wait to change them.
 	subscribeTimeout = 5 * time.Second
+	// reopenAfter is the pause before a subscription that the server has ended is
+	// made anew.
+	reopenAfter = 2 * time.Second
 )
 
 // filter is which changes a modern client wants to hear of (MCP 2026-07-28,
@@ -136,6 +139,26 @@ func (s *subscriptions) moved() {
 	}
 }
 
+// over is called when the server has answered a subscription. One that it had
+// acknowledged, and that is not replaced, is made anew; what it refuses is not.
+func (s *subscriptions) over(c *call) {
+	s.k.b.tasks.Go(func() {
+		timer := time.NewTimer(reopenAfter)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.k.b.life.Done():
+			return
+		}
+		s.settling <- struct{}{}
+		ended := s.open == c
+		<-s.settling
+		if ended {
+			s.settle(s.k.b.life)
+		}
+	})
+}
+
 // settle subscribes the running server to what is wanted.
 func (s *subscriptions) settle(ctx context.Context) {
 	select {
@@ -152,13 +175,15 @@ func (s *subscriptions) settle(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
 	defer cancel()
-	fresh := s.at != p
-	if fresh {
+	if s.at != p {
 		s.at, s.has, s.open = p, map[string]bool{}, nil
+	}
+	if s.open != nil && len(s.open.done) > 0 {
+		s.open = nil // the server has ended it
 	}
 	uris := s.watched()
 	switch {
-	case s.k.modern && (fresh || !maps.Equal(uris, s.has)):
+	case s.k.modern && (s.open == nil || !maps.Equal(uris, s.has)):
 		s.reopen(ctx, uris)
 	case !s.k.modern:
 		s.resubscribe(ctx, uris)
@@ -197,7 +222,7 @@ func (s *subscriptions) reopen(ctx context.Context, uris map[string]bool) {
 	if want.empty() {
 		return
 	}
-	c := &call{done: make(chan answer, 1), endless: true, heard: make(chan struct{}, 1)}
+	c := &call{done: make(chan answer, 1), endless: true, heard: make(chan struct{}, 1), over: s.over}
 	if s.at.add(c) != nil {
 		return
 	}
