@@ -351,6 +351,7 @@ func TestPyPILocks(t *testing.T) {
 		"an index":          {pypiManifest, "--index-url https://a.example/simple\n" + pypiLockfile, no + `"--index-url`},
 		"another file":      {pypiManifest, pypiLockfile + "-r more.txt\n", no + `"-r more.txt"`},
 		"a marker's option": {pypiManifest, pypiLockfile + "idna==3.20 ; --pre " + pypiHash + "\n", no},
+		"a line for pip":    {pypiManifest, pypiLockfile + "idna==3.20 ; a\x1c--pre " + pypiHash + "\n", no},
 		"an option at last": {pypiManifest, pypiLockfile + "idna==3.20 " + pypiHash + " --config-settings=a=b\n", no},
 	}
 	for name, test := range tests {
@@ -370,5 +371,19 @@ func TestPyPILocks(t *testing.T) {
 			}
 			expect(t, presets.Lint([]string{dir}), filepath.Join(dir, "servers", "acme.yaml"), want)
 		})
+	}
+}
+
+// What pip reads of a lock is what was checked. For pip, a comment ends at more
+// than the end of its line, and a backslash does not join it with the next.
+func TestPipGetsWhatWasChecked(t *testing.T) {
+	t.Parallel()
+	s := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryPyPI}}
+	pin := "acme-server==1.2rc1 " + pypiHash
+	for _, comment := range []string{"# a \\\n--no-binary=:all:", "# a\x0c--no-binary=:all:", "# a\r--no-binary=:all:", "# coding: utf-7", "# a\u2028--pre"} {
+		s.Lock.Lockfile = []byte(comment + "\n" + strings.Replace(pin, " ", " \\\n    ", 1) + "\n    # via x\n")
+		if got := string(s.LockFiles()["requirements.txt"]); got != pin+"\n" {
+			t.Errorf("%q: pip gets %q", comment, got)
+		}
 	}
 }

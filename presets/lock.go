@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 )
 
 // Lock is the pair of files that pins a server's dependency tree: every package
@@ -40,13 +41,19 @@ func (p Program) Packaged() bool {
 	return ok
 }
 
-// LockFiles are the files of the server's lock, by name.
+// LockFiles are the files of the server's lock, by name, as its package manager
+// gets them. pip gets the lines that were checked and nothing else: by its rules a
+// comment may end, and an option begin, where others see one comment.
 func (s Server) LockFiles() map[string][]byte {
 	names, ok := lockFiles[s.Server.Registry]
 	if !ok {
 		return nil
 	}
-	return map[string][]byte{names[0]: s.Lock.Manifest, names[1]: s.Lock.Lockfile}
+	lockfile := s.Lock.Lockfile
+	if s.Server.Registry == RegistryPyPI {
+		lockfile = []byte(strings.Join(requirements(lockfile), "\n") + "\n")
+	}
+	return map[string][]byte{names[0]: s.Lock.Manifest, names[1]: lockfile}
 }
 
 // Hash is the hex SHA-256 over both files.

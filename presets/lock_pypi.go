@@ -10,7 +10,7 @@ import (
 // version, when it is wanted, and what its archives' hashes may be. Anything
 // else, such as an index, an address or another option, would change what is
 // fetched or from where.
-var pypiPin = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)==([0-9][0-9A-Za-z.!+_-]*)( ?; ?[^ -]\S*(?: [^ -]\S*)*)?((?: --hash=sha256:[0-9a-f]{64})+)$`)
+var pypiPin = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)==([0-9][0-9A-Za-z.!+_-]*)( ?; ?[!-,.-~][!-~]*(?: [!-,.-~][!-~]*)*)?((?: --hash=sha256:[0-9a-f]{64})+)$`)
 
 // pypiSeparators are all the same in the name of a package
 // (https://packaging.python.org/en/latest/specifications/name-normalization).
