@@ -73,8 +73,11 @@ test('without npm, or without Node.js, the person reads what to install', async 
     await app.stop();
     await app.start({ PATH: path, SLACK_CLIENT_ID: auth.clientId, SLACK_CLIENT_SECRET: auth.clientSecret });
     const id = await connect(page, 'Slack');
-    await page.locator('#tools .notice').waitFor({ timeout: 60_000 });
-    assert.match(await page.locator('#tools .notice').innerText(), said);
+    const tool = page.locator('details.tool', { hasText: 'slack_get_users' }).first(); // known although nothing can run
+    await tool.locator('summary').first().click();
+    await tool.getByRole('button', { name: 'Run slack_get_users' }).click();
+    await page.locator('#result').waitFor({ timeout: 60_000 });
+    assert.match(await page.locator('#result').innerText(), said);
     const { status, body } = await failure(id);
     assert.deepEqual([status, body.error], [502, 'server_failed']);
     assert.match(body.error_description, said);

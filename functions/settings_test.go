@@ -63,6 +63,7 @@ func TestBadSettings(t *testing.T) {
 		{"callback", "LANYARD_VAULT_STORE=s3", "LANYARD_VAULT_STORE"},
 		{"refresh", "LANYARD_QUEUE_URL=", "LANYARD_QUEUE_URL"},
 		{"mcprun", "LANYARD_CLUSTER=", "LANYARD_CLUSTER"},
+		{"mcprun", "LANYARD_START_ON=never", "LANYARD_START_ON"},
 		{"mcprun", "LANYARD_IDLE_STOP=soon", "LANYARD_IDLE_STOP"},
 		{"mcprun", "AWS_ENDPOINT_URL=" + empty.URL, "lanyard/task-bearers"},
 	} {

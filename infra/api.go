@@ -104,17 +104,17 @@ func (v *Service) makeRoutes() {
 		IdentitySources: &[]*string{awsapigateway.IdentitySource_Header(jsii.String("Authorization"))},
 	})
 	integrations := map[string]awsapigateway.Integration{}
-	for _, name := range []string{connect, callback, refresh, mcprun} {
+	for _, name := range []string{connect, callback, refresh, mcprun, mcpremote} {
 		options := &awsapigateway.LambdaIntegrationOptions{
 			ScopePermissionToMethod: jsii.Bool(false), Proxy: jsii.Bool(true), // one permission a function, not two a method
 		}
-		if name == mcprun {
+		if name == mcprun || name == mcpremote {
 			options.ResponseTransferMode = awsapigateway.ResponseTransferMode_STREAM
 			options.Timeout = awscdk.Duration_Minutes(jsii.Number(15))
 		}
 		integrations[name] = awsapigateway.NewLambdaIntegration(v.functions[name], options)
 	}
-	for _, r := range routes {
+	for _, r := range v.settings.routes() {
 		options := &awsapigateway.MethodOptions{ApiKeyRequired: jsii.Bool(true), AuthorizationType: awsapigateway.AuthorizationType_NONE}
 		switch r.Auth {
 		case web.AuthBearer:

@@ -19,7 +19,8 @@ import (
 type Assets struct {
 	// Dist holds what is built: NAME/bootstrap of each function, and runner/runner.
 	Dist string
-	// Image holds the Dockerfile of tasks.
+	// Image holds a directory with a Dockerfile of tasks for each registry that
+	// servers are installed from.
 	Image string
 	// Presets are overlay directories, which functions carry with them.
 	Presets []string
@@ -65,7 +66,7 @@ func (a *Assets) PresetsInBundle() string {
 }
 
 // ImageOf returns the directory that a server's image is built from: the runner,
-// the server's lock and the Dockerfile.
+// the server's lock and the Dockerfile for its registry.
 func (a *Assets) ImageOf(server presets.Server) (string, error) {
 	runner := filepath.Join(a.Dist, "runner", "runner")
 	if _, err := os.Stat(runner); err != nil {
@@ -78,10 +79,10 @@ func (a *Assets) ImageOf(server presets.Server) (string, error) {
 	if err := copyFile(filepath.Join(dir, "runner"), runner, 0o755); err != nil {
 		return "", err
 	}
-	if err := copyFile(filepath.Join(dir, "Dockerfile"), filepath.Join(a.Image, "Dockerfile"), 0o644); err != nil {
+	if err := copyFile(filepath.Join(dir, "Dockerfile"), filepath.Join(a.Image, server.Server.Registry, "Dockerfile"), 0o644); err != nil {
 		return "", err
 	}
-	for name, data := range map[string][]byte{"package.json": server.Lock.Manifest, "package-lock.json": server.Lock.Lockfile} {
+	for name, data := range server.LockFiles() {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			return "", err
 		}

@@ -58,7 +58,7 @@ func TestCosts(t *testing.T) {
 	}
 	// Nothing that costs by the hour is missed for want of a price.
 	free := []string{"ApiGateway::", "IAM::", "Logs::", "EC2::Route", "EC2::Subnet", "EC2::VPC", "EC2::SecurityGroup", "EC2::InternetGateway", "EC2::EgressOnlyInternetGateway",
-		"Lambda::Permission", "Lambda::Function", "Lambda::EventSourceMapping", "ECS::Cluster", "ECS::TaskDefinition", "SQS::", "SNS::", "Scheduler::Schedule",
+		"Lambda::Permission", "Lambda::Function", "Lambda::EventSourceMapping", "ECS::Cluster", "ECS::TaskDefinition", "SQS::", "SNS::", "Scheduler::Schedule", "Events::Rule",
 		"CloudWatch::Alarm", "CloudFront::", "KMS::", "SecretsManager::Secret", "DynamoDB::Table", "WAFv2::", "Custom::LanyardFirstKey"}
 	for id, r := range stacks.Resources {
 		known := false

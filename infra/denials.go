@@ -14,12 +14,13 @@ const (
 	auditLines   = "AUD#*"
 	sealedGrants = "GRT#*"
 	gates        = "GATE#*"
+	catalogues   = "LST#*"
 )
 
 // How the functions write to the table, and read it. A part of a transaction
 // needs the right of the same single action.
 var (
-	tableWrites = list{"dynamodb:PutItem", "dynamodb:DeleteItem"}
+	tableWrites = list{"dynamodb:PutItem", "dynamodb:PartiQLInsert", "dynamodb:DeleteItem"}
 	tableReads  = list{"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:ConditionCheckItem"}
 )
 
@@ -39,18 +40,26 @@ var (
 //     come. Whoever may append one could replace one, too: IAM does not know the
 //     condition of a put. Point-in-time recovery has the line that was there.
 //   - Sealed grants: the vault alone reads, writes and removes them.
+//   - Catalogues: mcprun alone writes them, and refresh removes them with their
+//     connection. mcpremote reads them, too. What is in one, models read.
 //   - Gates: refresh alone writes them. Whoever could close one would keep
 //     everybody's tokens from being renewed.
 func (v *Service) withhold(name string) statements {
 	switch name {
-	case connect, mcprun:
+	case connect:
+		return statements{
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates, catalogues),
+			v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues),
+		}
+	case mcprun:
 		return statements{
 			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates),
 			v.denyItems("NotItsToRead", tableReads, sealedGrants),
 		}
 	case callback:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues),
+			v.denyItems("NotItsToRead", tableReads, catalogues),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	case refresh:
@@ -58,9 +67,10 @@ func (v *Service) withhold(name string) statements {
 			v.denyItems("NotItsToWrite", tableWrites, tenants, clients),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
+	case mcpremote: // which writes nothing at all, as the authorizer does not
+		return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants)}
 	}
-	// The authorizer writes nothing at all.
-	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants)}
+	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues)}
 }
 
 // denyItems denies actions on the items whose partition key is like one of keys,

@@ -12,12 +12,14 @@ import (
 
 // rolesOfFunctions by the function's name.
 var rolesOfFunctions = map[string]string{
-	connect: "ConnectRole", callback: "CallbackRole", refresh: "RefreshRole", mcprun: "McprunRole", authorizer: "AuthorizerRole",
+	connect: "ConnectRole", callback: "CallbackRole", refresh: "RefreshRole", mcprun: "McprunRole", mcpremote: "McpremoteRole", authorizer: "AuthorizerRole",
 }
 
 // mayItem reports whether a role may do that to an item of the table.
 func mayItem(t *testing.T, all []statement, role, action, pk string) (may bool) {
 	t.Helper()
+	// As insertLines has it: these keys, and no request that names none.
+	const only, named = "ForAllValues:StringLike dynamodb:LeadingKeys ", ", Null dynamodb:LeadingKeys false"
 	for _, s := range all {
 		if s.holder != role || !slices.Contains(s.actions, action) || !slices.ContainsFunc(s.resources, isTable) {
 			continue
@@ -27,13 +29,20 @@ func mayItem(t *testing.T, all []statement, role, action, pk string) (may bool) 
 		switch {
 		case s.effect == "Allow" && s.conditions == "":
 			may = true
+		case s.effect == "Allow" && strings.HasPrefix(s.conditions, only) && strings.HasSuffix(s.conditions, named):
+			may = may || keyLike(strings.TrimSuffix(strings.TrimPrefix(s.conditions, only), named), pk)
 		case s.effect != "Deny" || !items:
 			t.Fatalf("a statement that this test does not understand: %+v", s)
-		case slices.ContainsFunc(strings.Fields(keys), func(like string) bool { ok, _ := path.Match(like, pk); return ok }):
+		case keyLike(keys, pk):
 			return false
 		}
 	}
 	return may
+}
+
+// keyLike reports whether the key is like one of those.
+func keyLike(keys, pk string) bool {
+	return slices.ContainsFunc(strings.Fields(keys), func(like string) bool { ok, _ := path.Match(like, pk); return ok })
 }
 
 func isTable(resource string) bool {
@@ -64,7 +73,7 @@ func TestItems(t *testing.T) {
 	var before string
 	for _, file := range []string{shipped, full} {
 		all := allStatements(synth(t, file))
-		lines := []string{"G GetItem, B BatchGetItem, Q Query, C ConditionCheckItem, P PutItem, D DeleteItem", "", fmt.Sprintf("%-28s", "")}
+		lines := []string{"G GetItem, B BatchGetItem, Q Query, C ConditionCheckItem, P PutItem, I PartiQLInsert, D DeleteItem", "", fmt.Sprintf("%-28s", "")}
 		for _, name := range functionNames {
 			lines[2] += fmt.Sprintf(" %-10s", name)
 		}
@@ -74,7 +83,7 @@ func TestItems(t *testing.T) {
 				cell := ""
 				for i, action := range actions {
 					if mayItem(t, all, rolesOfFunctions[name], action, pk) {
-						cell += "GBQCPD"[i : i+1]
+						cell += "GBQCPID"[i : i+1]
 					} else {
 						cell += "-"
 					}
@@ -97,6 +106,8 @@ func TestItems(t *testing.T) {
 func TestWithheld(t *testing.T) {
 	t.Parallel()
 	everybody := functionNames
+	// The statement that inserts is for audit lines alone.
+	insertsApart := list{"dynamodb:PutItem", "dynamodb:DeleteItem"}
 	for _, file := range []string{shipped, full} {
 		all := allStatements(synth(t, file))
 		for _, test := range []struct {
@@ -104,22 +115,29 @@ func TestWithheld(t *testing.T) {
 			actions list
 			only    list
 		}{
-			{"KEY#0f3a", tableWrites, list{refresh}},
-			{"KEYS#default", tableWrites, list{refresh}},
+			{"KEY#0f3a", insertsApart, list{refresh}},
+			{"KEYS#default", insertsApart, list{refresh}},
 			{"KEY#0f3a", list{"dynamodb:GetItem"}, everybody},
 			{"TEN", tableWrites, nil},
 			{"CLI#default", tableWrites, nil},
 			{"AUD#default#2026-01#3", list{"dynamodb:PutItem"}, list{callback, refresh}},
+			{"AUD#default#2026-01#3", list{"dynamodb:PartiQLInsert"}, list{refresh}},
 			{"AUD#default#2026-01#3", list{"dynamodb:DeleteItem"}, nil},
 			{"AUD#default#2026-01#3", list{"dynamodb:Query"}, everybody},
-			{"GRT#default#con_1", tableWrites, list{callback, refresh}},
+			{"GRT#default#con_1", insertsApart, list{callback, refresh}},
 			{"GRT#default#con_1", tableReads[:1], list{callback, refresh}},
 			{"GRT#default#con_1", tableReads[1:2], list{callback, refresh}},
 			{"GRT#default#con_1", tableReads[2:3], list{callback, refresh}},
 			{"GRT#default#con_1", tableReads[3:], list{callback, refresh}},
-			{"GATE#google.0f3a", tableWrites, list{refresh}},
-			{"CON#default#con_1", tableWrites, list{connect, callback, refresh, mcprun}},
-			{"MCT#0f3a", tableWrites, list{connect, callback, refresh, mcprun}},
+			{"GATE#google.0f3a", insertsApart, list{refresh}},
+			{"LST#default#con_1", insertsApart, list{refresh, mcprun}},
+			{"LST#default#con_1", list{"dynamodb:GetItem"}, list{refresh, mcprun, mcpremote}},
+			{"LST#default#con_1", list{"dynamodb:PartiQLInsert"}, nil},
+			{"CON#default#con_1", insertsApart, list{connect, callback, refresh, mcprun}},
+			{"CON#default#con_1", list{"dynamodb:PartiQLInsert"}, nil},
+			{"KEY#0f3a", list{"dynamodb:PartiQLInsert"}, nil},
+			{"GRT#default#con_1", list{"dynamodb:PartiQLInsert"}, nil},
+			{"MCT#0f3a", insertsApart, list{connect, callback, refresh, mcprun}},
 		} {
 			for _, name := range functionNames {
 				for _, action := range test.actions {

@@ -54,8 +54,9 @@ func TestFunctionsUnderstandTheirEnvironment(t *testing.T) {
 	t.Parallel()
 	needs := map[string][]string{
 		connect: nil, authorizer: nil,
-		callback: {"LANYARD_KMS_KEY"}, refresh: {"LANYARD_KMS_KEY", "LANYARD_QUEUE_URL"},
-		mcprun: {"LANYARD_REFRESH_FUNCTION", "LANYARD_CONTROL_URL", "LANYARD_CLUSTER", "LANYARD_SUBNETS", "LANYARD_TASK_SECURITY_GROUP", "LANYARD_TASK_FAMILY"},
+		mcpremote: {"LANYARD_REFRESH_FUNCTION"},
+		callback:  {"LANYARD_KMS_KEY"}, refresh: {"LANYARD_KMS_KEY", "LANYARD_QUEUE_URL"},
+		mcprun: {"LANYARD_REFRESH_FUNCTION", "LANYARD_REMOTE_FUNCTION", "LANYARD_CONTROL_URL", "LANYARD_CLUSTER", "LANYARD_SUBNETS", "LANYARD_TASK_SECURITY_GROUP", "LANYARD_TASK_FAMILY"},
 	}
 	for _, file := range []string{shipped, full} {
 		a := synth(t, file)

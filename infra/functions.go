@@ -11,18 +11,22 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsec2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/lanyardhq/lanyard/internal/web"
 )
 
-// The functions, by name. authorizer is the program of mcprun outside the VPC.
+// The functions, by name. mcpremote and authorizer are the program of mcprun
+// outside the VPC.
 const (
 	connect    = "connect"
 	callback   = "callback"
 	refresh    = "refresh"
 	mcprun     = "mcprun"
+	mcpremote  = web.FunctionMCPRemote
 	authorizer = "authorizer"
 )
 
-var functionNames = []string{connect, callback, refresh, mcprun, authorizer}
+var functionNames = []string{connect, callback, refresh, mcprun, mcpremote, authorizer}
 
 // function is what differs between the functions.
 type function struct {
@@ -66,7 +70,7 @@ func (v *Service) describeFunctions() []function {
 		{name: refresh, program: refresh, memory: 512, timeout: 120,
 			description: "Renews, hands out and ends tokens: by schedule and on demand",
 			environment: v.environment(vault, map[string]*string{"LANYARD_QUEUE_URL": v.queue.QueueUrl(), "LANYARD_KEEP_FRESH": jsii.String(v.settings.KeepFresh)}),
-			grants: statements{v.useTable(), v.findDue(), v.useKey(), v.keepGrants(),
+			grants: statements{v.useTable(), v.insertLines(), v.findDue(), v.useKey(), v.keepGrants(),
 				v.readSecrets("ReadClients", "clients/*"), v.readSecrets("ReadWebhooks", "webhooks/*"),
 				v.readSecrets("ReadFirstKey", secretAPIKey), v.useQueue(), v.putEvents()},
 		},
@@ -75,16 +79,29 @@ func (v *Service) describeFunctions() []function {
 			environment: v.environment(map[string]*string{
 				"LANYARD_SECRETS":             jsii.String(v.settings.Name),
 				"LANYARD_REFRESH_FUNCTION":    jsii.String(v.functionName(refresh)),
+				"LANYARD_REMOTE_FUNCTION":     jsii.String(v.functionName(mcpremote)),
 				"LANYARD_CONTROL_URL":         jsii.String("https://" + v.apiHost() + "/" + stage),
 				"LANYARD_CLUSTER":             v.tasks.cluster.ClusterName(),
 				"LANYARD_SUBNETS":             awscdk.Fn_Join(jsii.String(","), v.network.vpc.SelectSubnets(v.network.tasks).SubnetIds),
 				"LANYARD_TASK_SECURITY_GROUP": v.network.ofTasks.SecurityGroupId(),
 				"LANYARD_TASK_FAMILY":         jsii.String(v.family()),
+				"LANYARD_START_ON":            jsii.String(v.settings.StartOn),
 				"LANYARD_IDLE_STOP":           jsii.String(v.settings.IdleStop),
+				"LANYARD_MAX_LIFE":            jsii.String(v.settings.MaxLife),
 				"AWS_USE_DUALSTACK_ENDPOINT":  jsii.String("true"),
 			}, v.warmPool()),
-			grants: append(statements{v.useTable(), v.invokeRefresh(), v.readSecrets("ReadTaskBearers", secretTaskBearers)},
+			grants: append(statements{v.useTable(), v.invokeRefresh(), v.invokeRemote(), v.readSecrets("ReadTaskBearers", secretTaskBearers)},
 				append(v.runTasks(), v.useVPC()...)...),
+		},
+		// Without a remote server no route leads to it, and it may do nothing that
+		// mcprun may not. Sessions of clients are sealed with the same secret.
+		{name: mcpremote, program: mcprun, memory: 256, timeout: 900,
+			description: "Between MCP clients and remote servers: mcprun with a way out",
+			environment: v.environment(map[string]*string{
+				"LANYARD_SECRETS":          jsii.String(v.settings.Name),
+				"LANYARD_REFRESH_FUNCTION": jsii.String(v.functionName(refresh)),
+			}),
+			grants: statements{v.readTable(), v.invokeRefresh(), v.readSecrets("ReadTaskBearers", secretTaskBearers)},
 		},
 		{name: authorizer, program: mcprun, memory: 256, timeout: 10,
 			description: "Lets the bearers of MCP clients pass",

@@ -58,6 +58,17 @@ func (v *Service) useTable() awsiam.PolicyStatement {
 		"dynamodb:DeleteItem", "dynamodb:ConditionCheckItem"}, list{v.tableARN()}, nil)
 }
 
+// insertLines lets several audit lines be written at once, by the one action
+// that does so and can neither replace nor remove a line. Should DynamoDB not
+// tell which keys such a request names, it is refused, and each line is written
+// by itself.
+func (v *Service) insertLines() awsiam.PolicyStatement {
+	return allow("InsertLines", list{"dynamodb:PartiQLInsert"}, list{v.tableARN()}, map[string]any{
+		"ForAllValues:StringLike": map[string]any{"dynamodb:LeadingKeys": list{auditLines}},
+		"Null":                    map[string]any{"dynamodb:LeadingKeys": "false"},
+	})
+}
+
 func (v *Service) readTable() awsiam.PolicyStatement {
 	return allow("ReadTable", list{"dynamodb:GetItem", "dynamodb:Query"}, list{v.tableARN()}, nil)
 }
@@ -98,6 +109,10 @@ func (v *Service) invokeRefresh() awsiam.PolicyStatement {
 	return allow("AskForTokens", list{"lambda:InvokeFunction"}, list{v.arn("lambda", "function:"+v.functionName(refresh))}, nil)
 }
 
+func (v *Service) invokeRemote() awsiam.PolicyStatement {
+	return allow("ReachRemoteServers", list{"lambda:InvokeFunction"}, list{v.arn("lambda", "function:"+v.functionName(mcpremote))}, nil)
+}
+
 func (v *Service) writeLog(group awslogs.LogGroup) awsiam.PolicyStatement {
 	return allow("WriteLog", list{"logs:CreateLogStream", "logs:PutLogEvents"}, list{*group.LogGroupArn()}, nil)
 }
@@ -120,14 +135,19 @@ func (v *Service) runTasks() statements {
 		roles = append(roles, *v.tasks.roles[server.Name].RoleArn())
 	}
 	inCluster := map[string]any{"ArnEquals": map[string]*string{"ecs:cluster": v.tasks.cluster.ClusterArn()}}
-	return statements{
-		allow("RunTasks", list{"ecs:RunTask"}, definitions, inCluster),
+	var out statements
+	if len(definitions) > 0 { // not all are remote
+		out = append(out, allow("RunTasks", list{"ecs:RunTask"}, definitions, inCluster))
+	}
+	out = append(out,
 		// Listing has no resource that could be named; the condition is the bound.
 		allow("FindTasks", list{"ecs:ListTasks"}, list{"*"}, inCluster),
-		allow("WatchTasks", list{"ecs:StopTask", "ecs:DescribeTasks"}, list{v.arn("ecs", "task/"+v.settings.Name+"/*")}, inCluster),
-		allow("GiveTasksTheirRoles", list{"iam:PassRole"}, append(roles, *v.tasks.execution.RoleArn()),
-			map[string]any{"StringEquals": map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"}}),
+		allow("WatchTasks", list{"ecs:StopTask", "ecs:DescribeTasks"}, list{v.arn("ecs", "task/"+v.settings.Name+"/*")}, inCluster))
+	if len(roles) > 0 {
+		out = append(out, allow("GiveTasksTheirRoles", list{"iam:PassRole"}, append(roles, *v.tasks.execution.RoleArn()),
+			map[string]any{"StringEquals": map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"}}))
 	}
+	return out
 }
 
 // useVPC lets Lambda, and not the function's own code, keep network interfaces.

@@ -177,9 +177,10 @@ func TestWhoReadsSecrets(t *testing.T) {
 		}
 	}
 	want := map[string][]string{
-		"CallbackRole": {"${data.KeyArn}", "full/grants/*", "full/clients/*"},
-		"RefreshRole":  {"${data.KeyArn}", "full/grants/*", "full/clients/*", "full/webhooks/*", "full/api-key-??????"},
-		"McprunRole":   {"full/task-bearers-??????"},
+		"CallbackRole":  {"${data.KeyArn}", "full/grants/*", "full/clients/*"},
+		"RefreshRole":   {"${data.KeyArn}", "full/grants/*", "full/clients/*", "full/webhooks/*", "full/api-key-??????"},
+		"McprunRole":    {"full/task-bearers-??????"},
+		"McpremoteRole": {"full/task-bearers-??????"},
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -44,12 +44,12 @@ func TestCfnLint(t *testing.T) {
 	}
 }
 
-// TestCheckov: the templates and the Dockerfile. checkov.yaml says for each
+// TestCheckov: the templates and the Dockerfiles. checkov.yaml says for each
 // check that is skipped why.
 func TestCheckov(t *testing.T) {
 	t.Parallel()
 	program := tool(t, "checkov")
-	args := []string{"--config-file", "checkov.yaml", "-f", "../image/Dockerfile"}
+	args := []string{"--config-file", "checkov.yaml", "-f", "../image/npm/Dockerfile", "-f", "../image/pypi/Dockerfile"}
 	for _, file := range []string{shipped, full} {
 		for _, tpl := range templates(synth(t, file)) {
 			args = append(args, "-f", tpl)

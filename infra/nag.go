@@ -65,7 +65,7 @@ func (v *Service) suppress() {
 	if !v.settings.WAF {
 		service(live, "APIG3", "AWS WAF is a setting, waf: it costs more than everything else while idle")
 	}
-	for _, r := range routes {
+	for _, r := range v.settings.routes() {
 		path := "Api/Default" + r.Path
 		if r.Path == "/" {
 			path = "Api/Default"

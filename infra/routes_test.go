@@ -53,6 +53,37 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestRemoteRoutes: the endpoint of a remote server, and no other route, leads to
+// mcpremote, which has a way out, no network of ours and no rights on tasks.
+func TestRemoteRoutes(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string][]string{shipped: nil, full: {"ANY /mcp/tracker CUSTOM STREAM"}} {
+		a := synth(t, file)
+		var got []string
+		for _, id := range a.service.of("AWS::ApiGateway::Method") {
+			m := a.service.Resources[id]
+			if strings.Contains(flat(m.at("Integration", "Uri")), "${Mcpremote.") {
+				got = append(got, fmt.Sprint(flat(m.at("HttpMethod")), " ", a.service.path(m.at("ResourceId")), " ", m.at("AuthorizationType"), " ", m.at("Integration", "ResponseTransferMode")))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", file, got, want)
+		}
+		for _, id := range a.service.of("AWS::Lambda::Function") {
+			if f := a.service.Resources[id]; flat(f.at("FunctionName")) == a.settings.Name+"-mcpremote" && f.at("VpcConfig") != nil {
+				t.Errorf("%s: it is in a network", file)
+			}
+		}
+		for _, s := range allStatements(a) {
+			for _, action := range s.actions {
+				if s.holder == "McpremoteRole" && (strings.HasPrefix(action, "ecs:") || strings.HasPrefix(action, "ec2:") || strings.HasPrefix(action, "iam:") || strings.HasPrefix(action, "kms:")) {
+					t.Errorf("%s: it may %s", file, action)
+				}
+			}
+		}
+	}
+}
+
 // path is the whole path of a resource of the API.
 func (t template) path(id any) string {
 	m, _ := id.(map[string]any)
@@ -89,7 +120,7 @@ func TestRoutesReachTheirHandlers(t *testing.T) {
 // tree that no route names answers 404, where API Gateway may look further.
 func routed(method, path string) string {
 	segments := func(p string) []string { return strings.Split(strings.Trim(p, "/"), "/") }
-	candidates := slices.Clone(routes)
+	candidates := web.Routes()
 	want := segments(path)
 	for i, s := range want {
 		var literal, parameter []web.Route

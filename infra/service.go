@@ -57,6 +57,7 @@ func NewService(scope constructs.Construct, s Settings, data *Data, assets *Asse
 	}
 	v.makeRoutes()
 	v.makeSchedules()
+	v.makeTaskEvents()
 	v.makeAlarms()
 	v.makeFirstKey()
 	v.makeOutputs()

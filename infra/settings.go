@@ -26,7 +26,9 @@ type Settings struct {
 	Servers             []string       `yaml:"servers"`
 	VaultStore          string         `yaml:"vault_store"`
 	Table               string         `yaml:"table"`
+	StartOn             string         `yaml:"start_on"`
 	IdleStop            string         `yaml:"idle_stop"`
+	MaxLife             string         `yaml:"max_life"`
 	WarmPool            map[string]int `yaml:"warm_pool"`
 	LogRetentionDays    int            `yaml:"log_retention_days"`
 	AuditDays           int            `yaml:"audit_days"`
@@ -36,8 +38,10 @@ type Settings struct {
 	Throttle            Throttle       `yaml:"throttle"`
 	ReservedConcurrency map[string]int `yaml:"reserved_concurrency"`
 
-	// enabled are the presets of Servers, by name.
+	// enabled are the presets of Servers that run in tasks, remotes the names of
+	// those that run elsewhere.
 	enabled []presets.Server
+	remotes []string
 }
 
 // Throttle bounds the requests of the whole API.
@@ -53,9 +57,9 @@ var errSettings = errors.New("settings not usable")
 // defaults are the values of settings.yaml as it is shipped.
 func defaults() Settings {
 	return Settings{
-		Name: "lanyard", VaultStore: config.StoreSecretsManager, IdleStop: "10m", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
+		Name: "lanyard", VaultStore: config.StoreSecretsManager, StartOn: config.StartOnList, IdleStop: "10m", MaxLife: "12h", LogRetentionDays: 30, AuditDays: 400, KeepFresh: "168h",
 		WarmPool: map[string]int{}, Throttle: Throttle{Rate: 100, Burst: 200},
-		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, authorizer: 30},
+		ReservedConcurrency: map[string]int{connect: 20, callback: 20, refresh: 30, mcprun: 100, mcpremote: 30, authorizer: 30},
 	}
 }
 
@@ -137,6 +141,7 @@ var (
 // check judges the values and loads the presets; dir is the settings file's.
 func (s *Settings) check(dir string) *problem {
 	keep, keepErr := time.ParseDuration(s.KeepFresh)
+	life, lifeErr := time.ParseDuration(s.MaxLife)
 	switch idle, err := time.ParseDuration(s.IdleStop); {
 	case !validName.MatchString(s.Name):
 		return badf("name", "must be 1 to 20 lower-case letters, digits and hyphens, and begin with a letter")
@@ -150,8 +155,12 @@ func (s *Settings) check(dir string) *problem {
 		return badf("vault_store", "must be %s or %s", config.StoreSecretsManager, config.StoreDynamoDB)
 	case s.Table != "" && !validTable.MatchString(s.Table):
 		return badf("table", "must be the name of a DynamoDB table")
+	case s.StartOn != config.StartOnList && s.StartOn != config.StartOnCall:
+		return badf("start_on", "must be %s or %s", config.StartOnList, config.StartOnCall)
 	case err != nil || idle < time.Minute:
 		return badf("idle_stop", "must be a duration of a minute or more, such as 10m")
+	case lifeErr != nil || life < time.Hour || life > 14*24*time.Hour:
+		return badf("max_life", "must be a duration from an hour to two weeks, such as 12h")
 	case !slices.Contains(retentionDays, s.LogRetentionDays):
 		return badf("log_retention_days", "must be one of the numbers that CloudWatch has: %s", strings.Trim(fmt.Sprint(retentionDays), "[]"))
 	case keepErr != nil || keep < time.Minute || keep > 366*24*time.Hour:
@@ -187,7 +196,7 @@ func (s *Settings) loadServers(dir string) *problem {
 	}
 	if len(s.Servers) == 0 {
 		for _, server := range catalogue.Servers() {
-			if server.Server.Registry == presets.RegistryNPM {
+			if server.Server.Packaged() || server.Remote() {
 				s.Servers = append(s.Servers, server.Name)
 			}
 		}
@@ -199,17 +208,22 @@ func (s *Settings) loadServers(dir string) *problem {
 			return badf("servers", "names %q, of which there is no preset", name)
 		case slices.Contains(s.Servers[:i], name):
 			return badf("servers", "names %q twice", name)
-		case server.Server.Registry != presets.RegistryNPM:
-			return badf("servers", "names %q, which comes from registry %s: only what npm installs can be put into a task's image", name, server.Server.Registry)
+		case server.Remote() && !strings.HasPrefix(server.Server.URL, "https://"):
+			return badf("servers", "names %q, whose url is on somebody's own machine", name)
+		case server.Remote():
+			s.remotes = append(s.remotes, name)
+		case !server.Server.Packaged():
+			return badf("servers", "names %q, which comes from registry %s: only what npm or pip installs can be put into a task's image", name, server.Server.Registry)
+		default:
+			s.enabled = append(s.enabled, server)
 		}
-		s.enabled = append(s.enabled, server)
 	}
 	for name, n := range s.WarmPool {
-		if !slices.Contains(s.Servers, name) || n < 0 || n > config.MaxWarm {
-			return badf("warm_pool", "holds a number from 0 to %d for servers that are offered; not %s: %d", config.MaxWarm, name, n)
+		if !slices.Contains(s.Servers, name) || slices.Contains(s.remotes, name) || n < 0 || n > config.MaxWarm {
+			return badf("warm_pool", "holds a number from 0 to %d for servers that are offered and run in tasks; not %s: %d", config.MaxWarm, name, n)
 		}
 	}
-	if len(s.enabled) == 0 {
+	if len(s.Servers) == 0 {
 		return badf("servers", "leaves none to offer")
 	}
 	return nil

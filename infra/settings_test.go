@@ -6,8 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // TestShippedSettings: the file says the defaults, so that leaving a line out
@@ -30,7 +33,7 @@ func TestShippedSettings(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the file\n%+v\nthe defaults\n%+v", got, want)
 	}
-	if fmt.Sprint(got.Servers) != "[google-calendar google-drive slack]" {
+	if fmt.Sprint(got.Servers) != "[google-calendar google-drive google-sheets slack]" {
 		t.Errorf("servers %v", got.Servers)
 	}
 }
@@ -38,6 +41,10 @@ func TestShippedSettings(t *testing.T) {
 // TestBadSettings: one line, with the file, the line and the key.
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
+	mine, err := filepath.Abs("testdata/presets")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ text, where, says string }{
 		{"name: lanyard\nwarm_pools: 3\n", ":2:", "warm_pools"},
 		{"name: lanyard\n\nwaf: sometimes\n", ":3:", "bool"},
@@ -49,8 +56,12 @@ func TestBadSettings(t *testing.T) {
 		{"domain: connect.example.com\ncertificate: arn:aws:acm:eu-west-1:123456789012:certificate/0b2a1e34\n", ":2:", "us-east-1"},
 		{"vault_store: s3\n", ":1:", "dynamodb"},
 		{"table: a/b\n", ":1:", "table"},
+		{"start_on: never\n", ":1:", "list or call"},
 		{"idle_stop: 10\n", ":1:", "duration"},
 		{"idle_stop: 1s\n", ":1:", "minute"},
+		{"presets: [" + mine + "]\nservers: [tracker]\nwarm_pool: {tracker: 1}\n", ":3:", "run in tasks"},
+		{"max_life: 12\n", ":1:", "duration"},
+		{"max_life: 5m\n", ":1:", "hour"},
 		{"log_retention_days: 31\n", ":1:", "CloudWatch"},
 		{"audit_days: 0\n", ":1:", "audit_days"},
 		{"keep_fresh: a week\n", ":1:", "keep_fresh"},
@@ -127,7 +138,13 @@ func TestAssets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{function + "/bootstrap", function + "/presets/0/servers/slack.yaml", function + "/presets/0/locks/slack/package-lock.json",
+	i := slices.IndexFunc(synth(t, shipped).settings.enabled, func(s presets.Server) bool { return s.Server.Registry == presets.RegistryPyPI })
+	pypi, err := assets.ImageOf(synth(t, shipped).settings.enabled[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{pypi + "/runner", pypi + "/Dockerfile", pypi + "/requirements.in", pypi + "/requirements.txt",
+		function + "/bootstrap", function + "/presets/0/servers/slack.yaml", function + "/presets/0/locks/slack/package-lock.json",
 		image + "/runner", image + "/Dockerfile", image + "/package.json", image + "/package-lock.json"} {
 		info, err := os.Stat(file)
 		if err != nil {
@@ -136,6 +153,11 @@ func TestAssets(t *testing.T) {
 		}
 		if program := strings.HasSuffix(file, "bootstrap") || strings.HasSuffix(file, "runner"); program != (info.Mode()&0o111 != 0) {
 			t.Errorf("%s has mode %v", file, info.Mode())
+		}
+	}
+	for dir, base := range map[string]string{image: "FROM docker.io/library/node:", pypi: "FROM docker.io/library/python:"} {
+		if text, err := os.ReadFile(dir + "/Dockerfile"); err != nil || !strings.Contains(string(text), base) {
+			t.Errorf("%s does not begin with %s: %v", dir, base, err)
 		}
 	}
 	if got := assets.PresetsInBundle(); got != "/var/task/presets/0" {

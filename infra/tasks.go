@@ -16,7 +16,8 @@ const (
 	// containerName is the one container of a task; mcprun names it to give it
 	// its ticket.
 	containerName = "runner"
-	// scratch is what a task may write to: its servers' HOMEs are made in it.
+	// scratch is what a task may write to: its servers' HOMEs are made in it. It is
+	// in memory, and may take half of the task's.
 	scratch = "/tmp"
 )
 
@@ -75,16 +76,15 @@ func (v *Service) makeTask(server presets.Server, dir string) {
 			CpuArchitecture: awsecs.CpuArchitecture_ARM64(), OperatingSystemFamily: awsecs.OperatingSystemFamily_LINUX(),
 		},
 		ExecutionRole: v.tasks.execution, TaskRole: v.tasks.roles[server.Name],
-		// On Fargate a volume is a part of the task's own encrypted storage,
-		// which is gone with it.
-		Volumes: &[]*awsecs.Volume{{Name: jsii.String("scratch")}},
 	})
 	linux := awsecs.NewLinuxParameters(v.Stack, jsii.String("Linux-"+server.Name), &awsecs.LinuxParametersProps{
 		// The runner is no init; orphans of a server need one.
 		InitProcessEnabled: jsii.Bool(true),
 	})
 	linux.DropCapabilities(dropped...)
-	container := definition.AddContainer(jsii.String(containerName), &awsecs.ContainerDefinitionOptions{
+	linux.AddTmpfs(&awsecs.Tmpfs{ContainerPath: jsii.String(scratch), Size: jsii.Number(float64(size.Memory / 2)),
+		MountOptions: &[]awsecs.TmpfsMountOption{awsecs.TmpfsMountOption_RW, awsecs.TmpfsMountOption_NOSUID, awsecs.TmpfsMountOption_NODEV}})
+	definition.AddContainer(jsii.String(containerName), &awsecs.ContainerDefinitionOptions{
 		Image: awsecs.ContainerImage_FromAsset(jsii.String(dir), &awsecs.AssetImageProps{
 			Platform:  awsecrassets.Platform_LINUX_ARM64(),
 			BuildArgs: &map[string]*string{"SERVER": jsii.String(server.Name)},
@@ -96,5 +96,4 @@ func (v *Service) makeTask(server presets.Server, dir string) {
 		StopTimeout:            awscdk.Duration_Seconds(jsii.Number(30)),
 		Logging:                awsecs.LogDriver_AwsLogs(&awsecs.AwsLogDriverProps{LogGroup: v.logs["tasks"], StreamPrefix: jsii.String(server.Name)}),
 	})
-	container.AddMountPoints(&awsecs.MountPoint{ContainerPath: jsii.String(scratch), SourceVolume: jsii.String("scratch"), ReadOnly: jsii.Bool(false)})
 }

@@ -37,7 +37,7 @@ func FuzzServer(f *testing.F) {
 		c, findings := read([]root{{"mem", fstest.MapFS{
 			"servers/s.yaml":        {Data: data},
 			"providers/google.yaml": {Data: google},
-		}}})
+		}}}, false)
 		lines := strings.Count(string(data), "\n") + strings.Count(string(data), "\r") + 1
 		for _, found := range findings {
 			if found.Line < 1 || found.Line > lines+1 || found.Message == "" {

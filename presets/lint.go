@@ -29,7 +29,7 @@ func (f Finding) String() string {
 // Lint reports everything that is wrong with the embedded presets overlaid by
 // dirs, by file and line. None means that [Load] accepts them.
 func Lint(dirs []string) []Finding {
-	_, findings := read(roots(dirs))
+	_, findings := read(roots(dirs), false)
 	return findings
 }
 

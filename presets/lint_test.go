@@ -88,9 +88,32 @@ server:
 `
 	npmManifest = `{"dependencies": {"@acme/server": "1.2.3"}}`
 	npmLockfile = `{"lockfileVersion": 3, "packages": {
-		"": {}, "node_modules/@acme/server": {"version": "1.2.3", "integrity": "sha512-AA=="},
+		"": {}, "node_modules/@acme/server": {"version": "1.2.3", "integrity": "sha512-AA==", "bin": {"server": "dist/index.js"}},
 		"node_modules/x": {"version": "1.0.0", "inBundle": true}}}`
 )
+
+// The same server from PyPI.
+const (
+	pypiServer = `name: acme
+display_name: Acme
+description: Does things.
+auth_type: none
+server:
+  registry: pypi
+  package: Acme.Server
+  version: 1.2rc1
+`
+	pypiHash     = "--hash=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	pypiManifest = "# The server itself.\nAcme.Server==1.2rc1\nmcp<2\n"
+	pypiLockfile = "acme-server==1.2rc1 \\\n    " + pypiHash + " \\\n    " + pypiHash + "\n    # via -r requirements.in\n" +
+		"mcp==1.30.0 ; python_full_version >= '3.11' and sys_platform != 'win32' \\\n    " + pypiHash + "\n"
+)
+
+// lockFiles is what lies beside a preset that is tried out.
+func lockFiles() map[string]string {
+	return map[string]string{"locks/acme/package.json": npmManifest, "locks/acme/package-lock.json": npmLockfile,
+		"locks/acme/requirements.in": pypiManifest, "locks/acme/requirements.txt": pypiLockfile}
+}
 
 type rule struct {
 	name string
@@ -112,13 +135,19 @@ var nameRules = []rule{
 }
 
 var programRules = []rule{
-	{"no registry", notes, [2]string{"registry: command", "registry: docker"}, []string{`6: must be npm, command or remote`}},
-	{"pypi", notes, [2]string{"registry: command\n  command: [notes-server]", "registry: pypi\n  package: notes\n  version: 1.0.0"}, []string{`6: pypi servers cannot be installed yet`}},
+	{"no registry", notes, [2]string{"registry: command", "registry: docker"}, []string{`6: must be npm, pypi, command or remote`}},
 	{"no command", notes, [2]string{"[notes-server]", "[]"}, []string{`7: command is missing`}},
 	{"package of a command", notes, [2]string{"[notes-server]", "[a]\n  package: b\n  version: 1.0.0\n  bin: c\n  args: [d]\n  url: https://a.example"},
 		[]string{`8: means nothing with registry command`, `9: means`, `10: means`, `11: means`, `12: means`}},
 	{"plain http", remoteServer, [2]string{"https://acme", "http://acme"}, []string{`8: must be an https URL`}},
 	{"user in URL", remoteServer, [2]string{"https://acme", "https://u:p@acme"}, []string{`8: must be an https URL`}},
+	{"http on another machine", remoteServer, [2]string{"https://acme.example", "http://127.0.0.1.example.com"}, []string{`8: must be an https URL`}},
+	{"http on this machine", remoteServer, [2]string{"https://acme.example", "http://127.0.0.1:8080"}, nil},
+	{"host of anybody's", remoteServer, [2]string{"https://acme.example/mcp", "https://acme.{shop}/mcp\nparameters: {shop: {label: Shop, pattern: '^[a-z]+$'}}"}, []string{`8: must end its host`}},
+	{"host of one's own label", remoteServer, [2]string{"https://acme.example/mcp", "https://{shop}.acme.example/mcp\nparameters: {shop: {label: Shop, pattern: '^[a-z]+$'}}"}, nil},
+	{"top level domain", remoteServer, [2]string{"https://acme.example/mcp", "https://{shop}.example/mcp\nparameters: {shop: {label: Shop, pattern: '^[a-z]+$'}}"}, []string{`8: must end its host`}},
+	{"URL of anybody's", remoteServer, [2]string{"https://acme.example/mcp", "\"{shop}/mcp\"\nparameters: {shop: {label: Shop, pattern: '^[a-z]+$'}}"}, []string{`8: must be an https URL`}},
+	{"variables of a remote", remoteServer, [2]string{"server:", "oauth_to_env_mapping: {access_token: TOKEN}\nenv: {A: b}\nauth_failure: [token_expired]\nserver:"}, []string{`6: means nothing with registry remote`, `7: means nothing with registry remote`, `8: means nothing with registry remote`}},
 	{"no url", remoteServer, [2]string{"  url: https://acme.example/mcp\n", ""}, []string{`6: must be an https URL`}},
 	{"rotation of a remote", remoteServer, [2]string{"server:", "rotation: restart\nserver:"}, []string{`6: means nothing with registry remote`}},
 	{"clients", notes, [2]string{"command: [", "clients: some\n  command: ["}, []string{`7: must be shared or each`}},
@@ -131,6 +160,13 @@ var programRules = []rule{
 	{"tag", npmServer, [2]string{"1.2.3", "latest"}, []string{`8: must be one exact version`, `8: the lock does not fit`}},
 	{"no version", npmServer, [2]string{"  version: 1.2.3\n", ""}, []string{`5: must be one exact version`, `5: the lock does not fit`}},
 	{"other version than the lock's", npmServer, [2]string{"1.2.3", "1.2.4"}, []string{`8: the lock does not fit: locks/acme/package.json must depend on @acme/server 1.2.4`}},
+	{"no such program", npmServer, [2]string{"version: 1.2.3", "version: 1.2.3\n  bin: setup"}, []string{`9: no program to start: the lock of @acme/server knows no program "setup", but these: server`}},
+	{"PyPI package's name", pypiServer, [2]string{"Acme.Server", "acme/server"}, []string{`7: must be the name of a PyPI package`, `8: the lock does not fit`}},
+	{"PyPI range", pypiServer, [2]string{"1.2rc1", "~=1.2"}, []string{`8: must be one exact version`, `8: the lock does not fit`}},
+	{"PyPI wildcard", pypiServer, [2]string{"1.2rc1", "1.2.*"}, []string{`8: must be one exact version`, `8: the lock does not fit`}},
+	{"PyPI program's path", pypiServer, [2]string{"version: 1.2rc1", "version: 1.2rc1\n  bin: ../sh"}, []string{`9: must be the name of one of the package's programs`}},
+	{"PyPI command", pypiServer, [2]string{"version: 1.2rc1", "version: 1.2rc1\n  command: [a]\n  url: https://a.example"}, []string{`9: means nothing`, `10: means nothing`}},
+	{"PyPI version that is no text", pypiServer, [2]string{"1.2rc1", "1.20"}, []string{`8: the lock does not fit`}},
 	{"command of a package", npmServer, [2]string{"version: 1.2.3", "version: 1.2.3\n  command: [a]\n  url: https://a.example"}, []string{`9: means nothing`, `10: means nothing`}},
 }
 
@@ -199,7 +235,7 @@ var credentialRules = []rule{
 
 func TestRules(t *testing.T) {
 	t.Parallel()
-	for _, base := range []string{notes, oauthServer, fileServer, brokerServer, keyServer, remoteServer, npmServer} {
+	for _, base := range []string{notes, oauthServer, fileServer, brokerServer, keyServer, remoteServer, npmServer, pypiServer} {
 		checkRule(t, rule{base: base})
 	}
 	for group, rules := range map[string][]rule{"name": nameRules, "program": programRules, "parameter": parameterRules,
@@ -226,7 +262,9 @@ func checkRule(t *testing.T, r rule) {
 	if !strings.HasPrefix(text, "name: acme\n") {
 		file = "servers/notes.yaml"
 	}
-	dir := overlay(t, map[string]string{file: text, "locks/acme/package.json": npmManifest, "locks/acme/package-lock.json": npmLockfile})
+	files := lockFiles()
+	files[file] = text
+	dir := overlay(t, files)
 	expect(t, presets.Lint([]string{dir}), filepath.Join(dir, filepath.FromSlash(file)), r.want)
 }
 
@@ -272,6 +310,58 @@ func TestLocks(t *testing.T) {
 			}
 			if test.lockfile != "" {
 				files["locks/acme/package-lock.json"] = test.lockfile
+			}
+			dir := overlay(t, files)
+			var want []string
+			if test.want != "" {
+				want = []string{test.want}
+			}
+			expect(t, presets.Lint([]string{dir}), filepath.Join(dir, "servers", "acme.yaml"), want)
+		})
+	}
+}
+
+func TestPyPILocks(t *testing.T) {
+	t.Parallel()
+	replace := func(old, with string) string { return strings.Replace(pypiLockfile, old, with, 1) }
+	const (
+		unfit = "8: the lock does not fit: locks/acme/"
+		// no pins no package with hashes by it.
+		no = unfit + "requirements.txt pins no package with sha256 hashes by "
+	)
+	tests := map[string]struct{ manifest, lockfile, want string }{
+		"fits":              {pypiManifest, pypiLockfile, ""},
+		"tight marker":      {pypiManifest, replace(" ; python", "; python"), ""},
+		"missing":           {"", "", "7: a pypi server needs locks/acme/requirements.in and requirements.txt: uv pip compile"},
+		"no lockfile":       {pypiManifest, "", "7: a pypi server needs locks/acme"},
+		"asks for another":  {"acme-server==1.2rc1\n", pypiLockfile, unfit + "requirements.in must ask for Acme.Server==1.2rc1"},
+		"asks for a range":  {"Acme.Server>=1.2rc1\n", pypiLockfile, unfit + "requirements.in must ask"},
+		"only a comment":    {"# Acme.Server==1.2rc1\n", pypiLockfile, unfit + "requirements.in must ask"},
+		"other version":     {pypiManifest, replace("1.2rc1", "1.2"), unfit + "requirements.txt locks acme-server==1.2, the preset wants 1.2rc1"},
+		"not always":        {pypiManifest, replace("1.2rc1 ", "1.2rc1 ; sys_platform == 'linux' "), unfit + "requirements.txt locks acme-server==1.2rc1 ; sys_platform"},
+		"not there":         {pypiManifest, replace("acme-server", "acme"), unfit + "requirements.txt does not lock Acme.Server"},
+		"no hash":           {pypiManifest, "acme-server==1.2rc1\n", no + `"acme-server==1.2rc1"`},
+		"no hash of one":    {pypiManifest, pypiLockfile + "idna==3.20\n", no + `"idna==3.20"`},
+		"weak hash":         {pypiManifest, pypiLockfile + "idna==3.20 --hash=md5:0123456789abcdef0123456789abcdef\n", no},
+		"short hash":        {pypiManifest, pypiLockfile + "idna==3.20 --hash=sha256:0123\n", no},
+		"a range":           {pypiManifest, pypiLockfile + "idna>=3 " + pypiHash + "\n", no},
+		"a wildcard":        {pypiManifest, pypiLockfile + "idna==3.* " + pypiHash + "\n", no},
+		"an address":        {pypiManifest, pypiLockfile + "idna @ https://a.example/idna.whl " + pypiHash + "\n", no},
+		"a path":            {pypiManifest, pypiLockfile + "./idna.whl " + pypiHash + "\n", no},
+		"an index":          {pypiManifest, "--index-url https://a.example/simple\n" + pypiLockfile, no + `"--index-url`},
+		"another file":      {pypiManifest, pypiLockfile + "-r more.txt\n", no + `"-r more.txt"`},
+		"a marker's option": {pypiManifest, pypiLockfile + "idna==3.20 ; --pre " + pypiHash + "\n", no},
+		"an option at last": {pypiManifest, pypiLockfile + "idna==3.20 " + pypiHash + " --config-settings=a=b\n", no},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := map[string]string{"servers/acme.yaml": pypiServer}
+			if test.manifest != "" {
+				files["locks/acme/requirements.in"] = test.manifest
+			}
+			if test.lockfile != "" {
+				files["locks/acme/requirements.txt"] = test.lockfile
 			}
 			dir := overlay(t, files)
 			var want []string

@@ -22,11 +22,17 @@ type Catalogue struct {
 }
 
 // Load reads the embedded presets, then each overlay, a directory that holds
-// providers/, servers/ or both (and locks/ for npm servers). The last file of
+// providers/, servers/ or both (and locks/ for npm and pypi servers). The last file of
 // a name replaces the others whole. Anything that [Lint] would report is an
 // error that wraps [ErrInvalid].
-func Load(overlays []string) (*Catalogue, error) {
-	c, findings := read(roots(overlays))
+func Load(overlays []string) (*Catalogue, error) { return load(overlays, false) }
+
+// LoadForCatalogues is Load for whoever makes catalogues anew: what is wrong with
+// those that are there is no error.
+func LoadForCatalogues(overlays []string) (*Catalogue, error) { return load(overlays, true) }
+
+func load(overlays []string, remaking bool) (*Catalogue, error) {
+	c, findings := read(roots(overlays), remaking)
 	if len(findings) == 0 {
 		return c, nil
 	}
@@ -80,16 +86,19 @@ type reader struct {
 	serverPages   map[string]page
 	providerPages map[string]page
 	findings      []Finding
+	// remaking: catalogues are made anew, so that those there are are not judged.
+	remaking bool
 }
 
 // read loads what it can and reports all that is wrong. Files are judged
 // against each other only at the end: an overlay's server may name an embedded
 // provider, and an overlay's provider replaces the one of an embedded server.
-func read(roots []root) (*Catalogue, []Finding) {
+func read(roots []root, remaking bool) (*Catalogue, []Finding) {
 	r := reader{
 		Catalogue:     Catalogue{servers: map[string]Server{}, providers: map[string]Provider{}},
 		serverPages:   map[string]page{},
 		providerPages: map[string]page{},
+		remaking:      remaking,
 	}
 	for i, here := range roots {
 		providers := r.each(here, "providers", r.addProvider)
@@ -164,32 +173,18 @@ func (r *reader) addServer(p page, name string, roots []root) {
 	}
 	r.add(p.unquoted("env", server.Env)...)
 	server = server.withDefaults()
-	if server.Server.Registry == RegistryNPM {
+	if server.Server.Packaged() {
 		var err error
-		if server.Lock, err = findLock(roots, name); err != nil {
+		if server.Lock, err = findLock(roots, name, server.Server.Registry); err != nil {
 			r.add(Finding{p.file, p.line("$.server.package"), err.Error()})
-		} else if err := server.Lock.check(server.Server.Package, server.Server.Version); err != nil {
+		} else if err := server.checkLock(); err != nil {
 			r.add(Finding{p.file, p.line("$.server.version"), fmt.Sprintf("the lock does not fit: locks/%s/%v", name, err)})
+		} else if _, err := server.npmScript(); server.Server.Registry == RegistryNPM && err != nil {
+			r.add(Finding{p.file, p.line("$.server.bin"), err.Error()})
 		}
 	}
+	r.addCatalogue(&server, p, roots)
 	r.servers[name], r.serverPages[name] = server, p
-}
-
-// findLock looks beside the preset first, then where an earlier preset of that
-// name has its lock: whoever overlays a preset to change its scopes need not
-// copy the lock, and a lock of another version does not pass its check.
-func findLock(roots []root, server string) (Lock, error) {
-	for _, here := range slices.Backward(roots) {
-		lock, err := readLock(here.fs, server)
-		if err == nil {
-			return lock, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return Lock{}, fmt.Errorf("the lock cannot be read: %w", err)
-		}
-	}
-	return Lock{}, fmt.Errorf("an npm server needs locks/%s/package.json and package-lock.json: "+
-		"npm install --package-lock-only --ignore-scripts --save-exact --omit-lockfile-registry-resolved makes them", server)
 }
 
 func (r *reader) checkProviders() {

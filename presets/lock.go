@@ -3,22 +3,50 @@ package presets
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"strings"
+	"slices"
 )
 
-// Lock is the pair of npm files that pins a server's dependency tree: every
-// package with the hash of its archive. Both are empty where a server needs no
-// lock.
+// Lock is the pair of files that pins a server's dependency tree: every package
+// with the hash of its archive. Both are empty where a server needs no lock.
 type Lock struct {
-	// Manifest is package.json: the server's package as the one dependency.
+	// Manifest is what the lock was made from: package.json, with the server's
+	// package as the one dependency, or requirements.in, which may hold bounds
+	// for others beside it.
 	Manifest []byte
-	// Lockfile is package-lock.json.
+	// Lockfile is package-lock.json or requirements.txt.
 	Lockfile []byte
+}
+
+// lockFiles are the names of a lock's manifest and lockfile, by registry. What
+// comes from another registry is not installed.
+var lockFiles = map[string][2]string{
+	RegistryNPM:  {"package.json", "package-lock.json"},
+	RegistryPyPI: {"requirements.in", "requirements.txt"},
+}
+
+// makeLock is how a lockfile is made from its manifest, by registry.
+var makeLock = map[string]string{
+	RegistryNPM:  "npm install --package-lock-only --ignore-scripts --save-exact --omit-lockfile-registry-resolved makes them",
+	RegistryPyPI: "uv pip compile --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-header requirements.in -o requirements.txt makes the second",
+}
+
+// Packaged reports whether the program is installed from a lock.
+func (p Program) Packaged() bool {
+	_, ok := lockFiles[p.Registry]
+	return ok
+}
+
+// LockFiles are the files of the server's lock, by name.
+func (s Server) LockFiles() map[string][]byte {
+	names, ok := lockFiles[s.Server.Registry]
+	if !ok {
+		return nil
+	}
+	return map[string][]byte{names[0]: s.Lock.Manifest, names[1]: s.Lock.Lockfile}
 }
 
 // Hash is the hex SHA-256 over both files.
@@ -30,57 +58,45 @@ func (l Lock) Hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// findLock looks beside the preset first, then where an earlier preset of that
+// name has its lock: whoever overlays a preset to change its scopes need not
+// copy the lock, and a lock of another version does not pass its check.
+func findLock(roots []root, server, registry string) (Lock, error) {
+	names := lockFiles[registry]
+	for _, here := range slices.Backward(roots) {
+		lock, err := readLock(here.fs, server, names)
+		if err == nil {
+			return lock, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return Lock{}, fmt.Errorf("the lock cannot be read: %w", err)
+		}
+	}
+	article := "a"
+	if registry == RegistryNPM {
+		article = "an"
+	}
+	return Lock{}, fmt.Errorf("%s %s server needs locks/%s/%s and %s: %s", article, registry, server, names[0], names[1], makeLock[registry])
+}
+
 // readLock reads the lock of a server. A missing one is [fs.ErrNotExist].
-func readLock(root fs.FS, server string) (Lock, error) {
+func readLock(root fs.FS, server string, names [2]string) (Lock, error) {
 	dir := path.Join("locks", server)
-	manifest, err := fs.ReadFile(root, path.Join(dir, "package.json"))
+	manifest, err := fs.ReadFile(root, path.Join(dir, names[0]))
 	if err != nil {
 		return Lock{}, err
 	}
-	lockfile, err := fs.ReadFile(root, path.Join(dir, "package-lock.json"))
+	lockfile, err := fs.ReadFile(root, path.Join(dir, names[1]))
 	if err != nil {
 		return Lock{}, err
 	}
 	return Lock{Manifest: manifest, Lockfile: lockfile}, nil
 }
 
-// check says why a lock does not pin name@version.
-func (l Lock) check(name, version string) error {
-	var manifest struct {
-		Dependencies map[string]string `json:"dependencies"`
+// checkLock says why the server's lock does not pin its package.
+func (s Server) checkLock() error {
+	if s.Server.Registry == RegistryPyPI {
+		return s.Lock.checkPyPI(s.Server.Package, s.Server.Version)
 	}
-	if err := json.Unmarshal(l.Manifest, &manifest); err != nil {
-		return fmt.Errorf("package.json: %w", err)
-	}
-	if len(manifest.Dependencies) != 1 || manifest.Dependencies[name] != version {
-		return fmt.Errorf("package.json must depend on %s %s and nothing else", name, version)
-	}
-	var lock struct {
-		Version  int `json:"lockfileVersion"`
-		Packages map[string]struct {
-			Version   string `json:"version"`
-			Integrity string `json:"integrity"`
-			Link      bool   `json:"link"`
-			// InBundle: part of another package's archive, under its hash.
-			InBundle bool `json:"inBundle"`
-		} `json:"packages"`
-	}
-	if err := json.Unmarshal(l.Lockfile, &lock); err != nil {
-		return fmt.Errorf("package-lock.json: %w", err)
-	}
-	if lock.Version < 2 {
-		return errors.New("package-lock.json needs lockfileVersion 2 or 3: make it with npm 7 or newer")
-	}
-	if got := lock.Packages["node_modules/"+name].Version; got != version {
-		return fmt.Errorf("package-lock.json locks %s %q, the preset wants %s", name, got, version)
-	}
-	for at, p := range lock.Packages {
-		if at == "" || p.InBundle {
-			continue
-		}
-		if p.Link || !strings.HasPrefix(p.Integrity, "sha512-") {
-			return fmt.Errorf("package-lock.json has no sha512 integrity for %s", at)
-		}
-	}
-	return nil
+	return s.Lock.checkNPM(s.Server.Package, s.Server.Version)
 }

@@ -79,7 +79,7 @@ type Server struct {
 	// Tools are the names of the server's tools, shown before it has ever run.
 	Tools []string `yaml:"tools"`
 
-	// Lock pins an npm server's whole dependency tree.
+	// Lock pins the whole dependency tree of a server from npm or PyPI.
 	Lock Lock `yaml:"-"`
 	// Known is what the server is known to say of itself; nil: nothing is.
 	Known *mcp.Catalogue `yaml:"-"`

@@ -3,7 +3,6 @@ package presets
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -16,8 +15,13 @@ var (
 	serverName    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	fileName      = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 	parameterName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	pypiPackage   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+	programName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 	npmPackage    = regexp.MustCompile(`^(@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*$`)
 	exactVersion  = regexp.MustCompile(`^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$`)
+	// https://packaging.python.org/en/latest/specifications/version-specifiers,
+	// without epochs and local versions.
+	pypiVersion = regexp.MustCompile(`^\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?$`)
 )
 
 // reservedServers are no server's, because they mean something else in paths.
@@ -100,41 +104,47 @@ func (c *serverCheck) checkNames() {
 
 func (c *serverCheck) checkProgram() {
 	p := c.Server.Server
-	npm, command, remote := p.Registry == RegistryNPM, p.Registry == RegistryCommand, p.Registry == RegistryRemote
+	command, remote := p.Registry == RegistryCommand, p.Registry == RegistryRemote
 	switch {
-	case npm:
-		if !npmPackage.MatchString(p.Package) {
-			c.add("$.server.package", "must be the name of an npm package")
-		}
-		if !exactVersion.MatchString(p.Version) {
-			c.add("$.server.version", "must be one exact version such as 1.2.3: a range or a tag would install what nobody has looked at")
+	case p.Registry == RegistryNPM:
+		c.checkPackage("an npm", npmPackage, exactVersion)
+	case p.Registry == RegistryPyPI:
+		c.checkPackage("a PyPI", pypiPackage, pypiVersion)
+		if p.Bin != "" && !programName.MatchString(p.Bin) {
+			c.add("$.server.bin", "must be the name of one of the package's programs")
 		}
 	case command:
 		if len(p.Command) == 0 || p.Command[0] == "" {
 			c.add("$.server.command", "command is missing: [program, argument…]")
 		}
 	case remote:
-		if u, err := url.Parse(p.URL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-			c.add("$.server.url", "must be an https URL without user and fragment")
-		}
-	case p.Registry == RegistryPyPI:
-		c.add("$.server.registry", "pypi servers cannot be installed yet: name a program that is there already, with registry command")
+		c.checkRemote()
 	default:
-		c.add("$.server.registry", "must be npm, command or remote")
+		c.add("$.server.registry", "must be npm, pypi, command or remote")
 	}
 	with := "registry " + p.Registry
 	c.refuse(with, "$.server.package", p.Package != "" && (command || remote))
 	c.refuse(with, "$.server.version", p.Version != "" && (command || remote))
 	c.refuse(with, "$.server.bin", p.Bin != "" && (command || remote))
 	c.refuse(with, "$.server.args", len(p.Args) > 0 && (command || remote))
-	c.refuse(with, "$.server.command", len(p.Command) > 0 && (npm || remote))
-	c.refuse(with, "$.server.url", p.URL != "" && (npm || command))
+	c.refuse(with, "$.server.command", len(p.Command) > 0 && (p.Packaged() || remote))
+	c.refuse(with, "$.server.url", p.URL != "" && (p.Packaged() || command))
 	if p.Clients != task.ClientsShared && p.Clients != task.ClientsEach {
 		c.add("$.server.clients", "must be %s or %s", task.ClientsShared, task.ClientsEach)
 	}
 	if !p.Resources.sane() {
 		c.add("$.server.resources", "must be a pair that Fargate runs: cpu 0.25 with memory 512, 1024 or 2048; "+
 			"0.5 with 1024 to 4096, 1 with 2048 to 8192, 2 with 4096 to 16384, 4 with 8192 to 30720, in steps of 1024")
+	}
+}
+
+// checkPackage judges what names one release in a registry.
+func (c *serverCheck) checkPackage(kind string, name, version *regexp.Regexp) {
+	if !name.MatchString(c.Server.Server.Package) {
+		c.add("$.server.package", "must be the name of %s package", kind)
+	}
+	if !version.MatchString(c.Server.Server.Version) {
+		c.add("$.server.version", "must be one exact version such as 1.2.3: a range or a tag would install what nobody has looked at")
 	}
 }
 

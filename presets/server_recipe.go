@@ -2,25 +2,21 @@ package presets
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/lanyardhq/lanyard/internal/task"
 )
 
-// ErrNoProgram: there is nothing to start, because the server is remote or
-// what was installed does not hold its program.
+// ErrNoProgram: there is nothing to start, because the server is remote or its
+// lock does not say what.
 var ErrNoProgram = errors.New("no program to start")
 
-// Recipe is how the server is started once it is installed in installedDir
-// (see package install; unused for registry command). params are what the
+// Recipe is how the server is started where it is installed in installedDir
+// (see package install; unused for registry command). It reads no file there. params are what the
 // person was asked, the provider's parameters included; deployment are the
 // values of the parameters whose source is deployment. A parameter that has no
 // value, or one that does not fit, is [ErrParameter].
@@ -99,14 +95,20 @@ func (s Server) command(installedDir string, values map[string]string) ([]string
 	case RegistryCommand:
 		return expandAll(s.Server.Command, values)
 	case RegistryNPM:
-		script, err := s.npmScript(filepath.Join(installedDir, "node_modules", filepath.FromSlash(s.Server.Package)))
+		script, err := s.npmScript()
 		if err != nil {
 			return nil, err
 		}
 		args, err := expandAll(s.Server.Args, values)
 		// Starting the script itself, not npx or a shell script, leaves one
 		// process to signal and saves half a second and 80 MB.
-		return append([]string{"node", script}, args...), err
+		return append([]string{"node", filepath.Join(installedDir, script)}, args...), err
+	case RegistryPyPI:
+		args, err := expandAll(s.Server.Args, values)
+		// installedDir is a virtual environment. Its interpreter is named because
+		// a script names the place that it was installed in first.
+		bin := filepath.Join(installedDir, "bin")
+		return append([]string{filepath.Join(bin, "python3"), filepath.Join(bin, cmp.Or(s.Server.Bin, s.Server.Package))}, args...), err
 	}
 	return nil, fmt.Errorf("%w: registry %s", ErrNoProgram, s.Server.Registry)
 }
@@ -120,41 +122,4 @@ func expandAll(templates []string, values map[string]string) ([]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// npmScript finds the script behind the package's bin, which npm allows to be
-// a path or a map of names to paths.
-func (s Server) npmScript(packageDir string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(packageDir, "package.json"))
-	if err != nil {
-		return "", fmt.Errorf("%w: %s is not installed: %w", ErrNoProgram, s.Server.Package, err)
-	}
-	var manifest struct {
-		Bin json.RawMessage `json:"bin"`
-	}
-	if err := json.Unmarshal(data, &manifest); err != nil {
-		return "", fmt.Errorf("%w: package.json of %s: %w", ErrNoProgram, s.Server.Package, err)
-	}
-	own := path.Base(s.Server.Package)
-	var bins map[string]string
-	var single string
-	if json.Unmarshal(manifest.Bin, &single) == nil {
-		bins = map[string]string{own: single}
-	} else if err := json.Unmarshal(manifest.Bin, &bins); err != nil {
-		return "", fmt.Errorf("%w: package.json of %s has no bin", ErrNoProgram, s.Server.Package)
-	}
-	names := slices.Sorted(maps.Keys(bins))
-	name := cmp.Or(s.Server.Bin, own)
-	if s.Server.Bin == "" && len(names) == 1 {
-		name = names[0]
-	}
-	script, ok := bins[name]
-	if !ok {
-		return "", fmt.Errorf("%w: %s has the programs %s: name one as server.bin",
-			ErrNoProgram, s.Server.Package, strings.Join(names, ", "))
-	}
-	if script = filepath.FromSlash(script); !filepath.IsLocal(script) {
-		return "", fmt.Errorf("%w: bin of %s points outside the package", ErrNoProgram, s.Server.Package)
-	}
-	return filepath.Join(packageDir, script), nil
 }

@@ -147,38 +147,30 @@ func TestRecipeParameters(t *testing.T) {
 	}
 }
 
-// TestRecipeProgram: which file of an installed package is started.
+// TestRecipeProgram: which file of an npm package is started. The lock says it:
+// nothing needs to be installed.
 func TestRecipeProgram(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct{ manifest, bin, want string }{
-		"a path":             {`{"bin": "dist/index.js"}`, "", "dist/index.js"},
-		"the only one":       {`{"bin": {"acme-mcp": "./cli.js"}}`, "", "cli.js"},
-		"its own name":       {`{"bin": {"server": "a.js", "setup": "b.js"}}`, "", "a.js"},
-		"the named one":      {`{"bin": {"server": "a.js", "setup": "b.js"}}`, "setup", "b.js"},
-		"not there":          {`{"bin": {"server": "a.js"}}`, "setup", ""},
-		"ambiguous":          {`{"bin": {"a": "a.js", "b": "b.js"}}`, "", ""},
-		"outside":            {`{"bin": "../../evil.js"}`, "", ""},
-		"absolute":           {`{"bin": {"server": "/bin/sh"}}`, "", ""},
+	tests := map[string]struct{ bins, bin, want string }{
+		"the only one":       {`{"acme-mcp": "./cli.js"}`, "", "cli.js"},
+		"its own name":       {`{"server": "a.js", "setup": "b.js"}`, "", "a.js"},
+		"the named one":      {`{"server": "a.js", "setup": "b.js"}`, "setup", "b.js"},
+		"not there":          {`{"server": "a.js"}`, "setup", ""},
+		"ambiguous":          {`{"a": "a.js", "b": "b.js"}`, "", ""},
+		"outside":            {`{"server": "../../evil.js"}`, "", ""},
+		"absolute":           {`{"server": "/bin/sh"}`, "", ""},
 		"no bin":             {`{}`, "", ""},
-		"bin is a number":    {`{"bin": 1}`, "", ""},
+		"bin is a number":    {`1`, "", ""},
 		"not JSON":           {`x`, "", ""},
-		"nothing is there":   {"", "", ""},
-		"a path that is odd": {`{"bin": ""}`, "", ""},
+		"a path that is odd": {`{"server": ""}`, "", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := map[string]string{"x": ""}
-			if test.manifest != "" {
-				files["node_modules/@acme/server/package.json"] = test.manifest
-			}
-			dir := overlay(t, files)
-			if err := os.Rename(dir, dir+" {shop}"); err != nil { // not a parameter of the preset
-				t.Fatal(err)
-			}
-			dir += " {shop}"
+			const dir = "/nowhere/{shop}" // not a parameter of the preset
 			s := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryNPM,
 				Package: "@acme/server", Version: "1.0.0", Bin: test.bin, Args: []string{"--stdio"}}}
+			s.Lock.Lockfile = []byte(`{"packages": {"node_modules/@acme/server": {"bin": ` + test.bins + `}}}`)
 			r, err := s.Recipe(dir, nil, nil)
 			if test.want == "" {
 				if !errors.Is(err, presets.ErrNoProgram) {
@@ -195,6 +187,52 @@ func TestRecipeProgram(t *testing.T) {
 	remote := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryRemote, URL: "https://acme.example/mcp"}}
 	if _, err := remote.Recipe("", nil, nil); !errors.Is(err, presets.ErrNoProgram) {
 		t.Errorf("a remote server: %v", err)
+	}
+	if u, err := remote.Endpoint(nil, nil); err != nil || u.String() != "https://acme.example/mcp" || remote.RemoteHost() != "acme.example" {
+		t.Errorf("its endpoint: %v %v, at %q", u, err, remote.RemoteHost())
+	}
+	own := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryRemote, URL: "https://{shop}.acme.example/{shop}?x=1"},
+		Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^[a-z]+$"}}}
+	if u, err := own.Endpoint(map[string]string{"shop": "ada"}, nil); err != nil || u.String() != "https://ada.acme.example/ada?x=1" || own.RemoteHost() != "{shop}.acme.example" {
+		t.Errorf("one's own endpoint: %v %v, at %q", u, err, own.RemoteHost())
+	}
+	for _, params := range []map[string]string{nil, {"shop": "a.b"}, {"shop": "A"}, {"other": "ada"}} {
+		if u, err := own.Endpoint(params, nil); !errors.Is(err, presets.ErrParameter) {
+			t.Errorf("%v: %v %v", params, u, err)
+		}
+	}
+	if _, err := (presets.Server{Name: "npm"}).Endpoint(nil, nil); !errors.Is(err, presets.ErrNoProgram) {
+		t.Errorf("an endpoint of a program: %v", err)
+	}
+}
+
+// TestRecipePyPI: a server from PyPI is started by the interpreter of its
+// virtual environment.
+func TestRecipePyPI(t *testing.T) {
+	t.Parallel()
+	for bin, want := range map[string]string{"": "acme.server", "serve": "serve"} {
+		s := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryPyPI,
+			Package: "acme.server", Version: "1.0", Bin: bin, Args: []string{"--transport", "stdio"}}}
+		r, err := s.Recipe("/srv/acme", nil, nil)
+		if want := []string{"/srv/acme/bin/python3", "/srv/acme/bin/" + want, "--transport", "stdio"}; err != nil || !slices.Equal(r.Command, want) {
+			t.Errorf("got %q %v, want %q", r.Command, err, want)
+		}
+	}
+}
+
+// TestShippedRecipes: what mcprun does for a task of a server that is installed
+// on another machine, in the task's image.
+func TestShippedRecipes(t *testing.T) {
+	t.Parallel()
+	for _, s := range shipped(t).Servers() {
+		if !s.Server.Packaged() {
+			continue
+		}
+		dir := "/opt/lanyard/servers/" + s.Name
+		r, err := s.Recipe(dir, nil, nil)
+		if err != nil || len(r.Command) < 2 || !strings.HasPrefix(r.Command[1], dir+"/") {
+			t.Errorf("%s: %q %v", s.Name, r.Command, err)
+		}
 	}
 }
 

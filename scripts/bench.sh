@@ -1,16 +1,17 @@
 #!/bin/bash
 # Measures on this machine: docs/benchmarks.md says what, and what came out.
 #
-#	scripts/bench.sh [coldstart] [bridge] [throughput] [simulation]
+#	scripts/bench.sh [coldstart] [bridge] [catalogue] [throughput] [simulation]
 #
-# Without a name all four. BENCH_CONNECTIONS is how many connections the
+# Without a name all five. BENCH_CONNECTIONS is how many connections the
 # simulation has (1000000), BENCH_HOURS how many calm hours it has beside its
 # half an hour (0), BENCH_WORKERS how many processes attend
 # what is due (10); BENCH_REFRESHES (3000) and BENCH_ROUNDS (3) are the throughput's.
-# BENCH_TURNS is how often each bridge is loaded (7), BENCH_TURN how long (2s).
+# BENCH_TURNS is how often each bridge is loaded (7), BENCH_TURN how long (2s);
+# BENCH_LISTS is how often a list is asked for (5000).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=" ${*:-coldstart bridge throughput simulation} "
+what=" ${*:-coldstart bridge catalogue throughput simulation} "
 
 # Each function's cold start beside that of the smallest one: what Lambda adds to
 # it, and its slower processors, are not in it.
@@ -29,6 +30,11 @@ if [[ $what == *" bridge "* ]]; then
 	make --no-print-directory program
 	go build -o bin/bench ./e2e/bench
 	bin/bench -rounds "${BENCH_TURNS:-7}" -for "${BENCH_TURN:-2s}"
+fi
+
+# How long a list takes that is answered while nothing runs.
+if [[ $what == *" catalogue "* ]]; then
+	BENCH_LISTS=${BENCH_LISTS:-5000} go test -count=1 -v -run '^TestListing$' ./e2e/listing
 fi
 
 scale() {

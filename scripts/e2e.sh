@@ -23,6 +23,7 @@ browser >/dev/null || missing+=(chromium)
 for tool in openssl curl sqlite3; do
 	command -v "$tool" >/dev/null || missing+=("$tool")
 done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		echo "installing ${missing[*]}"

@@ -130,7 +130,8 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	m.host = &host.Service{Store: m.db, Connections: m.db, Catalogues: m.db, Tokens: m.refresh, Catalogue: catalogue,
 		Installer: &install.Installer{Dir: filepath.Join(cfg.DataDir, "packages"), Logger: logger, Progress: m.progress.say},
 		Launcher:  m.launcher, BearerKey: keys.Derive("task bearers"), BaseURL: cfg.BaseURL, ControlURL: "http://" + cfg.Addr,
-		Deployment: deployment, OnlyForCalls: cfg.StartOn == config.StartOnCall, IdleStop: cfg.IdleStop, Now: m.now, Logger: logger}
+		Deployment: deployment, OnlyForCalls: cfg.StartOn == config.StartOnCall, AllowLoopback: true,
+		IdleStop: cfg.IdleStop, MaxLife: cfg.MaxLife, Now: m.now, Logger: logger}
 	m.mount(pages, apiKey, catalogue)
 	return m, m.host.Reap(ctx, m.launcher.Alive)
 }

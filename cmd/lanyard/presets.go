@@ -14,12 +14,12 @@ import (
 func (c *cli) presetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "presets",
-		Short:   "Check preset files",
+		Short:   "Check preset files, and note what their servers offer",
 		Example: `  lanyard presets lint`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.presetsLintCommand())
+	cmd.AddCommand(c.presetsLintCommand(), c.presetsCatalogueCommand())
 	return cmd
 }
 

@@ -110,7 +110,9 @@ func (e *ecs) control(w http.ResponseWriter, r *http.Request) {
 	case "report":
 		var in task.Report
 		_ = json.NewDecoder(r.Body).Decode(&in)
-		e.states <- in.State
+		if in.Catalogue == nil {
+			e.states <- in.State
+		}
 		_, _ = io.WriteString(w, "{}")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -212,6 +213,33 @@ func (d *DynamoDB) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...fu
 		return nil, &types.ConditionalCheckFailedException{Item: before[0]}
 	}
 	return &dynamodb.PutItemOutput{}, err
+}
+
+// inserted is a field of a statement that inserts.
+var inserted = regexp.MustCompile(`'(\w+)': \?`)
+
+// BatchExecuteStatement implements [cloud.DynamoDB], for statements that insert.
+func (d *DynamoDB) BatchExecuteStatement(_ context.Context, in *dynamodb.BatchExecuteStatementInput, _ ...func(*dynamodb.Options)) (*dynamodb.BatchExecuteStatementOutput, error) {
+	out := &dynamodb.BatchExecuteStatementOutput{}
+	for _, statement := range in.Statements {
+		fields := inserted.FindAllStringSubmatch(*statement.Statement, -1)
+		if !strings.HasPrefix(*statement.Statement, "INSERT INTO ") || len(fields) != len(statement.Parameters) {
+			return nil, errors.New("this statement is not played here")
+		}
+		it := item{}
+		for i, field := range fields {
+			it[field[1]] = statement.Parameters[i]
+		}
+		response := types.BatchStatementResponse{}
+		_, _, err := d.apply([]write{{put: it, expression: aws.String("attribute_not_exists(pk)")}}, 1)
+		if errors.Is(err, errCondition) {
+			response.Error = &types.BatchStatementError{Code: types.BatchStatementErrorCodeEnumDuplicateItem}
+		} else if err != nil {
+			return nil, err
+		}
+		out.Responses = append(out.Responses, response)
+	}
+	return out, nil
 }
 
 // DeleteItem implements [cloud.DynamoDB].

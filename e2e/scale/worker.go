@@ -201,6 +201,10 @@ func (l *link) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemInput,
 	return call(l, ctx, in, l.d.BatchGetItem, nil)
 }
 
+func (l *link) BatchExecuteStatement(ctx context.Context, in *dynamodb.BatchExecuteStatementInput, _ ...func(*dynamodb.Options)) (*dynamodb.BatchExecuteStatementOutput, error) {
+	return call(l, ctx, in, l.d.BatchExecuteStatement, nil)
+}
+
 func (l *link) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, _ ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
 	return call(l, ctx, in, l.d.TransactWriteItems, func() {
 		for _, w := range in.TransactItems {

@@ -1,4 +1,4 @@
-// The three real MCP servers, installed from the locks that the presets carry,
+// Real MCP servers, installed from the locks that the presets carry,
 // and how each is started by hand: the credentials in the shape that the
 // server reads, and the one call that shows whether its token is accepted.
 
@@ -20,6 +20,7 @@ const locks = fileURLToPath(new URL('../../presets/locks', import.meta.url));
 export const calls = {
   'google-drive': { tool: 'search', args: { query: 'engine' }, good: 'Analytical engine.txt', refused: 'invalid authentication credentials' },
   'google-calendar': { tool: 'list-calendars', args: {}, good: 'Punched cards', refused: 'invalid authentication credentials' },
+  'google-sheets': { tool: 'list_sheets', args: { spreadsheet_id: 'sheet-1' }, good: 'Difference tables', refused: 'invalid authentication credentials' },
   slack: { tool: 'slack_list_channels', args: {}, good: 'engine-room', refused: 'invalid_auth' },
 };
 

@@ -45,10 +45,13 @@ func (s *stack) makeFunctions() {
 		{web.FunctionCallback, web.FunctionCallback, 2 * time.Minute, 256, []map[string]string{vault}},
 		{web.FunctionRefresh, web.FunctionRefresh, 2 * time.Minute, 512, []map[string]string{vault, {"LANYARD_QUEUE_URL": s.res.queueURL, "LANYARD_KEEP_FRESH": "168h"}}},
 		{web.FunctionMCPRun, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
-			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_CONTROL_URL": s.inner + "/" + stage,
+			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "LANYARD_REMOTE_FUNCTION": web.FunctionMCPRemote, "LANYARD_CONTROL_URL": s.inner + "/" + stage,
 			"LANYARD_CLUSTER": s.name, "LANYARD_SUBNETS": "subnet-1,subnet-2", "LANYARD_TASK_SECURITY_GROUP": "sg-1", "LANYARD_TASK_FAMILY": s.name,
-			"LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
+			"LANYARD_START_ON": os.Getenv("LANYARD_START_ON"), "LANYARD_IDLE_STOP": os.Getenv("LANYARD_IDLE_STOP"), "LANYARD_MAX_LIFE": os.Getenv("LANYARD_MAX_LIFE"), "AWS_ENDPOINT_URL_ECS": s.inner, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
 		}, pool}},
+		{web.FunctionMCPRemote, web.FunctionMCPRun, 15 * time.Minute, 256, []map[string]string{{
+			"LANYARD_SECRETS": s.name, "LANYARD_REFRESH_FUNCTION": web.FunctionRefresh, "AWS_ENDPOINT_URL_LAMBDA": s.inner,
+		}}},
 		{authorizer, web.FunctionMCPRun, 10 * time.Second, 256, nil},
 	} {
 		k := s.keys.Issue(principal(f.name))
@@ -68,8 +71,12 @@ func (s *stack) makeFunctions() {
 func (s *stack) makeCluster() {
 	s.cluster = &fargate.Cluster{Name: s.name, Family: s.name, Container: "runner", Command: []string{filepath.Join(s.bin, "runner", "runner")},
 		Env: []string{"PATH=" + os.Getenv("PATH")}, URL: s.inner, Allowed: principal(web.FunctionMCPRun), Keys: &s.keys, Log: s.log, StopGrace: 30 * time.Second}
+	s.cluster.Ended = s.taskEnded
+	s.cluster.NoImage = func(server string) bool { return s.unpullable.Load() == server }
 	for _, server := range s.catalogue.Servers() {
-		s.cluster.Servers = append(s.cluster.Servers, server.Name)
+		if !server.Remote() {
+			s.cluster.Servers = append(s.cluster.Servers, server.Name)
+		}
 	}
 }
 
@@ -79,7 +86,13 @@ func (s *stack) makeAPI() {
 		behind[name] = f
 	}
 	role := ":assumed-role/" + s.name + "-task-"
-	s.api = front.New(front.API{Stage: stage, OriginKey: s.res.originKey, Functions: behind, Authorizer: s.functions[authorizer], Log: s.log,
+	var remotes []string
+	for _, server := range s.catalogue.Servers() {
+		if server.Remote() {
+			remotes = append(remotes, server.Name)
+		}
+	}
+	s.api = front.New(front.API{Routes: web.Routes(remotes...), Stage: stage, OriginKey: s.res.originKey, Functions: behind, Authorizer: s.functions[authorizer], Log: s.log,
 		Signer: func(r *http.Request) (string, error) {
 			arn, err := s.keys.Who(r, "execute-api")
 			if err == nil && !strings.Contains(arn, role) {
@@ -99,16 +112,19 @@ func (s *stack) innerHandler() http.Handler {
 		s.cfn <- string(body)
 	})
 	mux.HandleFunc("POST /test/expire", s.expire)
+	mux.HandleFunc("POST /test/no-image", s.noImage)
 	mux.HandleFunc("POST /test/sweep", func(w http.ResponseWriter, r *http.Request) { s.sweep(r.Context()) })
 	mux.Handle("/", s.cluster)
 	return mux
 }
 
-// invoke is Lambda's Invoke: mcprun may call refresh, and nobody else anybody.
+// invoke is Lambda's Invoke: mcprun may call refresh and mcpremote, which may call
+// refresh, and nobody else anybody.
 func (s *stack) invoke(w http.ResponseWriter, r *http.Request) {
 	arn, err := s.keys.Who(r, "lambda")
 	name := lambdas.NameOf(r.PathValue("name"))
-	if err != nil || arn != principal(web.FunctionMCPRun) || name != web.FunctionRefresh {
+	ofRun, ofRemote := arn == principal(web.FunctionMCPRun), arn == principal(web.FunctionMCPRemote)
+	if err != nil || !(ofRun && (name == web.FunctionRefresh || name == web.FunctionMCPRemote) || ofRemote && name == web.FunctionRefresh) {
 		fmt.Fprintf(s.log, "lambda | refused %s: %v\n", arn, err)
 		w.Header().Set("X-Amzn-Errortype", "AccessDeniedException")
 		w.WriteHeader(http.StatusForbidden)
@@ -125,6 +141,23 @@ func (s *stack) invoke(w http.ResponseWriter, r *http.Request) {
 		out = failed.Payload
 	}
 	_, _ = w.Write(out)
+}
+
+// taskEnded is EventBridge's rule for tasks: Lambda invokes the function by
+// itself, and twice more if that fails.
+func (s *stack) taskEnded(event []byte) {
+	for try := range 3 {
+		_, err := s.functions[web.FunctionMCPRun].Call(context.Background(), event)
+		if err == nil {
+			return
+		}
+		fmt.Fprintf(s.log, "events | try %d: %v\n", try+1, err)
+	}
+}
+
+// noImage takes the image of a server away, or gives it back.
+func (s *stack) noImage(_ http.ResponseWriter, r *http.Request) {
+	s.unpullable.Store(r.URL.Query().Get("server"))
 }
 
 // adopt is what CloudFormation does last: it has refresh take the first API key.

@@ -6,7 +6,7 @@
 //
 //	LANYARD_ADDR, LANYARD_BASE_URL      where the edge listens, and its URL
 //	LANYARD_DATA                        the first API key, the webhooks' secret; at the end, all that is kept
-//	LANYARD_PRESETS, LANYARD_CONFIRM, LANYARD_RETURN_URLS, LANYARD_IDLE_STOP, LANYARD_WARM_POOL, LANYARD_VAULT_STORE
+//	LANYARD_PRESETS, LANYARD_CONFIRM, LANYARD_RETURN_URLS, LANYARD_START_ON, LANYARD_IDLE_STOP, LANYARD_MAX_LIFE, LANYARD_WARM_POOL, LANYARD_VAULT_STORE
 //	LANYARD_WEBHOOK_URL, LANYARD_WEBHOOK_RETURN_URL
 //	ENGINE_CLIENT_ID, …                 clients at providers; empty: none any more
 //	STACK_NAME                          what everything's name begins with
@@ -27,6 +27,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -64,7 +65,8 @@ type stack struct {
 	api             *front.API
 	inner           string // URL of everything but the edge
 	log             io.Writer
-	cfn             chan string // what CloudFormation was told
+	cfn             chan string  // what CloudFormation was told
+	unpullable      atomic.Value // the server whose image is not there
 }
 
 func run(ctx context.Context) error {

@@ -262,31 +262,6 @@ func (k *backend) swap(ctx context.Context, hold bool) error {
 	return err
 }
 
-// replace puts another process in the place of the one that runs, or none until
-// it is needed.
-func (k *backend) replace() {
-	k.b.mu.Lock()
-	needed := len(k.b.sessions) > 0
-	if !k.b.closed {
-		k.b.tasks.Go(func() {
-			if needed {
-				_ = k.swap(k.b.life, false) // the one that runs goes on if it fails
-				return
-			}
-			k.mu.Lock()
-			p := k.cur
-			if p != nil {
-				k.cur, k.old[p] = nil, true
-			}
-			k.mu.Unlock()
-			if p != nil {
-				p.retire(k.b.cfg.Drain)
-			}
-		})
-	}
-	k.b.mu.Unlock()
-}
-
 // close ends every process of the backend and waits for them.
 func (k *backend) close() {
 	k.mu.Lock()

@@ -101,6 +101,9 @@ func (b *Bridge) Warm(ctx context.Context) error {
 		return nil
 	}
 	_, err := b.shared.acquire(ctx)
+	if errors.Is(err, errModernOnly) {
+		_, err = b.modern.acquire(ctx)
+	}
 	return err
 }
 

@@ -53,6 +53,7 @@ func (e *eras) set(v era) { e.known.Store(int32(v)) }
 var (
 	errModernOnly = errors.New("the MCP server speaks " + mcp.Modern + " alone, which needs no initialize")
 	errLegacyOnly = errors.New("the MCP server does not speak " + mcp.Modern)
+	errInUse      = errors.New("the MCP server has sessions")
 )
 
 // refusedError says that the server answered initialize with an error.
@@ -83,31 +84,116 @@ func (b *Bridge) speaksModern(ctx context.Context) (bool, error) {
 	if e := b.eras.get(); e != eraUnknown {
 		return e != eraLegacy, nil
 	}
-	k := b.shared
-	if k == nil {
-		k = newBackend(b, nil, defaultParams)
-		defer k.close()
+	err := errInUse
+	if b.shared != nil {
+		err = b.shared.examine(ctx)
 	}
-	p, err := k.acquire(ctx) // one that is up, so that silence means something
-	if b.eras.get() == eraModern {
-		return true, nil
+	if errors.Is(err, errInUse) {
+		k := newBackend(b, nil, defaultParams)
+		defer func() { go k.close() }() // which may take the server a while
+		err = k.examine(ctx)
 	}
-	if err != nil {
-		return false, err
-	}
-	_, err = p.probe(ctx)
 	switch {
+	case b.eras.get() == eraModern:
+		return true, nil
 	case err == nil:
 		b.eras.set(eraBoth)
-		if k == b.shared {
-			k.replace() // what was asked may count itself to the modern era now
-		}
 		return true, nil
 	case errors.Is(err, errLegacyOnly):
 		b.eras.set(eraLegacy)
 		return false, nil
 	}
 	return false, err
+}
+
+// examine asks the running server of the modern era: nil means that it knows it.
+// It is one that is up, so that silence means something. A process that has been
+// asked may count itself to the modern era from then on. So it is none that has
+// sessions; those that come meanwhile are held; and if it knows that era, another
+// one takes its place.
+func (k *backend) examine(ctx context.Context) error {
+	p, a, err := k.seize(ctx)
+	if err != nil {
+		return err
+	}
+	if k == k.b.shared && k.b.hasSessions() {
+		k.release(a, nil)
+		return errInUse
+	}
+	if _, err := p.probe(ctx); err != nil {
+		k.release(a, nil)
+		return err
+	}
+	k.b.mu.Lock()
+	defer k.b.mu.Unlock()
+	if k.b.closed {
+		k.release(a, nil)
+		return errClosed
+	}
+	needed := len(k.b.sessions) > 0 && k == k.b.shared
+	k.b.tasks.Go(func() {
+		var next *process
+		var err error
+		if needed {
+			next, err = k.boot(k.b.life)
+		}
+		k.part(p)
+		if next == nil {
+			k.release(a, err)
+		} else if unwanted := k.finish(a, next, nil); unwanted != nil {
+			unwanted.retire(0)
+		}
+		p.retire(k.b.cfg.Drain)
+	})
+	return nil
+}
+
+// part takes a process away from new calls.
+func (k *backend) part(p *process) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cur == p {
+		k.cur, k.old[p] = nil, true
+	}
+}
+
+// seize returns the running process and has whoever wants it wait for the
+// attempt.
+func (k *backend) seize(ctx context.Context) (*process, *attempt, error) {
+	for {
+		p, err := k.acquire(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		k.mu.Lock()
+		a := k.starting
+		if a == nil && k.cur == p {
+			a = k.begin(true)
+			k.mu.Unlock()
+			return p, a, nil
+		}
+		k.mu.Unlock()
+		if a == nil {
+			continue // it has just ended
+		}
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// release ends an attempt by which no process was started, because of err if that
+// is why.
+func (k *backend) release(a *attempt, err error) {
+	k.mu.Lock()
+	if err != nil {
+		k.died(time.Now(), err)
+	}
+	k.starting = nil
+	k.mu.Unlock()
+	close(a.done)
 }
 
 // probe is discover for a server that is up, and may be silent.

@@ -149,6 +149,7 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 			return
 		case <-s.gone:
 			c.process.abandon(c)
+			c.process.decline(c, "the client is gone")
 			out.finish(answer{err: errors.New("the session was ended")})
 			return
 		}

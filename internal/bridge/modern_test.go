@@ -22,23 +22,27 @@ func TestEras(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		server *played
-		// starts is how many processes both clients take; modern is which of them
-		// serves the modern one, byte for byte or not.
-		starts    int
+		// starts is how many processes both clients take, if the modern one comes
+		// first and if it comes second; asked is how often server/discover is sent.
+		starts    [2]int
+		asked     int
 		untouched bool
 		legacy    bool
 	}{
-		"legacy": {&played{legacy: true}, 1, false, true},
-		"silent": {&played{legacy: true, silent: true}, 1, false, true},
-		"both":   {&played{legacy: true, modern: true}, 3, true, true}, // the one that was asked is replaced
-		"modern": {&played{modern: true}, 2, true, false},
+		"legacy": {&played{legacy: true}, [2]int{1, 2}, 1, false, true},
+		"silent": {&played{legacy: true, silent: true}, [2]int{1, 2}, 1, false, true},
+		"both":   {&played{legacy: true, modern: true}, [2]int{3, 3}, 2, true, true}, // the one that was asked has no other use
+		"modern": {&played{modern: true}, [2]int{2, 2}, 2, true, false},
 	} {
-		for _, modernFirst := range []bool{true, false} {
+		for order := range 2 {
 			synctest.Test(t, func(t *testing.T) {
 				tc.server.starts, tc.server.heard, tc.server.tells, tc.server.ends = 0, nil, nil, nil
 				var reports []error
 				b := New(Config{Start: tc.server.start, Started: func(err error) { reports = append(reports, err) }})
 				defer b.Close()
+				if err := b.Warm(t.Context()); err != nil {
+					t.Errorf("%s: warm: %v", name, err)
+				}
 				legacy := func() {
 					w := roundTrip(b, "", hello)
 					if !tc.legacy {
@@ -52,7 +56,7 @@ func TestEras(t *testing.T) {
 						t.Errorf("%s: a legacy client: %s", name, got)
 					}
 				}
-				if !modernFirst {
+				if order == 1 {
 					legacy()
 				}
 				w := modern(t, b, "tools/call", `"name":"say","arguments":{"a":1},`)
@@ -66,13 +70,13 @@ func TestEras(t *testing.T) {
 				legacy()
 				modern(t, b, "tools/list", "")
 				synctest.Wait()
-				if tc.server.starts != tc.starts {
-					t.Errorf("%s: %d processes, want %d: %q", name, tc.server.starts, tc.starts, tc.server.heard)
+				if tc.server.starts != tc.starts[order] {
+					t.Errorf("%s: %d processes, want %d: %q", name, tc.server.starts, tc.starts[order], tc.server.heard)
 				}
 				if len(reports) == 0 || slices.ContainsFunc(reports, func(err error) bool { return err != nil }) {
 					t.Errorf("%s: reported %v", name, reports)
 				}
-				if n := len(tc.server.told("1 server/discover")); tc.server.legacy && n != 1 {
+				if n := strings.Count(strings.Join(tc.server.told(""), "\n"), "server/discover"); n != tc.asked {
 					t.Errorf("%s: asked %d times", name, n)
 				}
 			})
@@ -104,6 +108,47 @@ func TestEraOfASlowServer(t *testing.T) {
 	}
 }
 
+// Legacy callers do not notice that the server is asked for the modern era, which
+// this one takes for the end of theirs.
+func TestEraUnderLoad(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		server := &played{legacy: true, modern: true}
+		b := New(Config{Start: server.start})
+		session := roundTrip(b, "", hello).Header().Get(mcp.SessionHeader)
+		var stop atomic.Bool
+		var calls atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for !stop.Load() {
+					if w := roundTrip(b, session, toolCall("1", "say", "")); !strings.Contains(w.Body.String(), "content") {
+						t.Errorf("dropped: %s", w.Body)
+						return
+					}
+					calls.Add(1)
+				}
+			})
+		}
+		eventually(t, "calls go on", func() bool { return calls.Load() > 10 })
+		for range 3 {
+			wg.Go(func() {
+				if w := modern(t, b, "tools/list", ""); !strings.Contains(w.Body.String(), "sql") {
+					t.Errorf("%s", w.Body)
+				}
+			})
+		}
+		before := calls.Load()
+		eventually(t, "calls go on", func() bool { return calls.Load() > before+100 || t.Failed() })
+		stop.Store(true)
+		wg.Wait()
+		b.Close()
+		if a, b := len(server.told("1 server/discover")), len(server.told("2 server/discover")); a != 0 || b != 1 {
+			t.Errorf("the process in use was asked %d times, another %d times", a, b)
+		}
+	}
+}
+
 // A server whose initialize fails once its eras are known has not become one of
 // the modern era alone.
 func TestEraStays(t *testing.T) {
@@ -112,6 +157,7 @@ func TestEraStays(t *testing.T) {
 	b := New(Config{Start: server.start})
 	t.Cleanup(b.Close)
 	modern(t, b, "tools/list", "")
+	eventually(t, "the process that was asked is gone", func() bool { return len(b.shared.processes()) == 0 })
 	server.mu.Lock()
 	server.legacy = false // its credentials are no good any more, say
 	server.mu.Unlock()
@@ -229,7 +275,11 @@ func TestModernCancellation(t *testing.T) {
 				for _, k := range []*backend{b.shared, b.modern} {
 					for _, p := range k.processes() {
 						p.mu.Lock()
-						calls += len(p.pending) - p.endless
+						for _, c := range p.pending {
+							if c.session != nil { // else it is the bridge's own
+								calls++
+							}
+						}
 						p.mu.Unlock()
 					}
 				}

@@ -179,8 +179,8 @@ func (s *suspended) close() {
 type waiting struct {
 	c     *call
 	timer *time.Timer
-	// release ends that the session counts as in use.
-	release func()
+	// leave ends that the client counts as one that is there.
+	leave func()
 }
 
 // suspend answers a call with what its server asks, and reports whether it did:
@@ -199,7 +199,7 @@ func (b *Bridge) suspend(out *reply, c *call) bool {
 		c.process.decline(c, "too many calls wait for their clients")
 		return false
 	}
-	b.waits.calls[id] = &waiting{c: c, release: c.session.begin(), timer: time.AfterFunc(b.cfg.SuspendFor, func() {
+	b.waits.calls[id] = &waiting{c: c, leave: c.session.begin(), timer: time.AfterFunc(b.cfg.SuspendFor, func() {
 		if c := b.resumed(id); c != nil {
 			c.process.decline(c, "the client did not answer")
 			c.process.abandon(c)
@@ -224,7 +224,7 @@ func (b *Bridge) resumed(id string) *call {
 	}
 	delete(b.waits.calls, id)
 	w.timer.Stop()
-	w.release()
+	w.leave()
 	return w.c
 }
 

@@ -86,34 +86,36 @@ func (a asked) text() string {
 // the call's answer, and what it brings by the next call reaches the server.
 func TestAskedByAnAnswer(t *testing.T) {
 	t.Parallel()
-	server := &played{legacy: true}
-	b := New(Config{Start: server.start, PerClient: true})
-	defer b.Close()
-	const three = "elicitation/create sampling/createMessage roots/list"
-	first := ask(t, b, "", three, "")
-	want := []string{"input-1 elicitation/create", "input-2 sampling/createMessage", "input-3 roots/list"}
-	if first.Result.ResultType != "input_required" || !slices.Equal(first.keys(), want) || first.Result.RequestState == "" {
-		t.Fatalf("%+v", first)
-	}
-	if got := string(first.Result.InputRequests["input-2"].Params); got != `{"message":"m1"}` {
-		t.Errorf("params %s", got)
-	}
-	// What is missing is asked for again; what nobody asked for is not looked at.
-	second := ask(t, b, "", three, again(first.Result.RequestState, `{"input-1":{"action":"accept"},"input-3":7,"other":{}}`))
-	if !slices.Equal(second.keys(), want[1:]) || second.Result.RequestState == first.Result.RequestState {
-		t.Fatalf("%+v", second)
-	}
-	// A state is worth one retry.
-	if replay := ask(t, b, "", three, again(first.Result.RequestState, `{}`)); replay.code != http.StatusBadRequest || replay.Error.Code != mcp.CodeParams {
-		t.Errorf("replayed: %+v", replay)
-	}
-	last := ask(t, b, "", three, again(second.Result.RequestState, `{"input-2":{"role":"assistant"},"input-3":{"roots":[]}}`))
-	if got := last.text(); got != `{"action":"accept"}; {"role":"assistant"}; {"roots":[]}` || last.Result.ResultType != "complete" {
-		t.Errorf("%+v", last)
-	}
-	if server.starts != 2 { // one was asked for its era
-		t.Errorf("%d processes", server.starts)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{legacy: true}
+		b := New(Config{Start: server.start, PerClient: true})
+		defer b.Close()
+		const three = "elicitation/create sampling/createMessage roots/list"
+		first := ask(t, b, "", three, "")
+		want := []string{"input-1 elicitation/create", "input-2 sampling/createMessage", "input-3 roots/list"}
+		if first.Result.ResultType != "input_required" || !slices.Equal(first.keys(), want) || first.Result.RequestState == "" {
+			t.Fatalf("%+v", first)
+		}
+		if got := string(first.Result.InputRequests["input-2"].Params); got != `{"message":"m1"}` {
+			t.Errorf("params %s", got)
+		}
+		// What is missing is asked for again; what nobody asked for is not looked at.
+		second := ask(t, b, "", three, again(first.Result.RequestState, `{"input-1":{"action":"accept"},"input-3":7,"other":{}}`))
+		if !slices.Equal(second.keys(), want[1:]) || second.Result.RequestState == first.Result.RequestState {
+			t.Fatalf("%+v", second)
+		}
+		// A state is worth one retry.
+		if replay := ask(t, b, "", three, again(first.Result.RequestState, `{}`)); replay.code != http.StatusBadRequest || replay.Error.Code != mcp.CodeParams {
+			t.Errorf("replayed: %+v", replay)
+		}
+		last := ask(t, b, "", three, again(second.Result.RequestState, `{"input-2":{"role":"assistant"},"input-3":{"roots":[]}}`))
+		if got := last.text(); got != `{"action":"accept"}; {"role":"assistant"}; {"roots":[]}` || last.Result.ResultType != "complete" {
+			t.Errorf("%+v", last)
+		}
+		if server.starts != 2 { // one was asked for its era
+			t.Errorf("%d processes", server.starts)
+		}
+	})
 }
 
 // The server is told what the client offers, and is refused the rest; other
@@ -276,34 +278,34 @@ func TestWithdrawnQuestion(t *testing.T) {
 // Idle clients lose their servers; many at once get their own answers.
 func TestGuests(t *testing.T) {
 	t.Parallel()
-	server := &played{legacy: true}
-	b := New(Config{Start: server.start, PerClient: true, Trusted: true, MaxSessions: 8, IdleAfter: 200 * time.Millisecond})
-	defer b.Close()
-	var wg sync.WaitGroup
-	for i := range 8 {
-		client := fmt.Sprint("c", i)
-		wg.Go(func() {
-			for n := range 3 {
-				a := ask(t, b, client, "roots/list", "")
-				value := fmt.Sprintf(`{"of":"%s-%d"}`, client, n)
-				if got := ask(t, b, client, "roots/list", again(a.Result.RequestState, `{"input-1":`+value+`}`)).text(); got != value {
-					t.Errorf("%s: %s", client, got)
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{legacy: true}
+		b := New(Config{Start: server.start, PerClient: true, Trusted: true, MaxSessions: 8, IdleAfter: time.Minute, SuspendFor: time.Hour})
+		defer b.Close()
+		var wg sync.WaitGroup
+		for i := range 8 {
+			client := fmt.Sprint("c", i)
+			wg.Go(func() {
+				for n := range 3 {
+					a := ask(t, b, client, "roots/list", "")
+					time.Sleep(10 * time.Minute) // whoever thinks about an answer is not idle
+					value := fmt.Sprintf(`{"of":"%s-%d"}`, client, n)
+					if got := ask(t, b, client, "roots/list", again(a.Result.RequestState, `{"input-1":`+value+`}`)).text(); got != value {
+						t.Errorf("%s: %s", client, got)
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	eventually(t, "they are dropped", func() bool {
-		b.mu.RLock()
-		defer b.mu.RUnlock()
-		return len(b.guests) == 0
+			})
+		}
+		wg.Wait()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if len(b.guests) != 0 || server.starts != 9 { // one was asked for its era
+			t.Errorf("%d guests are left of %d processes", len(b.guests), server.starts)
+		}
+		for _, end := range server.ends {
+			<-end
+		}
 	})
-	server.mu.Lock()
-	ends := server.ends
-	server.mu.Unlock()
-	for _, end := range ends {
-		<-end
-	}
 }
 
 // A call that waits for its client keeps its place, until it has waited too long.

@@ -94,7 +94,7 @@ func TestSharedMultiplexing(t *testing.T) {
 
 func TestAnswersPassUntouched(t *testing.T) {
 	t.Parallel()
-	_, connect := serving(t, Config{Start: new(starts).start})
+	_, connect := serving(t, Config{Start: new(starts).start, StreamAfter: time.Hour})
 	c := connect()
 	for _, n := range []int{0, 4 << 10, 64 << 10, 1 << 20, 20 << 20} {
 		body := c.tool(`"a\"b"`, "big", fmt.Sprintf(`{"n":%d}`, n))

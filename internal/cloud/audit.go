@@ -44,7 +44,7 @@ func (a *Audit) Append(ctx context.Context, l vault.Line) error {
 	it := document(auditPK(l.Tenant, l.At, auditShard(l.Connection)), join(connection.Stamp(l.At), l.ID), l)
 	it["connection_id"], it["user_id"] = text(l.Connection), text(l.UserID)
 	it["ttl"] = number(l.At.AddDate(0, 0, a.t.AuditDays).Unix())
-	err := a.t.put(ctx, it, absent)
+	err := a.t.insert(ctx, it)
 	if _, ok := refusal(err); ok {
 		return fmt.Errorf("there is an audit line %s already", l.ID)
 	}

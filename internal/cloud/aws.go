@@ -1,9 +1,11 @@
 package cloud
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -40,8 +42,30 @@ func Load(ctx context.Context) (aws.Config, error) {
 	if cfg.Region == "" {
 		return cfg, errors.New("no AWS region is set: set AWS_REGION, or choose a profile with AWS_PROFILE")
 	}
+	cfg.HTTPClient = whole{cfg.HTTPClient}
 	return cfg, nil
 }
+
+// whole sends each request as one: of a body that net/http does not know to lie
+// in memory, as those of the SDK, it sends the header alone first.
+type whole struct{ aws.HTTPClient }
+
+func (w whole) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.ContentLength > 0 && r.ContentLength < maxWhole {
+		body := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, body); err != nil {
+			return nil, err
+		}
+		if err := r.Body.Close(); err != nil {
+			return nil, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return w.HTTPClient.Do(r)
+}
+
+// maxWhole is the longest body that is sent so: no request of ours is as long.
+const maxWhole = 1 << 20
 
 // failed is an error of AWS itself: one that may pass is
 // [connection.ErrUnavailable]. Its text names the service and the call, for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -25,6 +26,7 @@ type putsAnyway struct{ cloud.DynamoDB }
 func (u putsAnyway) PutItem(ctx context.Context, in *dynamodb.PutItemInput, o ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
 	plain := *in
 	plain.ConditionExpression, plain.ExpressionAttributeValues = nil, nil
+	time.Sleep(100 * time.Millisecond) // the others read meanwhile
 	return u.DynamoDB.PutItem(ctx, &plain, o...)
 }
 
@@ -41,6 +43,7 @@ func (u transactsAnyway) TransactWriteItems(ctx context.Context, in *dynamodb.Tr
 			plain.TransactItems = append(plain.TransactItems, types.TransactWriteItem{Delete: &types.Delete{TableName: w.Delete.TableName, Key: w.Delete.Key}})
 		}
 	}
+	time.Sleep(100 * time.Millisecond) // as above
 	return u.DynamoDB.TransactWriteItems(ctx, plain, o...)
 }
 

@@ -85,11 +85,14 @@ func newTable(t *testing.T, cfg aws.Config) *cloud.Table {
 	return table
 }
 
+// by is the same table by way of another client.
+func by(api cloud.DynamoDB, t *cloud.Table) *cloud.Table {
+	return &cloud.Table{API: api, Name: t.Name, Now: t.Now, AuditDays: t.AuditDays}
+}
+
 // reopened is the same table by way of another configuration.
 func reopened(cfg aws.Config, t *cloud.Table) *cloud.Table {
-	again := *t
-	again.API = dynamodb.NewFromConfig(cfg)
-	return &again
+	return by(dynamodb.NewFromConfig(cfg), t)
 }
 
 func TestConnections(t *testing.T) {

@@ -179,24 +179,11 @@ func (t *Table) Update(ctx context.Context, k connection.Key, change func(*conne
 // UpdateFrom implements [connection.Store].
 func (t *Table) UpdateFrom(ctx context.Context, seen connection.Connection, change func(*connection.Connection) error) (connection.Connection, error) {
 	// What change does to the row must not show in what the caller has seen.
-	c, err := copied(seen)
-	if err == nil {
-		c, err = t.replace(ctx, c, change)
-	}
+	c, err := t.replace(ctx, seen.Clone(), change)
 	if _, stale := refusal(err); stale {
 		return t.Update(ctx, seen.Key, change)
 	}
 	return c, err
-}
-
-// copied is a copy that shares nothing with the original.
-func copied(c connection.Connection) (connection.Connection, error) {
-	out := connection.Connection{Trail: c.Trail}
-	doc, err := json.Marshal(c)
-	if err == nil {
-		err = json.Unmarshal(doc, &out)
-	}
-	return out, err
 }
 
 // replace makes one change to the row that was seen, and returns what it has

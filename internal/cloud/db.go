@@ -22,6 +22,7 @@ type DynamoDB interface {
 	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
 	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
+	BatchExecuteStatement(context.Context, *dynamodb.BatchExecuteStatementInput, ...func(*dynamodb.Options)) (*dynamodb.BatchExecuteStatementOutput, error)
 	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
 }
 
@@ -33,6 +34,8 @@ type Table struct {
 	Now  func() time.Time
 	// AuditDays is how many days audit lines are kept.
 	AuditDays int
+
+	reads, inserts shared
 }
 
 // item is a stored item, or a part of one.
@@ -46,8 +49,6 @@ const (
 	keepExpired = 24 * time.Hour
 	// maxPK and maxSK are the longest keys that DynamoDB takes, in bytes.
 	maxPK, maxSK = 2048, 1024
-	// batch is the most keys that a BatchGetItem takes.
-	batch = 100
 )
 
 var escape = strings.NewReplacer("%", "%25", "#", "%23")
@@ -135,11 +136,15 @@ func (t *Table) get(ctx context.Context, pk, sk string) (item, error) {
 	if len(pk) > maxPK || len(sk) > maxSK {
 		return nil, nil // no item can have it
 	}
-	out, err := t.API.GetItem(ctx, &dynamodb.GetItemInput{TableName: &t.Name, Key: at(pk, sk), ConsistentRead: aws.Bool(true)})
-	if err != nil {
-		return nil, failed(err)
-	}
-	return out.Item, nil
+	p := &part{item: at(pk, sk)}
+	err := t.reads.do(ctx, p, maxReads, t.readAll, func() error {
+		out, err := t.API.GetItem(ctx, &dynamodb.GetItemInput{TableName: &t.Name, Key: p.item, ConsistentRead: aws.Bool(true)})
+		if err == nil {
+			p.found = out.Item
+		}
+		return failed(err)
+	})
+	return p.found, err
 }
 
 // getAll returns those of the items that are there, by pk. A list that changes
@@ -149,7 +154,7 @@ func (t *Table) getAll(ctx context.Context, keys []item) (map[string]item, error
 	keys = slices.CompactFunc(slices.SortedFunc(slices.Values(keys), func(a, b item) int { return strings.Compare(textOf(a, "pk"), textOf(b, "pk")) }),
 		func(a, b item) bool { return textOf(a, "pk") == textOf(b, "pk") })
 	for len(keys) > 0 {
-		now := keys[:min(batch, len(keys))]
+		now := keys[:min(maxReads, len(keys))]
 		keys = keys[len(now):]
 		for try := 0; len(now) > 0; try++ {
 			if try > 0 {
@@ -206,6 +211,17 @@ func refusal(err error) (item, bool) {
 // put writes the item if the condition holds, and is *refused otherwise.
 func (t *Table) put(ctx context.Context, it item, c condition) error {
 	sign(it, nonce())
+	return t.putSigned(ctx, it, c)
+}
+
+// insert is put of an item that is not there, of which many may be written at
+// once.
+func (t *Table) insert(ctx context.Context, it item) error {
+	sign(it, nonce())
+	return t.inserts.do(ctx, &part{item: it}, maxInserts, t.insertAll, func() error { return t.putSigned(ctx, it, absent) })
+}
+
+func (t *Table) putSigned(ctx context.Context, it item, c condition) error {
 	in := &dynamodb.PutItemInput{TableName: &t.Name, Item: it,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld}
 	if c.expression != "" {

@@ -46,6 +46,7 @@
 //	            tidies up: whatever ends earlier than that is compared by us
 //
 // Every read is strongly consistent but those of the index "due", whose
-// reader reads each row again. Every condition that a contract promises is a
+// reader reads each row again. Reads, and audit lines, that are asked for at the
+// same time are one request: see shared. Every condition that a contract promises is a
 // condition expression of the write itself.
 package cloud

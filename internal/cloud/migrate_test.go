@@ -44,12 +44,11 @@ func newDeployment(t *testing.T, store string) *deployment {
 func (d *deployment) migration(t *testing.T, to string, broken func(string, int) fault) *cloud.Migration {
 	cfg, _ := through(t, broken)
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	table := *d.table
-	table.API = dynamodb.NewFromConfig(cfg)
+	table := by(dynamodb.NewFromConfig(cfg), d.table)
 	secrets := *d.grants.Secrets.Store
 	secrets.Client = secretsmanager.NewFromConfig(cfg)
-	return &cloud.Migration{Connections: &table, Now: func() time.Time { return d.now }, Grants: &cloud.Grants{
-		Table: &table, Secrets: &cloud.SecretGrants{Store: &secrets}, Store: to}}
+	return &cloud.Migration{Connections: table, Now: func() time.Time { return d.now }, Grants: &cloud.Grants{
+		Table: table, Secrets: &cloud.SecretGrants{Store: &secrets}, Store: to}}
 }
 
 // everything are the grants that a row can name.

@@ -220,13 +220,12 @@ func TestTenantsRemoveConnected(t *testing.T) {
 		if _, err := w.table.Tenants().Update(t.Context(), "acme", func(v *cloud.Tenant) { v.Confirm = true }); err != nil {
 			t.Fatal(err)
 		}
-		late := *w.table
-		late.API = &meanwhile{DynamoDB: w.table.API, do: func() {
+		late := by(&meanwhile{DynamoDB: w.table.API, do: func() {
 			err := w.table.Create(t.Context(), connection.Connection{Key: connection.Key{Tenant: "acme", ID: "con_1"}, CreatedAt: w.now})
 			if err != nil {
 				t.Error(err)
 			}
-		}}
+		}}, w.table)
 		if err := late.Tenants().Remove(t.Context(), "acme"); !errors.Is(err, cloud.ErrTenantInUse) {
 			t.Errorf("error %v, want %v", err, cloud.ErrTenantInUse)
 		}

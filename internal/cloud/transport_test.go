@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -141,4 +142,45 @@ func newKMS(t *testing.T, cfg aws.Config) *cloud.Keys {
 func newSecrets(t *testing.T, cfg aws.Config) *cloud.SecretStore {
 	t.Helper()
 	return &cloud.SecretStore{Client: secretsmanager.NewFromConfig(cfg), Prefix: fmt.Sprintf("lanyard-%d-%d", os.Getpid(), tables.Add(1))}
+}
+
+// TestRequestsAreWhole: header and body of a request arrive together.
+func TestRequestsAreWhole(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	first := make(chan string, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			first <- err.Error()
+			return
+		}
+		defer conn.Close()
+		got := make([]byte, 1<<16)
+		n, _ := conn.Read(got)
+		first <- string(got[:n])
+		_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+	}()
+	cfg, err := cloud.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := struct{ io.Reader }{strings.NewReader("the body")} // of a type that net/http does not know
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+listener.Addr().String(), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ContentLength = int64(len("the body"))
+	response, err := cfg.HTTPClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if got := <-first; !strings.HasPrefix(got, "POST / ") || !strings.HasSuffix(got, "\r\n\r\nthe body") {
+		t.Errorf("at first came %q", got)
+	}
 }

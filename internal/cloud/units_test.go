@@ -239,7 +239,7 @@ func TestUnits(t *testing.T) {
 	d := newDeploymentOnTable(t, 220, googleScopes)
 	d.due()
 	first := d.row().Set
-	limited(t, "a renewal", d.costs("renewal, does not rotate", attend(d)), units{5, 3})
+	limited(t, "a renewal", d.costs("renewal, does not rotate", attend(d)), units{5, 2})
 	if c := d.row(); c.Set.AccessVersion == first.AccessVersion || c.Set.GrantVersion != first.GrantVersion || c.Failure != nil || d.provider.asked != 1 {
 		t.Errorf("it is no renewal: %+v", c)
 	}
@@ -256,29 +256,29 @@ func TestUnits(t *testing.T) {
 	}
 	// What the callback has put has a place of its own, and is removed: three
 	// units, once.
-	rotate("the first renewal that rotates", units{11, 3})
+	rotate("the first renewal that rotates", units{11, 2})
 	for range 3 { // into a slot that was empty, and into both that were not
-		rotate("renewal, rotates a grant of 3,072 bytes", units{8, 3})
+		rotate("renewal, rotates a grant of 3,072 bytes", units{8, 2})
 	}
 	limited(t, "nothing", d.costs("attended early: nothing to do", attend(d)), units{0, 1})
 
 	d.due()
 	d.provider.answer = func() (int, any) { return 503, map[string]string{"error": "temporarily_unavailable"} }
-	limited(t, "a failure", d.costs("renewal that fails", attend(d)), units{6, 3})
+	limited(t, "a failure", d.costs("renewal that fails", attend(d)), units{6, 2})
 	if c := d.row(); c.Failure == nil || c.Lease != nil {
 		t.Errorf("it did not fail: %+v", c)
 	}
 	d.answers(220, token.Grant{})
 	d.now = d.row().RenewAt.Add(time.Second)
 	// The row is longer now, and what the lost answer may have left is looked for.
-	limited(t, "a second try", d.costs("renewal after a failure", attend(d)), units{7, 5})
+	limited(t, "a second try", d.costs("renewal after a failure", attend(d)), units{7, 4})
 
 	d.due()
 	d.service.Pace = closed{until: d.now.Add(10 * time.Minute)}
 	limited(t, "to wait", d.costs("postponed: its provider is not asked now", attend(d)), units{3, 1})
 	d.service.Pace = nil
 	d.now = d.row().RenewAt.Add(time.Second)
-	limited(t, "a renewal", d.costs("renewal after that", attend(d)), units{5, 3})
+	limited(t, "a renewal", d.costs("renewal after that", attend(d)), units{5, 2})
 
 	d.now = d.row().RenewAt.Add(-time.Hour)
 	d.update(func(c *connection.Connection) error {

@@ -46,6 +46,8 @@ type Config struct {
 	ServerRead []string
 	// IdleStop is LANYARD_IDLE_STOP: how long a server runs without a call.
 	IdleStop time.Duration
+	// MaxLife is LANYARD_MAX_LIFE: how long it runs however many there are.
+	MaxLife time.Duration
 	// StartOn is LANYARD_START_ON, what starts a server: [StartOnList] or
 	// [StartOnCall].
 	StartOn string
@@ -122,6 +124,9 @@ func Load(getenv func(string) string) (Config, error) {
 	if c.KeepFresh, err = keepFresh(or("LANYARD_KEEP_FRESH", defaultKeepFresh)); err != nil {
 		return c, err
 	}
+	if c.MaxLife, err = maxLife(or("LANYARD_MAX_LIFE", defaultMaxLife)); err != nil {
+		return c, err
+	}
 	if c.StartOn, err = startOn(or("LANYARD_START_ON", StartOnList)); err != nil {
 		return c, err
 	}
@@ -153,6 +158,16 @@ func keepFresh(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < time.Minute || d > 366*24*time.Hour {
 		return 0, fmt.Errorf("%w: LANYARD_KEEP_FRESH must be a duration from a minute to a year, such as 168h", ErrInvalid)
+	}
+	return d, nil
+}
+
+const defaultMaxLife = "12h"
+
+func maxLife(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > 14*24*time.Hour {
+		return 0, fmt.Errorf("%w: LANYARD_MAX_LIFE must be a duration up to two weeks, such as 12h", ErrInvalid)
 	}
 	return d, nil
 }

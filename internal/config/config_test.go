@@ -34,7 +34,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Addr != "127.0.0.1:8080" || c.BaseURL != "http://127.0.0.1:8080" || c.APIKey != "" || c.Confirm || c.IdleStop != 10*time.Minute ||
+	if c.Addr != "127.0.0.1:8080" || c.BaseURL != "http://127.0.0.1:8080" || c.APIKey != "" || c.Confirm || c.StartOn != config.StartOnList || c.IdleStop != 10*time.Minute ||
 		!filepath.IsAbs(c.DataDir) || filepath.Base(c.DataDir) != ".lanyard" || !c.Personal() {
 		t.Errorf("%+v", c)
 	}
@@ -45,14 +45,14 @@ func TestSettings(t *testing.T) {
 	c, err := config.Load(environment("LANYARD_ADDR", " 0.0.0.0:9000 ", "LANYARD_BASE_URL", "https://connect.example.com/", "LANYARD_DATA", "/var/lib/lanyard",
 		"LANYARD_API_KEY", "canary", "LANYARD_PRESETS", "a: b ::c", "LANYARD_RETURN_URLS", "https://app.example.com/in/  http://localhost:3000/done",
 		"LANYARD_CONFIRM", "on", "LANYARD_SERVER_ENV", "HTTPS_PROXY, EMPTY,,NODE_EXTRA_CA_CERTS", "HTTPS_PROXY", "http://proxy:3128", "NODE_EXTRA_CA_CERTS", "/ca.pem",
-		"SECRET", "not asked for", "LANYARD_SERVER_READ", "/etc/ssl:/opt/x", "LANYARD_IDLE_STOP", "90s", "LANYARD_DEMO_ADDR", "off",
+		"SECRET", "not asked for", "LANYARD_SERVER_READ", "/etc/ssl:/opt/x", "LANYARD_START_ON", "call", "LANYARD_IDLE_STOP", "90s", "LANYARD_MAX_LIFE", "3h", "LANYARD_DEMO_ADDR", "off",
 		"LANYARD_WEBHOOK_URL", "https://app.example.com/hook ", "LANYARD_WEBHOOK_SECRET", "canary", "LANYARD_WEBHOOK_RETURN_URL", "http://localhost:3000/done"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Addr != "0.0.0.0:9000" || c.BaseURL != "https://connect.example.com" || c.DataDir != "/var/lib/lanyard" || c.APIKey.Reveal() != "canary" ||
 		!slices.Equal(c.Presets, []string{"a", "b", "c"}) || !slices.Equal(c.ReturnURLs, []string{"https://app.example.com/in/", "http://localhost:3000/done"}) ||
-		!c.Confirm || c.IdleStop != 90*time.Second || c.DemoAddr != "off" || !slices.Equal(c.ServerRead, []string{"/etc/ssl", "/opt/x"}) {
+		!c.Confirm || c.StartOn != config.StartOnCall || c.IdleStop != 90*time.Second || c.MaxLife != 3*time.Hour || c.DemoAddr != "off" || !slices.Equal(c.ServerRead, []string{"/etc/ssl", "/opt/x"}) {
 		t.Errorf("%+v", c)
 	}
 	if c.WebhookURL != "https://app.example.com/hook" || c.WebhookSecret.Reveal() != "canary" || c.WebhookReturnURL != "http://localhost:3000/done" {
@@ -78,7 +78,7 @@ func TestBadSettings(t *testing.T) {
 		{"LANYARD_BASE_URL", "http://localhost.example.com"}, {"LANYARD_BASE_URL", "https://%zz"},
 		{"LANYARD_CONFIRM", "yes"}, {"LANYARD_CONFIRM", "ON"},
 		{"LANYARD_RETURN_URLS", "app.example.com"}, {"LANYARD_RETURN_URLS", "https://ok.example.com javascript:alert(1)"}, {"LANYARD_RETURN_URLS", "https:///x"},
-		{"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_IDLE_STOP", "-1m"}, {"LANYARD_IDLE_STOP", "soon"}, {"LANYARD_KEEP_FRESH", "7d"}, {"LANYARD_KEEP_FRESH", "1s"},
+		{"LANYARD_START_ON", "never"}, {"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_IDLE_STOP", "-1m"}, {"LANYARD_IDLE_STOP", "soon"}, {"LANYARD_MAX_LIFE", "12"}, {"LANYARD_MAX_LIFE", "0s"}, {"LANYARD_MAX_LIFE", "337h"}, {"LANYARD_KEEP_FRESH", "7d"}, {"LANYARD_KEEP_FRESH", "1s"},
 	} {
 		_, err := config.Load(environment(test.name, test.value))
 		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(fmt.Sprint(err), test.name) {

@@ -44,6 +44,8 @@ type Function struct {
 	QueueURL string
 	// RefreshFunction is LANYARD_REFRESH_FUNCTION, whom mcprun asks for tokens.
 	RefreshFunction string
+	// RemoteFunction is LANYARD_REMOTE_FUNCTION, who reaches remote servers.
+	RemoteFunction string
 	// ControlURL is LANYARD_CONTROL_URL, what tasks call.
 	ControlURL string
 	// Cluster, Subnets, TaskSecurityGroup and TaskFamily are LANYARD_CLUSTER,
@@ -59,6 +61,8 @@ type Function struct {
 	ServerDir string
 	// IdleStop is LANYARD_IDLE_STOP: how long a server runs without a call.
 	IdleStop time.Duration
+	// MaxLife is LANYARD_MAX_LIFE: how long it runs however many there are.
+	MaxLife time.Duration
 	// StartOn is LANYARD_START_ON: see [Config.StartOn].
 	StartOn string
 	// WarmPool is LANYARD_WARM_POOL, how many tasks of a server wait for
@@ -84,7 +88,7 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 		BaseURL: strings.TrimSuffix(get("LANYARD_BASE_URL"), "/"), Table: get("LANYARD_TABLE"), KMSKey: get("LANYARD_KMS_KEY"),
 		VaultStore: or("LANYARD_VAULT_STORE", StoreSecretsManager), Secrets: or("LANYARD_SECRETS", "lanyard"),
 		Presets: split(get("LANYARD_PRESETS"), ":"), Servers: split(get("LANYARD_SERVERS"), ","),
-		QueueURL: get("LANYARD_QUEUE_URL"), RefreshFunction: get("LANYARD_REFRESH_FUNCTION"), ControlURL: get("LANYARD_CONTROL_URL"),
+		QueueURL: get("LANYARD_QUEUE_URL"), RefreshFunction: get("LANYARD_REFRESH_FUNCTION"), RemoteFunction: get("LANYARD_REMOTE_FUNCTION"), ControlURL: get("LANYARD_CONTROL_URL"),
 		Cluster: get("LANYARD_CLUSTER"), Subnets: split(get("LANYARD_SUBNETS"), ","), TaskSecurityGroup: get("LANYARD_TASK_SECURITY_GROUP"),
 		TaskFamily: get("LANYARD_TASK_FAMILY"), ServerDir: or("LANYARD_SERVER_DIR", "/opt/lanyard/servers"), getenv: getenv,
 	}
@@ -103,6 +107,9 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 	}
 	if f.IdleStop, err = time.ParseDuration(or("LANYARD_IDLE_STOP", "10m")); err != nil || f.IdleStop < time.Second {
 		return f, fmt.Errorf("%w: LANYARD_IDLE_STOP must be a duration of a second or more, such as 10m", ErrInvalid)
+	}
+	if f.MaxLife, err = maxLife(or("LANYARD_MAX_LIFE", defaultMaxLife)); err != nil {
+		return f, err
 	}
 	if f.StartOn, err = startOn(or("LANYARD_START_ON", StartOnList)); err != nil {
 		return f, err

@@ -18,7 +18,7 @@ func TestFunctionDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.BaseURL != "https://d1.cloudfront.net" || f.VaultStore != config.StoreSecretsManager || f.Secrets != "lanyard" || f.AuditDays != 400 ||
-		f.IdleStop != 10*time.Minute || f.KeepFresh != 7*24*time.Hour || f.ServerDir != "/opt/lanyard/servers" || f.Emulated || len(f.Servers) != 0 || len(f.WarmPool) != 0 {
+		f.StartOn != config.StartOnList || f.IdleStop != 10*time.Minute || f.MaxLife != 12*time.Hour || f.KeepFresh != 7*24*time.Hour || f.ServerDir != "/opt/lanyard/servers" || f.Emulated || len(f.Servers) != 0 || len(f.WarmPool) != 0 {
 		t.Errorf("%+v", f)
 	}
 }
@@ -27,14 +27,14 @@ func TestFunctionSettings(t *testing.T) {
 	t.Parallel()
 	f, err := config.LoadFunction(environment("LANYARD_BASE_URL", "https://connect.example.com", "LANYARD_TABLE", "t", "LANYARD_KMS_KEY", "arn", "LANYARD_VAULT_STORE", "dynamodb",
 		"LANYARD_SECRETS", "acme", "LANYARD_PRESETS", "/var/task/presets", "LANYARD_SERVERS", "google-drive, slack,,", "LANYARD_AUDIT_DAYS", "30",
-		"LANYARD_QUEUE_URL", "q", "LANYARD_REFRESH_FUNCTION", "r", "LANYARD_CONTROL_URL", "c", "LANYARD_CLUSTER", "l", "LANYARD_SUBNETS", "s1,s2",
-		"LANYARD_TASK_SECURITY_GROUP", "g", "LANYARD_TASK_FAMILY", "f", "LANYARD_SERVER_DIR", "/srv", "LANYARD_IDLE_STOP", "5m", "LANYARD_KEEP_FRESH", "24h", "LANYARD_WARM_POOL", "google-drive=1, slack=2"))
+		"LANYARD_QUEUE_URL", "q", "LANYARD_REFRESH_FUNCTION", "r", "LANYARD_REMOTE_FUNCTION", "m", "LANYARD_CONTROL_URL", "c", "LANYARD_CLUSTER", "l", "LANYARD_SUBNETS", "s1,s2",
+		"LANYARD_TASK_SECURITY_GROUP", "g", "LANYARD_TASK_FAMILY", "f", "LANYARD_SERVER_DIR", "/srv", "LANYARD_START_ON", "call", "LANYARD_IDLE_STOP", "5m", "LANYARD_MAX_LIFE", "3h", "LANYARD_KEEP_FRESH", "24h", "LANYARD_WARM_POOL", "google-drive=1, slack=2"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f.KMSKey != "arn" || f.VaultStore != config.StoreDynamoDB || f.Secrets != "acme" || !slices.Equal(f.Presets, []string{"/var/task/presets"}) ||
-		!slices.Equal(f.Servers, []string{"google-drive", "slack"}) || f.AuditDays != 30 || f.QueueURL != "q" || f.RefreshFunction != "r" || f.ControlURL != "c" ||
-		f.Cluster != "l" || !slices.Equal(f.Subnets, []string{"s1", "s2"}) || f.TaskSecurityGroup != "g" || f.TaskFamily != "f" || f.ServerDir != "/srv" || f.IdleStop != 5*time.Minute || f.KeepFresh != 24*time.Hour ||
+		!slices.Equal(f.Servers, []string{"google-drive", "slack"}) || f.AuditDays != 30 || f.QueueURL != "q" || f.RefreshFunction != "r" || f.RemoteFunction != "m" || f.ControlURL != "c" ||
+		f.Cluster != "l" || !slices.Equal(f.Subnets, []string{"s1", "s2"}) || f.TaskSecurityGroup != "g" || f.TaskFamily != "f" || f.ServerDir != "/srv" || f.StartOn != config.StartOnCall || f.IdleStop != 5*time.Minute || f.MaxLife != 3*time.Hour || f.KeepFresh != 24*time.Hour ||
 		len(f.WarmPool) != 2 || f.WarmPool["google-drive"] != 1 || f.WarmPool["slack"] != 2 {
 		t.Errorf("%+v", f)
 	}
@@ -62,7 +62,7 @@ func TestBadFunctionSettings(t *testing.T) {
 	for _, test := range []struct{ name, value string }{
 		{"LANYARD_BASE_URL", ""}, {"LANYARD_BASE_URL", "http://d1.cloudfront.net"}, {"LANYARD_BASE_URL", "d1.cloudfront.net"}, {"LANYARD_BASE_URL", "https://d1.cloudfront.net/prod"},
 		{"LANYARD_TABLE", " "}, {"LANYARD_VAULT_STORE", "s3"}, {"LANYARD_AUDIT_DAYS", "0"}, {"LANYARD_AUDIT_DAYS", "a year"}, {"LANYARD_AUDIT_DAYS", "99999"},
-		{"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_KEEP_FRESH", "a week"}, {"LANYARD_KEEP_FRESH", "1s"}, {"LANYARD_KEEP_FRESH", "10000h"},
+		{"LANYARD_START_ON", "never"}, {"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_MAX_LIFE", "12"}, {"LANYARD_MAX_LIFE", "337h"}, {"LANYARD_KEEP_FRESH", "a week"}, {"LANYARD_KEEP_FRESH", "1s"}, {"LANYARD_KEEP_FRESH", "10000h"},
 		{"LANYARD_WARM_POOL", "slack"}, {"LANYARD_WARM_POOL", "slack=-1"}, {"LANYARD_WARM_POOL", "slack=21"}, {"LANYARD_WARM_POOL", "slack=1,slack=2"}, {"LANYARD_WARM_POOL", "=1"}, {"LANYARD_WARM_POOL", "slack=one"},
 	} {
 		_, err := config.LoadFunction(environment(append([]string{test.name, test.value}, good...)...))

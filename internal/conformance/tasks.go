@@ -46,7 +46,7 @@ func sampleTask(n int) host.Task {
 	return host.Task{
 		ID: fmt.Sprint("tsk_", n), Connection: key(fmt.Sprint("con_", n)), Server: "drive", State: host.TaskStarting,
 		TicketHash: "ticket", TicketExpires: expiry, IdentityHash: "identity", Address: "[fd00::1]:8443",
-		KeyFingerprint: "sha256:1", Detail: "detail", StartedAt: epoch, LastUsedAt: epoch, CheckedAt: epoch,
+		KeyFingerprint: "sha256:1", Detail: "detail", StartedAt: epoch, LastUsedAt: epoch, CheckedAt: epoch, Failures: 3, RetryAt: expiry, Gone: true,
 	}
 }
 

@@ -68,13 +68,18 @@ func TargetOf(cat Catalogue, id string, parameters map[string]string, client pro
 	if err != nil {
 		return provider.Target{}, p, err
 	}
-	t := provider.Target{
-		Provider: p, Client: client, RedirectURI: baseURL + CallbackPath, Params: parameters, Deployment: deployment,
-	}
+	t, err := TargetAt(p, parameters, client, baseURL, deployment)
+	return t, p, err
+}
+
+// TargetAt is TargetOf of a provider that is resolved for the client already.
+func TargetAt(p presets.Provider, parameters map[string]string, client provider.Client, baseURL string, deployment map[string]string) (provider.Target, error) {
 	if _, err := p.Values(presets.Inputs{User: parameters, Deployment: deployment}); err != nil {
-		return provider.Target{}, p, fmt.Errorf("%w: %w", ErrParameter, err)
+		return provider.Target{}, fmt.Errorf("%w: %w", ErrParameter, err)
 	}
-	return t, p, nil
+	return provider.Target{
+		Provider: p, Client: client, RedirectURI: baseURL + CallbackPath, Params: parameters, Deployment: deployment,
+	}, nil
 }
 
 // declared keeps the parameters that somebody asks for: those of a link are

@@ -8,6 +8,7 @@
 //	{"lanyard": "sweep", …}                 said by one of ours   Function.Direct
 //	{"Records": [{"eventSource": "aws:sqs"  a batch of a queue    Function.Message
 //	{"RequestType": …, "StackId": …}        CloudFormation        Function.Resource
+//	{"detail-type": …, "source": …}        EventBridge           Function.Event
 //
 // A function serves what it has a field for; everything else is an error.
 package gateway

@@ -37,6 +37,8 @@ type Function struct {
 	Settle func()
 	// Resource answers CloudFormation, which waits for it at a URL in the event.
 	Resource func(ctx context.Context, event json.RawMessage) (any, error)
+	// Event takes what EventBridge tells. If it fails, Lambda has it come again.
+	Event func(ctx context.Context, event events.EventBridgeEvent) error
 	// Logger is needed.
 	Logger *slog.Logger
 }
@@ -71,6 +73,8 @@ type shape struct {
 	Version        string           `json:"version"`
 	RequestType    string           `json:"RequestType"`
 	StackID        string           `json:"StackId"`
+	DetailType     string           `json:"detail-type"`
+	Source         string           `json:"source"`
 	Records        []struct {
 		EventSource string `json:"eventSource"`
 	} `json:"Records"`
@@ -104,10 +108,12 @@ func (f *Function) Handle(ctx context.Context, raw json.RawMessage) (out any, er
 		return f.Resource(ctx, raw)
 	case len(s.Records) > 0 && s.Records[0].EventSource == "aws:sqs":
 		return f.messages(ctx, raw)
+	case s.DetailType != "" && s.Source != "":
+		return nil, f.event(ctx, raw)
 	case s.Version == "2.0":
 		return nil, fmt.Errorf("%w: an HTTP API's or a function URL's; a REST API's integration is needed", errNotServed)
 	}
-	return nil, fmt.Errorf("%w: it is none of a REST proxy event, a REQUEST authorizer's, {\"lanyard\": …}, a batch of SQS and a custom resource", errNotServed)
+	return nil, fmt.Errorf("%w: it is none of a REST proxy event, a REQUEST authorizer's, {\"lanyard\": …}, a batch of SQS, EventBridge's and a custom resource", errNotServed)
 }
 
 func (f *Function) direct(ctx context.Context, what string, raw json.RawMessage) (any, error) {
@@ -120,6 +126,17 @@ func (f *Function) direct(ctx context.Context, what string, raw json.RawMessage)
 	}
 	slices.Sort(names)
 	return nil, fmt.Errorf("%w: lanyard %.40q; it serves %q", errNotServed, what, strings.Join(names, ", "))
+}
+
+func (f *Function) event(ctx context.Context, raw json.RawMessage) error {
+	var ev events.EventBridgeEvent
+	if f.Event == nil {
+		return fmt.Errorf("%w: EventBridge's", errNotServed)
+	}
+	if json.Unmarshal(raw, &ev) != nil {
+		return fmt.Errorf("%w: it is malformed", errEvent)
+	}
+	return f.Event(ctx, ev)
 }
 
 func (f *Function) authorize(ctx context.Context, raw json.RawMessage) (any, error) {

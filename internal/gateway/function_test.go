@@ -210,6 +210,9 @@ func TestDispatch(t *testing.T) {
 		return nil
 	}
 	whole.Resource = func(context.Context, json.RawMessage) (any, error) { return "resource", nil }
+	whole.Event = func(_ context.Context, ev events.EventBridgeEvent) error {
+		return fmt.Errorf("told by %s: %s", ev.Source, ev.Detail)
+	}
 	none, _ := function(nil)
 	const (
 		proxy      = `{"httpMethod":"GET","path":"/x","requestContext":{}}`
@@ -228,6 +231,8 @@ func TestDispatch(t *testing.T) {
 		{`{"lanyard":"boom"}`, "error: the invocation panicked", `lanyard "boom"`},
 		{queue, `{"batchItemFailures":[{"itemIdentifier":"2"},{"itemIdentifier":"3"}]}`, "a batch of SQS"},
 		{resource, `"resource"`, "a CloudFormation custom resource"},
+		{`{"version":"0","source":"aws.ecs","detail-type":"ECS Task State Change","detail":{"x":1}}`, `error: told by aws.ecs: {"x":1}`, "EventBridge's"},
+		{`{"source":"aws.ecs","detail-type":"ECS Task State Change","resources":7}`, "it is malformed", "EventBridge's"},
 		{`{"version":"2.0","routeKey":"$default","requestContext":{"http":{"method":"GET"}}}`, "a function URL's", "a function URL's"},
 		{`{"Records":[{"eventSource":"aws:s3"}]}`, "it is none of", "it is none of"},
 		{`{}`, "it is none of", "it is none of"},

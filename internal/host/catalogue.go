@@ -1,18 +1,15 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/dense"
 	"github.com/lanyardhq/lanyard/internal/mcp"
-	"github.com/lanyardhq/lanyard/presets"
 )
 
 // Errors of [Catalogues].
@@ -44,18 +41,11 @@ type said struct {
 	// At is when the task began that said it: from a grant after that on it is
 	// worth nothing.
 	At time.Time `json:"at"`
-	// Program is which one said it: see [programOf].
-	Program string `json:"program"`
-}
-
-// programOf names exactly what a preset runs.
-func programOf(p presets.Program) string {
-	return fmt.Sprint(p.Registry, " ", p.Package, "@", p.Version, " ", p.Command, p.URL, p.Args)
+	// Runs is [presets.Server.Runs] of what said it.
+	Runs string `json:"runs"`
 }
 
 const (
-	// maxSaid bounds a catalogue, in bytes of JSON.
-	maxSaid = 9 << 20
 	// maxRemembered bounds what a process keeps of catalogues, in bytes.
 	maxRemembered = 32 << 20
 	// rememberedFor is how long it is kept without a look at the store, where
@@ -78,13 +68,25 @@ func (s *Service) catalogue(ctx context.Context, c connection.Connection) mcp.Ca
 			s.memory.put(c.Key, k, s.Now())
 		}
 	}
-	if k.Catalogue.Known() && !c.ConnectedAt.After(k.At) && k.Program == programOf(server.Server) {
-		return k.Catalogue
-	}
+	var known mcp.Catalogue
 	if server.Known != nil {
-		return *server.Known
+		known = *server.Known
 	}
-	return mcp.Catalogue{}
+	if own := k.Catalogue; own.Known() && !c.ConnectedAt.After(k.At) && k.Runs == server.Runs() {
+		return mcp.Catalogue{
+			Initialized: own.Initialized, Discovered: own.Discovered, Tools: or(own.Tools, known.Tools), Prompts: or(own.Prompts, known.Prompts),
+			Resources: or(own.Resources, known.Resources), Templates: or(own.Templates, known.Templates),
+		}
+	}
+	return known
+}
+
+// or is the list that the server gave, or else what its preset knows of it.
+func or(own, known json.RawMessage) json.RawMessage {
+	if own == nil {
+		return known
+	}
+	return own
 }
 
 func (s *Service) stored(ctx context.Context, k connection.Key) (said, error) {
@@ -96,7 +98,7 @@ func (s *Service) stored(ctx context.Context, k connection.Key) (said, error) {
 	if err != nil {
 		return out, err
 	}
-	text, err := catalogueFormat.Unpack(packed, 2*maxSaid)
+	text, err := catalogueFormat.Unpack(packed, 2*mcp.MaxCatalogue)
 	if err != nil {
 		return out, err
 	}
@@ -106,13 +108,14 @@ func (s *Service) stored(ctx context.Context, k connection.Key) (said, error) {
 // learn keeps what the task's server said of itself.
 func (s *Service) learn(ctx context.Context, t Task, c mcp.Catalogue) {
 	server, ok := s.Catalogue.Server(t.Server)
-	c, err := tidy(c)
+	c, err := c.Tidy()
 	if err != nil || !ok {
 		s.Logger.WarnContext(ctx, "what a server says of itself is not kept", "server", t.Server, "connection", t.Connection.ID, "err", err)
 		return
 	}
-	k := said{Catalogue: c, At: t.StartedAt, Program: programOf(server.Server)}
+	k := said{Catalogue: c, At: t.StartedAt, Runs: server.Runs()}
 	s.memory.put(t.Connection, k, s.Now())
+	k.Catalogue.Resources = nil // it may name the person's files: this process alone keeps it
 	text, err := json.Marshal(k)
 	if err == nil && s.Catalogues != nil {
 		err = s.Catalogues.PutCatalogue(ctx, t.Connection, catalogueFormat.Pack(text))
@@ -136,34 +139,6 @@ func (s *Service) forgetCatalogue(ctx context.Context, k connection.Key) {
 	if err := s.Catalogues.DeleteCatalogue(ctx, k); err != nil {
 		s.Logger.WarnContext(ctx, "a catalogue was not removed", "connection", k.ID, "err", err)
 	}
-}
-
-// tidy is a catalogue on one line, or an error if it is none. It comes from a
-// server, and may be anything.
-func tidy(c mcp.Catalogue) (mcp.Catalogue, error) {
-	size := 0
-	for _, part := range []struct {
-		raw   *json.RawMessage
-		begin byte
-	}{{&c.Initialized, '{'}, {&c.Discovered, '{'}, {&c.Tools, '['}, {&c.Prompts, '['}, {&c.Resources, '['}, {&c.Templates, '['}} {
-		if len(*part.raw) == 0 || string(*part.raw) == "null" {
-			*part.raw = nil
-			continue
-		}
-		var line bytes.Buffer
-		if err := json.Compact(&line, *part.raw); err != nil || line.Bytes()[0] != part.begin {
-			return c, errors.New("it is not what MCP lists look like")
-		}
-		*part.raw = line.Bytes()
-		size += line.Len()
-	}
-	if size > maxSaid {
-		return c, fmt.Errorf("it is larger than %d bytes", maxSaid)
-	}
-	if !c.Known() {
-		return c, errors.New("it does not say what the server is")
-	}
-	return c, nil
 }
 
 // memory keeps the catalogues that were used last, those that are not there

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -166,7 +167,7 @@ func (s *Service) Report(ctx context.Context, identity token.Secret, r task.Repo
 	switch r.State {
 	case task.Ready:
 		_, err = s.Store.UpdateTask(ctx, t.ID, func(t *Task) error {
-			if !t.bound() {
+			if !t.bound() || t.Gone {
 				return task.ErrRefused
 			}
 			t.State, t.Detail, t.LastUsedAt = TaskReady, "", s.Now().UTC()
@@ -178,10 +179,11 @@ func (s *Service) Report(ctx context.Context, identity token.Secret, r task.Repo
 	case task.Failed:
 		s.fail(ctx, t.ID, r.Detail, nil)
 	case task.Stopped:
-		if t.State != TaskFailed { // why it failed is kept for whoever asks
+		if t.State == TaskReady && r.Detail == "" {
 			s.links.drop(t.ID)
-			err = s.Store.EndTask(ctx, t.ID)
+			return s.Store.EndTask(ctx, t.ID)
 		}
+		return s.ended(ctx, t, cmp.Or(r.Detail, endedItself))
 	default:
 		return fmt.Errorf("%w: state %q", task.ErrRefused, r.State)
 	}

@@ -264,7 +264,7 @@ func TestReport(t *testing.T) {
 	for _, step := range []struct {
 		say  task.State
 		want host.TaskState
-	}{{task.Ready, host.TaskReady}, {task.Failed, host.TaskFailed}, {task.Stopped, host.TaskFailed}} {
+	}{{task.Ready, host.TaskReady}, {task.Failed, host.TaskFailed}, {task.Ready, host.TaskReady}} {
 		if err := report(s.Identity, step.say); err != nil {
 			t.Fatal(err)
 		}
@@ -273,12 +273,26 @@ func TestReport(t *testing.T) {
 		}
 	}
 	// Stopped without a failure: there is no task any more.
-	if err := errors.Join(report(s.Identity, task.Ready), report(s.Identity, task.Stopped)); err != nil {
+	if err := w.service.Report(ctx, s.Identity, task.Report{TaskID: s.TaskID, State: task.Stopped}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := w.store.TaskOf(ctx, c.Key)
 	wantErr(t, "after a stop", err, host.ErrNoTask)
 	wantErr(t, "a report of a task that is gone", report(s.Identity, task.Ready), task.ErrRefused)
+	// After one, why it failed is kept, and nothing makes it ready again.
+	if _, err := w.service.Claim(ctx, other.Identity, claimRequest(other)); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []task.State{task.Failed, task.Stopped} {
+		if err := w.service.Report(ctx, other.Identity, task.Report{TaskID: other.TaskID, State: state, Detail: "why: " + string(state)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := w.store.GetTask(ctx, other.TaskID); err != nil || got.State != host.TaskFailed || got.Detail != "why: failed" || !got.Gone {
+		t.Errorf("%+v %v", got, err)
+	}
+	err = w.service.Report(ctx, other.Identity, task.Report{TaskID: other.TaskID, State: task.Ready})
+	wantErr(t, "ready after it has stopped", err, task.ErrRefused)
 }
 
 // TestClaimOfADeadGrant: the start fails, and says why to whoever waits for it.

@@ -70,11 +70,10 @@ func (l *links) busy(id string) bool {
 // pinned dials TLS and accepts exactly one public key, whatever its names.
 func pinned(fingerprint string) *http.Transport {
 	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
-		TLSClientConfig: &tls.Config{
+		DialTLSContext: shaken(&tls.Config{
 			MinVersion: tls.VersionTLS13,
 			// The certificate is self-signed and names nobody: what is checked
 			// is the key itself.
@@ -95,17 +94,12 @@ func pinned(fingerprint string) *http.Transport {
 			},
 			// A resumed session skips VerifyPeerCertificate.
 			SessionTicketsDisabled: true,
-		},
+		}),
 	}
 }
 
 // taskURL stands for the endpoint of any task: the transport fills in which.
 const taskURL = "https://task.invalid/mcp"
-
-// upstream is where the requests of the connection's clients go.
-func (s *Service) upstream(c connection.Connection) http.RoundTripper {
-	return transport{service: s, conn: c}
-}
 
 // asItIs is upstream for what is no reason to start a server.
 func (s *Service) asItIs(c connection.Connection) http.RoundTripper {
@@ -168,7 +162,7 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !listens {
 			k.active.Add(1)
 		}
-		resp, err := k.transport.RoundTrip(out)
+		resp, err := tr.service.answer(out, t, k)
 		if err == nil && resp.StatusCode != http.StatusUnauthorized {
 			if !listens {
 				over := tr.service.using(ctx, t)
@@ -191,7 +185,7 @@ func (tr transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, cmp.Or(ctx.Err(), tr.lost(ctx, t, err))
 		}
 		tr.service.Logger.InfoContext(ctx, "a task was not there any more", "task", t.ID, "err", err)
-		tr.service.end(ctx, t)
+		tr.service.vanished(ctx, t)
 		if attempt > 0 || refused && len(body) > 0 {
 			return nil, tr.lost(ctx, t, err)
 		}

@@ -241,8 +241,10 @@ func (w *world) connect(user, server string) connection.Connection {
 	return c
 }
 
-func page(user string) vault.Caller {
-	return vault.Caller{Tenant: "default", User: user, Actor: "page"}
+func page(user string) vault.Caller { return pageOf("default", user) }
+
+func pageOf(tenant, user string) vault.Caller {
+	return vault.Caller{Tenant: tenant, User: user, Actor: "page"}
 }
 
 // mint makes an MCP token for the connection.

@@ -50,7 +50,6 @@ const (
 	startTimeout = 5 * time.Minute
 	// waitForTask is below what MCP clients wait for an answer.
 	waitForTask = 45 * time.Second
-	failedPause = 5 * time.Second
 	// orphanAge is well after a task's record was written.
 	orphanAge    = 2 * time.Minute
 	usedEvery    = 20 * time.Second
@@ -119,6 +118,12 @@ type Service struct {
 	// Vouch asks the platform whether the identity that a caller proved is that
 	// of this task. Nil: a task proves itself with [Start.Identity].
 	Vouch func(ctx context.Context, taskID, identity string) (bool, error)
+	// AllowLoopback lets remote servers be on this machine, by plain http: for one
+	// machine, and for emulators.
+	AllowLoopback bool
+	// Relay sends a request to a remote server from where there is a way out; what
+	// it is given, [Service.ServeRelayed] takes there. Nil: from here.
+	Relay func(ctx context.Context, call []byte) ([]byte, error)
 	// Inline does what a request begins before it is answered: for a process
 	// that stands still between requests.
 	Inline bool
@@ -129,15 +134,19 @@ type Service struct {
 	// OnlyForCalls: a task is started by what needs it alone, and not already when
 	// a client begins or asks what there is.
 	OnlyForCalls bool
-	// IdleStop is how long a task lives without a request.
-	IdleStop time.Duration
-	Now      func() time.Time
-	Logger   *slog.Logger
+	// IdleStop is how long a task lives without a request, MaxLife how long with
+	// any number of them; 0: [DefaultMaxLife].
+	IdleStop, MaxLife time.Duration
+	Now               func() time.Time
+	Logger            *slog.Logger
 
 	links    links   // to the tasks
+	remotes  remotes // servers
 	memory   memory  // of what servers say of themselves
 	sessions sealer  // of clients of the era that has sessions
 	pending  pending // requests whose task starts
+	// patience stands for lookAfter in tests.
+	patience time.Duration
 }
 
 // background runs f, beside the request that begins it where that is possible.

@@ -55,6 +55,12 @@ type Task struct {
 	// CheckedAt is when the provider was last asked because the server seemed
 	// to be refused.
 	CheckedAt time.Time `json:"checked_at,omitzero"`
+	// Failures is how many tasks of the connection have failed on end, this one
+	// included once it has. RetryAt is when a failed one may be replaced.
+	Failures int       `json:"failures,omitempty"`
+	RetryAt  time.Time `json:"retry_at,omitzero"`
+	// Gone: the process of a failed task has ended, or was told to.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // bound reports whether the task has traded its ticket.

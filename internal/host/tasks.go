@@ -25,6 +25,9 @@ func (s *Service) Ready(ctx context.Context, caller vault.Caller, k connection.K
 
 // await is Ready for a connection that was looked up for the caller.
 func (s *Service) await(ctx context.Context, c connection.Connection, wait time.Duration) error {
+	if _, elsewhere := s.remote(c); elsewhere {
+		return nil
+	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	_, err := s.task(waiting, c)
@@ -51,7 +54,7 @@ func (s *Service) task(ctx context.Context, c connection.Connection) (Task, erro
 			s.touch(ctx, t)
 			return t, nil
 		case t.State == TaskFailed:
-			return Task{}, fmt.Errorf("%w: %s", ErrServerFailed, t.Detail)
+			return Task{}, s.refusal(t)
 		}
 		if s.Now().After(deadline) {
 			return Task{}, ErrStarting
@@ -66,18 +69,6 @@ func (s *Service) task(ctx context.Context, c connection.Connection) (Task, erro
 // began: the task has the tokens of before.
 func superseded(t Task, c connection.Connection) bool { return c.ConnectedAt.After(t.StartedAt) }
 
-// replaceable reports whether a task is over although it has a record: it
-// failed a while ago, or never came up.
-func (s *Service) replaceable(t Task) bool {
-	switch t.State {
-	case TaskFailed:
-		return s.Now().Sub(t.LastUsedAt) > failedPause
-	case TaskReady:
-		return false
-	}
-	return s.Now().Sub(t.StartedAt) > startTimeout
-}
-
 // begin starts a task for the connection, unless somebody else just did. It
 // returns at once: whoever needs the task waits for its state.
 func (s *Service) begin(ctx context.Context, c connection.Connection) error {
@@ -85,33 +76,34 @@ func (s *Service) begin(ctx context.Context, c connection.Connection) error {
 	if !ok || server.Server.Registry == presets.RegistryRemote {
 		return fmt.Errorf("%w: %s", ErrNotHosted, c.Server)
 	}
-	old, err := s.Store.TaskOf(ctx, c.Key)
-	if err == nil && (s.replaceable(old) || superseded(old, c)) {
-		s.end(ctx, old) // its process may still be there
+	failures, again, err := s.replace(ctx, c)
+	if err != nil || !again {
+		return err
 	}
 	if w, ok := s.takeWarm(ctx, c.Server); ok {
-		return s.beginWarm(ctx, c, server, w)
+		return s.beginWarm(ctx, c, server, w, failures)
 	}
-	return s.beginCold(ctx, c, server)
+	return s.beginCold(ctx, c, server, failures)
 }
 
-// newTask is the record of a task that starts with the ticket.
-func (s *Service) newTask(c connection.Connection, id string, ticket token.Secret, identityHash string) Task {
+// newTask is the record of a task that starts with the ticket, after so many of
+// the connection's have failed on end.
+func (s *Service) newTask(c connection.Connection, id string, ticket token.Secret, identityHash string, failures int) Task {
 	now := s.Now().UTC()
 	return Task{
 		ID: id, Connection: c.Key, Server: c.Server, State: TaskStarting,
 		TicketHash: token.Hash(ticket), TicketExpires: now.Add(startTimeout + ticketTTL), IdentityHash: identityHash,
-		StartedAt: now, LastUsedAt: now,
+		StartedAt: now, LastUsedAt: now, Failures: failures,
 	}
 }
 
-func (s *Service) beginCold(ctx context.Context, c connection.Connection, server presets.Server) error {
+func (s *Service) beginCold(ctx context.Context, c connection.Connection, server presets.Server, failures int) error {
 	ticket, identity, identityHash := token.NewSecret(), token.Secret(""), ""
 	if s.Vouch == nil {
 		identity = token.NewSecret()
 		identityHash = token.Hash(identity)
 	}
-	t, err := s.Store.BeginTask(ctx, s.newTask(c, token.NewID("tsk"), ticket, identityHash))
+	t, err := s.Store.BeginTask(ctx, s.newTask(c, token.NewID("tsk"), ticket, identityHash, failures))
 	if errors.Is(err, ErrRunning) {
 		return nil
 	}
@@ -125,9 +117,9 @@ func (s *Service) beginCold(ctx context.Context, c connection.Connection, server
 
 // beginWarm makes a task that waited the connection's. The platform knows the
 // task by its id, so it keeps that.
-func (s *Service) beginWarm(ctx context.Context, c connection.Connection, server presets.Server, w Warm) error {
+func (s *Service) beginWarm(ctx context.Context, c connection.Connection, server presets.Server, w Warm, failures int) error {
 	ticket := token.NewSecret()
-	t, err := s.Store.BeginTask(ctx, s.newTask(c, w.ID, ticket, w.IdentityHash))
+	t, err := s.Store.BeginTask(ctx, s.newTask(c, w.ID, ticket, w.IdentityHash, failures))
 	if errors.Is(err, ErrRunning) {
 		s.giveBack(ctx, w)
 		return nil
@@ -147,7 +139,7 @@ func (s *Service) beginWarm(ctx context.Context, c connection.Connection, server
 		}
 		s.Logger.WarnContext(ctx, "a warm task did not take its ticket", "task", t.ID, "server", t.Server, "err", err)
 		s.end(ctx, t) // so that the ticket is worth nothing, should it have arrived
-		if err := s.beginCold(ctx, c, server); err != nil {
+		if err := s.beginCold(ctx, c, server, failures); err != nil {
 			s.Logger.ErrorContext(ctx, "a task could not be started", "server", t.Server, "connection", c.ID, "err", err)
 		}
 	})
@@ -165,27 +157,6 @@ func (s *Service) launch(ctx context.Context, t Task, server presets.Server, tic
 	if err != nil {
 		s.fail(ctx, t.ID, ourFault, err)
 	}
-}
-
-// ourFault is what a person is told of a cause that is the operator's business.
-const ourFault = "its task could not be started, for a reason on our side that the log tells whoever runs this"
-
-// fail notes why a task failed, for the person, and logs the cause where that is
-// something else. A nil cause is the server's own failure.
-func (s *Service) fail(ctx context.Context, id, detail string, cause error) {
-	t, err := s.Store.UpdateTask(context.WithoutCancel(ctx), id, func(t *Task) error {
-		t.State, t.Detail, t.TicketHash, t.LastUsedAt = TaskFailed, detail, "", s.Now().UTC()
-		return nil
-	})
-	if err != nil {
-		s.Logger.WarnContext(ctx, "a task's failure was not noted", "task", id, "err", err)
-		return
-	}
-	if cause != nil {
-		s.Logger.ErrorContext(ctx, "a task could not be started", "task", id, "server", t.Server, "connection", t.Connection.ID, "err", cause)
-		return
-	}
-	s.Logger.WarnContext(ctx, "server failed to start", "task", id, "server", t.Server, "connection", t.Connection.ID)
 }
 
 // end forgets a task and stops it. Its server may take its time to stop, and
@@ -268,8 +239,8 @@ func (s *Service) Run(ctx context.Context, every time.Duration) {
 	}
 }
 
-// Sweep ends tasks that nobody uses, that never came up, or whose connection
-// is gone, and keeps the pool filled.
+// Sweep ends tasks that nobody uses, that never came up, that are too old, or
+// whose connection is gone, and keeps the pool filled.
 func (s *Service) Sweep(ctx context.Context) {
 	tasks, err := s.Store.Tasks(ctx)
 	if err != nil {
@@ -277,15 +248,22 @@ func (s *Service) Sweep(ctx context.Context) {
 		return
 	}
 	for _, t := range tasks {
-		idle := t.State == TaskReady && s.Now().Sub(t.LastUsedAt) > s.IdleStop && !s.links.busy(t.ID)
 		c, err := s.Connections.Get(ctx, t.Connection)
 		gone := errors.Is(err, connection.ErrNotFound) || err == nil && c.Status == connection.Deleting
-		if gone || idle || t.State != TaskReady && s.replaceable(t) {
-			s.Logger.InfoContext(ctx, "task ended", "task", t.ID, "server", t.Server, "idle", idle, "disconnected", gone)
-			s.end(ctx, t)
-		}
+		why := s.over(t)
 		if gone {
+			why = "disconnected"
 			s.forget(ctx, t.Connection)
+		}
+		switch {
+		case why != "":
+			s.Logger.InfoContext(ctx, "task ended", "task", t.ID, "server", t.Server, "why", why)
+			s.end(ctx, t)
+		case s.stuck(t):
+			s.fail(ctx, t.ID, neverUp, nil)
+			s.halt(ctx, t)
+		case t.State == TaskFailed:
+			s.halt(ctx, t)
 		}
 	}
 	s.orphans(ctx, tasks, s.fill(ctx))
@@ -304,14 +282,14 @@ func (s *Service) orphans(ctx context.Context, known []Task, warm []Warm) {
 		return
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(known, func(t Task) bool { return t.ID == id }) || slices.ContainsFunc(warm, func(w Warm) bool { return w.ID == id }) {
+		if slices.ContainsFunc(known, func(t Task) bool { return t.ID == id && !t.Gone }) || slices.ContainsFunc(warm, func(w Warm) bool { return w.ID == id }) {
 			continue
 		}
 		// The pool first: what is taken from it has a task's record next.
 		if s.waits(ctx, id) {
 			continue
 		}
-		if _, err := s.Store.GetTask(ctx, id); !errors.Is(err, ErrNoTask) {
+		if t, err := s.Store.GetTask(ctx, id); err == nil && !t.Gone || err != nil && !errors.Is(err, ErrNoTask) {
 			continue // begun since, or nobody knows
 		}
 		s.Logger.WarnContext(ctx, "a task without a record is stopped", "task", id)
@@ -324,6 +302,7 @@ func (s *Service) orphans(ctx context.Context, known []Task, warm []Warm) {
 // forget removes what the host keeps of a connection that was disconnected.
 func (s *Service) forget(ctx context.Context, k connection.Key) {
 	s.forgetCatalogue(ctx, k)
+	s.remotes.forget(k)
 	if err := s.Store.DeleteMCPTokens(ctx, k); err != nil {
 		s.Logger.WarnContext(ctx, "MCP tokens not removed", "connection", k.ID, "err", err)
 	}

@@ -100,9 +100,7 @@ func TestFailedStart(t *testing.T) {
 func TestNotStarted(t *testing.T) {
 	t.Parallel()
 	w, o := newOrders(t)
-	_, err := w.service.Tools(t.Context(), page("ada"), w.connect("ada", "remote").Key)
-	wantErr(t, "a remote server", err, host.ErrNotHosted)
-	_, err = w.service.Tools(t.Context(), page("ada"), w.connect("ada", "unknown").Key)
+	_, err := w.service.Tools(t.Context(), page("ada"), w.connect("ada", "unknown").Key)
 	wantErr(t, "a server without a preset", err, host.ErrNotHosted)
 	w.service.Installer = installer{errors.New("the registry is out of order")}
 	_, err = w.service.Tools(t.Context(), page("ada"), w.connect("ada", "notes").Key)

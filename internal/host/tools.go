@@ -84,8 +84,10 @@ func (s *Service) session(ctx context.Context, caller vault.Caller, k connection
 	if err != nil {
 		return err
 	}
-	if _, err := s.task(ctx, conn); err != nil { // its errors say more than a failed session
-		return err
+	if _, elsewhere := s.remote(conn); !elsewhere {
+		if _, err := s.task(ctx, conn); err != nil { // its errors say more than a failed session
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
 	defer cancel()

@@ -26,7 +26,7 @@ import (
 // Errors of [Installer.Ensure], with what to do next in their text.
 var (
 	// ErrNotInstallable: trying again will not help; somebody has to install
-	// Node.js, or look at the preset and its lock.
+	// Node.js or Python, or look at the preset and its lock.
 	ErrNotInstallable = errors.New("the server cannot be installed")
 	// ErrFetch: the package registry did not deliver; trying again may help.
 	ErrFetch = errors.New("the server's packages could not be fetched")
@@ -50,20 +50,19 @@ type Installer struct {
 	Progress func(server, line string)
 	// Node and NPM are the programs to use; "node" and "npm" when empty.
 	Node, NPM string
-	// Environ is the environment, os.Environ() when nil. npm gets the few
-	// variables of it that it needs.
+	// Python is the interpreter to use; when empty, the first on PATH that will
+	// do.
+	Python string
+	// Environ is the environment, os.Environ() when nil. npm and pip get the few
+	// variables of it that they need.
 	Environ []string
 }
 
 // Ensure returns the directory of the installed server, and installs it first
 // if it is not there. For a server that needs no installation it is empty.
 func (in *Installer) Ensure(ctx context.Context, s presets.Server) (string, error) {
-	switch s.Server.Registry {
-	case presets.RegistryCommand, presets.RegistryRemote:
+	if !s.Server.Packaged() {
 		return "", nil
-	case presets.RegistryNPM:
-	default:
-		return "", fmt.Errorf("%w: %s comes from registry %q, and only npm can be installed from", ErrNotInstallable, s.Name, s.Server.Registry)
 	}
 	if len(s.Lock.Lockfile) == 0 {
 		return "", fmt.Errorf("%w: the preset %s has no lock", ErrNotInstallable, s.Name)
@@ -73,7 +72,10 @@ func (in *Installer) Ensure(ctx context.Context, s presets.Server) (string, erro
 	if !filepath.IsLocal(name) || filepath.Base(name) != name {
 		return "", fmt.Errorf("%w: name or version of the preset %q make no file name", ErrNotInstallable, s.Name)
 	}
-	dir := filepath.Join(in.Dir, name)
+	dir, err := filepath.Abs(filepath.Join(in.Dir, name))
+	if err != nil {
+		return "", err
+	}
 	if complete(dir, hash) {
 		return dir, nil
 	}
@@ -98,7 +100,7 @@ func (in *Installer) install(ctx context.Context, s presets.Server, dir, hash st
 	if err := in.sweep(prefix); err != nil {
 		return fmt.Errorf("remove an interrupted installation: %w", err)
 	}
-	work, err := os.MkdirTemp(in.Dir, prefix)
+	work, err := os.MkdirTemp(filepath.Dir(dir), prefix)
 	if err != nil {
 		return fmt.Errorf("make a directory to install in: %w", err)
 	}
@@ -106,7 +108,17 @@ func (in *Installer) install(ctx context.Context, s presets.Server, dir, hash st
 
 	began := time.Now()
 	in.tell(s.Name, fmt.Sprintf("installing %s %s, which takes a moment the first time", s.Server.Package, s.Server.Version))
-	if err := in.npmCI(ctx, s, work); err != nil {
+	for name, data := range s.LockFiles() {
+		if err := os.WriteFile(filepath.Join(work, name), data, 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	if s.Server.Registry == presets.RegistryPyPI {
+		err = in.pipInstall(ctx, s, work)
+	} else {
+		err = in.npmCI(ctx, s, work)
+	}
+	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(work, stamp), []byte(hash), 0o644); err != nil {
@@ -156,7 +168,16 @@ func (in *Installer) sweep(prefix string) error {
 // complete reports whether dir holds the whole installation of a lock.
 func complete(dir, hash string) bool {
 	got, err := os.ReadFile(filepath.Join(dir, stamp))
-	return err == nil && string(got) == hash
+	if err != nil || string(got) != hash {
+		return false
+	}
+	// The Python that a virtual environment was made with may have gone since.
+	python := filepath.Join(dir, venvPython)
+	if _, err := os.Lstat(python); err != nil {
+		return true // none was
+	}
+	_, err = os.Stat(python)
+	return err == nil
 }
 
 // lock makes the caller the only one, in this process or another, to install a

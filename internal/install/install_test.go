@@ -318,12 +318,10 @@ func TestEnsureOtherRegistries(t *testing.T) {
 			t.Errorf("%s: %q %v", registry, dir, err)
 		}
 	}
-	pypi := acme("acme")
-	pypi.Server.Registry = presets.RegistryPyPI
 	noLock := acme("acme")
 	noLock.Lock = presets.Lock{}
 	outside := acme("../acme")
-	for name, s := range map[string]presets.Server{"pypi": pypi, "no lock": noLock, "outside": outside} {
+	for name, s := range map[string]presets.Server{"no lock": noLock, "outside": outside} {
 		if _, err := in.Ensure(t.Context(), s); !errors.Is(err, ErrNotInstallable) {
 			t.Errorf("%s: %v", name, err)
 		}

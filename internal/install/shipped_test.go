@@ -2,9 +2,11 @@ package install
 
 import (
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,7 +32,7 @@ import (
 // is skipped.
 func needRegistry(t *testing.T) context.Context {
 	if testing.Short() && os.Getenv("CI") == "" {
-		t.Skip("fetches packages from the npm registry")
+		t.Skip("fetches packages from their registries")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	t.Cleanup(cancel)
@@ -50,8 +52,8 @@ func shipped(t *testing.T, name string) presets.Server {
 	return s
 }
 
-// TestShippedServers installs each npm server that comes with Lanyard from its
-// lock, starts it as its preset says with a made-up token, and compares its
+// TestShippedServers installs each packaged server that comes with Lanyard from
+// its lock, starts it as its preset says with a made-up token, and compares its
 // tools with those that the preset shows.
 func TestShippedServers(t *testing.T) {
 	t.Parallel()
@@ -62,7 +64,7 @@ func TestShippedServers(t *testing.T) {
 	}
 	in := &Installer{Dir: t.TempDir(), Progress: func(server, line string) { t.Logf("%s: %s", server, line) }}
 	for _, s := range c.Servers() {
-		if s.Server.Registry != presets.RegistryNPM {
+		if !s.Server.Packaged() {
 			continue
 		}
 		// One after the other: each fetches and unpacks up to 200 packages.
@@ -177,12 +179,21 @@ func (b *fakeBroker) data() map[string]any {
 		"client_id": "id", "client_secret": "per-child", "refresh_token": "handle"}
 }
 
+// brokered are the tools that the servers with rotation broker are tried by.
+var brokered = map[string]struct {
+	tool      string
+	arguments map[string]any
+}{
+	"google-drive":  {"search", map[string]any{"query": "anything"}},
+	"google-sheets": {"search_spreadsheets", map[string]any{"query": "anything"}},
+}
+
 // prove calls a tool: the server must come to the broker for its token, and
 // what it then says of the dead grant must be what auth_failure looks for.
 func (b *fakeBroker) prove(ctx context.Context, t *testing.T, c *client.Client, s presets.Server) {
 	t.Helper()
 	call := mcp.CallToolRequest{}
-	call.Params.Name, call.Params.Arguments = "search", map[string]any{"query": "anything"}
+	call.Params.Name, call.Params.Arguments = brokered[s.Name].tool, brokered[s.Name].arguments
 	result, err := c.CallTool(ctx, call)
 	said := fmt.Sprint(err)
 	if err == nil {
@@ -194,6 +205,69 @@ func (b *fakeBroker) prove(ctx context.Context, t *testing.T, c *client.Client, 
 	}
 	if !slices.ContainsFunc(s.AuthFailure, func(hint string) bool { return strings.Contains(said, hint) }) {
 		t.Errorf("auth_failure does not find the dead grant in: %s", said)
+	}
+}
+
+// TestPyPIImage runs what the Dockerfile of PyPI servers runs, and finds what an
+// image on arm64 starts: the interpreter's link, the program, native code for
+// arm64 and for nothing else.
+func TestPyPIImage(t *testing.T) {
+	t.Parallel()
+	ctx := needRegistry(t)
+	text, err := os.ReadFile("../../image/pypi/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := shipped(t, "google-sheets")
+	dir := t.TempDir()
+	for name, data := range s.LockFiles() {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commands := 0
+	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", " ")) {
+		command, ok := strings.CutPrefix(line, "RUN ")
+		if !ok {
+			continue
+		}
+		commands++
+		cmd := exec.CommandContext(ctx, "sh", "-c", command)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "SERVER="+s.Name)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s\n%v %s", command, err, out)
+		}
+	}
+	if commands != 2 {
+		t.Errorf("the Dockerfile runs %d commands", commands)
+	}
+	r, err := s.Recipe(dir, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range r.Command {
+		if _, err := os.Stat(file); err != nil {
+			t.Error(err)
+		}
+	}
+	native := 0
+	err = filepath.WalkDir(filepath.Join(dir, "lib"), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".so") {
+			return err
+		}
+		native++
+		f, err := elf.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if f.Machine != elf.EM_AARCH64 {
+			t.Errorf("%s is for %v", path, f.Machine)
+		}
+		return nil
+	})
+	if err != nil || native == 0 {
+		t.Errorf("native code: %d files, %v", native, err)
 	}
 }
 

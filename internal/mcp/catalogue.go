@@ -1,7 +1,9 @@
 package mcp
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,10 +75,42 @@ func (c Catalogue) Answer(m Message, version string) []byte {
 	if cursor, err := Lookup(m.Raw, m.Params, "cursor"); list == nil || err != nil || cursor.Present() {
 		return nil // a later page of the server's own
 	}
+	out := make([]byte, 0, len(list)+100) // lists are long, and copied once
 	if version == "" {
-		return fmt.Appendf(nil, `{%q:%s}`, name, list)
+		return fmt.Appendf(out, `{%q:%s}`, name, list)
 	}
-	return fmt.Appendf(nil, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
+	return fmt.Appendf(out, `{"resultType":"complete",%q:%s,"ttlMs":%d,"cacheScope":"private"}`, name, list, ListTTL)
+}
+
+// MaxCatalogue bounds a catalogue, in bytes.
+const MaxCatalogue = 9 << 20
+
+// Tidy is the catalogue on one line, or an error if it is none. It is a server's
+// word, and may be anything.
+func (c Catalogue) Tidy() (Catalogue, error) {
+	size := 0
+	for _, part := range []struct {
+		raw   *json.RawMessage
+		begin byte
+	}{{&c.Initialized, '{'}, {&c.Discovered, '{'}, {&c.Tools, '['}, {&c.Prompts, '['}, {&c.Resources, '['}, {&c.Templates, '['}} {
+		if len(*part.raw) == 0 || string(*part.raw) == "null" {
+			*part.raw = nil
+			continue
+		}
+		var line bytes.Buffer
+		if err := json.Compact(&line, *part.raw); err != nil || line.Bytes()[0] != part.begin {
+			return c, errors.New("it is not what MCP lists look like")
+		}
+		*part.raw = line.Bytes()
+		size += line.Len()
+	}
+	switch {
+	case size > MaxCatalogue:
+		return c, fmt.Errorf("it is larger than %d bytes", MaxCatalogue)
+	case !c.Known():
+		return c, errors.New("it does not say what the server is")
+	}
+	return c, nil
 }
 
 // Known reports whether anything is known of the server.

@@ -37,5 +37,6 @@ func failure(id []byte, code int, text string, data any) []byte {
 
 // Reply is a response with this raw result to the request with this raw id.
 func Reply(id, result []byte) []byte {
-	return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, result)
+	out := make([]byte, 0, len(result)+len(id)+40)
+	return fmt.Appendf(out, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, result)
 }

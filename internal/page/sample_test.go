@@ -45,6 +45,7 @@ func sampleViews(text func(string) string) map[string]View {
 	minted.NewToken = text("lyd_9ZxT0pAq7mLrW3vK")
 	minted.TryResult = &TryResult{text("search"), text("Quarterly plan.gdoc\nBudget 2026.gsheet"), false}
 	broken := connection
+	broken.RemoteHost = text("mcp.tracker.example")
 	broken.Chrome, broken.Status, broken.StatusText = remote, StatusReconnectNeeded, ""
 	broken.Detail, broken.CanReconnect = text("Google says that the access was withdrawn on 3 March."), true
 	broken.MissingScopes, broken.Tools, broken.ToolsError = scopes[:1], nil, text("The server did not start: it needs a connected account.")
@@ -72,7 +73,7 @@ func sampleViews(text func(string) string) map[string]View {
 		"servers-empty":    ServersView{Chrome: chrome},
 		"connection":       connection, "connection-minted": minted, "connection-broken": broken,
 		"connection-starting": starting, "connection-unasked": unasked,
-		"consent": ConsentView{Chrome: remote, FlowID: text("flw_1"), ServerDisplayName: text("Google Drive"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com"), Scopes: scopes, UserID: text("user-4711"), Popup: true},
+		"consent": ConsentView{Chrome: remote, FlowID: text("flw_1"), ServerDisplayName: text("Google Drive"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com"), RemoteHost: text("mcp.tracker.example"), Scopes: scopes, UserID: text("user-4711"), Popup: true},
 		"consent-reconnect": ConsentView{Chrome: chrome, FlowID: text("flw_1"), ServerDisplayName: text("Slack"), ProviderName: text("Slack"), ProviderHost: text("slack.com"),
 			Reconnect: text("ada@example.com"), CancelURL: text("/mcp/servers")},
 		"leaving":      LeavingView{Chrome: chrome, URL: text("https://accounts.google.com/o/oauth2/v2/auth?client_id=1&state=2"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com")},

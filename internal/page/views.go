@@ -143,6 +143,8 @@ func (c ServerCard) Words() string {
 type ConnectionView struct {
 	Chrome
 	ID, ServerName, ServerDisplayName string
+	// RemoteHost is where the server runs, if not here.
+	RemoteHost string
 	// Label is the person's own name for it; empty: Account is shown.
 	Label, Account             string
 	Status, Health, StatusText string

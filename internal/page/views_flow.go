@@ -7,7 +7,9 @@ type ConsentView struct {
 	FlowID, ServerDisplayName, ProviderName string
 	// ProviderHost is the host of the authorization endpoint.
 	ProviderHost string
-	Scopes       []Scope
+	// RemoteHost is where the server runs, if not here.
+	RemoteHost string
+	Scopes     []Scope
 	// UserID is whose connection it will be.
 	UserID string
 	// Reconnect is the label of the account that is being reconnected; empty:

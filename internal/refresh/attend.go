@@ -136,7 +136,7 @@ func (s *Service) keep(ctx context.Context, c connection.Connection) (connection
 	}
 	version := c.Set.AccessVersion
 	due := func(c connection.Connection) bool { return c.Set.AccessVersion == version }
-	out, _, err := s.renewShared(ctx, c.Key, due)
+	out, _, err := s.renewShared(ctx, c.Key, &c, due)
 	var down *Unavailable
 	switch {
 	case errors.As(err, &down), errors.Is(err, ErrReconnect), errors.Is(err, ErrBusy), errors.Is(err, ErrPending):

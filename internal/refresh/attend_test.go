@@ -31,6 +31,47 @@ func TestAttendIdle(t *testing.T) {
 	})
 }
 
+// TestAttendReadsOnce: a renewal that is due costs one reading of the row, and is
+// none if somebody renews between that and the lease.
+func TestAttendReadsOnce(t *testing.T) {
+	for name, overtaken := range map[string]bool{"alone": false, "overtaken": true} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(t *testing.T, w *world) {
+				k := w.connect("acme", "ada1")
+				if err := w.service.Attend(t.Context(), k); err != nil { // plans its renewals
+					t.Fatal(err)
+				}
+				time.Sleep(time.Until(w.row(k).RenewAt))
+				var reads, writes int
+				busy := w.process(func(op string, done bool) error {
+					if op == "get" {
+						reads++
+					}
+					if op != "update" || done {
+						return nil
+					}
+					if writes++; overtaken && writes == 1 {
+						return w.service.Attend(t.Context(), k)
+					}
+					return nil
+				})
+				version := w.row(k).Set.AccessVersion
+				if err := busy.Attend(t.Context(), k); err != nil {
+					t.Fatal(err)
+				}
+				w.sent(1)
+				if c := w.row(k); c.Set.AccessVersion == version || c.Lease != nil || c.Intent != nil || c.Failure != nil {
+					t.Errorf("it was not renewed: %+v", c)
+				}
+				if !overtaken && (reads != 1 || writes != 2) {
+					t.Errorf("%d reads and %d writes", reads, writes)
+				}
+				w.living(w.service, k)
+			})
+		})
+	}
+}
+
 // TestAttendFails: what could not be tidied up keeps nobody from a token, and is
 // due again.
 func TestAttendFails(t *testing.T) {

@@ -80,7 +80,7 @@ func (s *Service) awaitRenewal(ctx context.Context, seen connection.Connection) 
 
 // dead notes that the provider refuses a token that cannot be renewed.
 func (s *Service) dead(ctx context.Context, k connection.Key, version string) error {
-	c, claim, err := s.begin(ctx, k, func(c connection.Connection) bool { return c.Set.AccessVersion == version })
+	c, claim, err := s.begin(ctx, k, nil, func(c connection.Connection) bool { return c.Set.AccessVersion == version })
 	if err != nil || claim == nil {
 		return err
 	}

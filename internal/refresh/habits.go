@@ -1,7 +1,10 @@
 package refresh
 
 import (
+	"fmt"
+
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/presets"
 )
 
@@ -28,21 +31,30 @@ func renewable(c connection.Connection, h presets.Refresh) bool {
 	return c.Set.Renewable()
 }
 
-// habits are how the connection's provider renews. They are resolved once: it
-// checks the whole provider, and a catalogue does not change.
+// habits are how the connection's provider renews.
 func (s *Service) habits(c connection.Connection) presets.Refresh {
-	name := [2]string{c.Provider, c.Variant}
-	if known, ok := s.known.Load(name); ok {
-		return known.(presets.Refresh)
-	}
-	p, ok := s.Catalogue.Provider(c.Provider)
-	if !ok {
-		return presets.Refresh{}
-	}
-	p, err := p.Resolve(c.Variant, s.Catalogue.Provider)
+	p, err := s.provider(c.Provider, c.Variant)
 	if err != nil {
 		return presets.Refresh{}
 	}
-	s.known.Store(name, p.Refresh)
 	return p.Refresh
+}
+
+// provider is the provider as its variant has it, which nobody changes. It is
+// resolved once: that checks the whole of it, and a catalogue stays as it is.
+func (s *Service) provider(id, variant string) (*presets.Provider, error) {
+	name := [2]string{id, variant}
+	if known, ok := s.known.Load(name); ok {
+		return known.(*presets.Provider), nil
+	}
+	p, ok := s.Catalogue.Provider(id)
+	if !ok {
+		return nil, fmt.Errorf("%w: provider %q", flow.ErrServer, id)
+	}
+	p, err := p.Resolve(variant, s.Catalogue.Provider)
+	if err != nil {
+		return nil, err
+	}
+	s.known.Store(name, &p)
+	return &p, nil
 }

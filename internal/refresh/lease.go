@@ -12,18 +12,20 @@ import (
 )
 
 // begin takes the lease and records the intent, in one write of the row as it
-// is: whoever reads the row later knows both or neither. It waits for whoever
-// has the lease. A nil claim means that nothing is to be done: the row is
+// is: whoever reads the row later knows both or neither. The row that the caller
+// has seen saves a reading: if somebody has written since, the write does not
+// hold, and the row is read. It waits for whoever has the lease. A nil claim means that nothing is to be done: the row is
 // returned as it is, or as somebody else left it.
-func (s *Service) begin(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, *connection.Claim, error) {
+func (s *Service) begin(ctx context.Context, k connection.Key, seen *connection.Connection, due func(connection.Connection) bool) (connection.Connection, *connection.Claim, error) {
 	holder := token.NewID("ref") // of this renewal, not of this process
 	deadline := s.Now().Add(waitForOther)
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
 		asked := time.Now()
-		c, err := s.Connections.Get(ctx, k)
+		c, err := s.row(ctx, k, seen)
 		if err != nil {
 			return c, nil, err
 		}
+		seen = nil // another try reads
 		if hold := s.pace().Closed(ctx, c); hold != nil && s.due(c, due) == nil {
 			c, err := s.waiting(c, hold)
 			return c, nil, err
@@ -70,6 +72,14 @@ func (s *Service) begin(ctx context.Context, k connection.Key, due func(connecti
 			return c, nil, err
 		}
 	}
+}
+
+// row is the row as it was seen, or as it is.
+func (s *Service) row(ctx context.Context, k connection.Key, seen *connection.Connection) (connection.Connection, error) {
+	if seen != nil {
+		return *seen, nil
+	}
+	return s.Connections.Get(ctx, k)
 }
 
 var (

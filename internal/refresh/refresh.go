@@ -100,7 +100,7 @@ type Service struct {
 
 	inFlight singleflight.Group
 	work     sync.WaitGroup
-	known    sync.Map // habits, by provider and variant
+	known    sync.Map // *presets.Provider, by its id and variant
 }
 
 // Wait returns when nothing that was begun is under way any more: an exchange
@@ -138,7 +138,7 @@ func (s *Service) token(ctx context.Context, caller vault.Caller, k connection.K
 	// Again if the renewal that was under way was somebody else's, who may have
 	// needed less.
 	for tries, own := 0, false; due(c) && !own && tries < 2; tries++ {
-		if c, own, err = s.renewShared(ctx, k, due); err == nil {
+		if c, own, err = s.renewShared(ctx, k, nil, due); err == nil {
 			err = standing(c) // whoever was faster may have ended it
 		}
 		if err != nil {
@@ -199,8 +199,8 @@ func (s *Service) expiresWithin(set connection.Set, minTTL time.Duration) bool {
 
 // renewShared lets one renewal of this process serve all who ask at the same
 // time. It goes on when the first of them leaves. own says that it was begun by
-// this call.
-func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (_ connection.Connection, own bool, _ error) {
+// this call. seen is the row if the caller has just read it, else nil.
+func (s *Service) renewShared(ctx context.Context, k connection.Key, seen *connection.Connection, due func(connection.Connection) bool) (_ connection.Connection, own bool, _ error) {
 	begun := false
 	ch := s.inFlight.DoChan(k.Tenant+"/"+k.ID, func() (any, error) {
 		begun = true
@@ -208,7 +208,7 @@ func (s *Service) renewShared(ctx context.Context, k connection.Key, due func(co
 		defer s.work.Done()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), waitForOther+s.exchangeTimeout())
 		defer cancel()
-		return s.renew(ctx, k, due)
+		return s.renew(ctx, k, seen, due)
 	})
 	select {
 	case r := <-ch:

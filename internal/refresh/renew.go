@@ -16,9 +16,9 @@ import (
 )
 
 // renew brings the connection's tokens up to date, or returns them as they are
-// if somebody else just did.
-func (s *Service) renew(ctx context.Context, k connection.Key, due func(connection.Connection) bool) (connection.Connection, error) {
-	c, claim, err := s.begin(ctx, k, due) // lease, re-read, still due?, intent: one write
+// if somebody else just did. seen is the row if the caller has just read it.
+func (s *Service) renew(ctx context.Context, k connection.Key, seen *connection.Connection, due func(connection.Connection) bool) (connection.Connection, error) {
+	c, claim, err := s.begin(ctx, k, seen, due) // lease, re-read, still due?, intent: one write
 	if err != nil || claim == nil {
 		return c, err
 	}
@@ -194,6 +194,9 @@ func (s *Service) target(ctx context.Context, c connection.Connection, g connect
 	if err != nil {
 		return provider.Target{}, err
 	}
-	t, _, err := flow.TargetOf(s.Catalogue, c.Provider, g.Parameters, client, s.BaseURL, s.Deployment)
-	return t, err
+	p, err := s.provider(c.Provider, client.Variant)
+	if err != nil {
+		return provider.Target{}, err
+	}
+	return flow.TargetAt(*p, g.Parameters, client, s.BaseURL, s.Deployment)
 }

@@ -87,6 +87,8 @@ func tool(name, arg string) string {
 	switch name {
 	case "env":
 		return strings.Join(os.Environ(), "\n")
+	case "pid":
+		return fmt.Sprint(os.Getpid())
 	case "getenv":
 		return os.Getenv(arg)
 	case "read":

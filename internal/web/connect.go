@@ -65,9 +65,11 @@ func (h *Connect) Mount(mux *http.ServeMux) {
 }
 
 type serverJSON struct {
-	Name         string            `json:"name"`
-	DisplayName  string            `json:"display_name"`
-	AuthType     presets.AuthType  `json:"auth_type"`
+	Name        string           `json:"name"`
+	DisplayName string           `json:"display_name"`
+	AuthType    presets.AuthType `json:"auth_type"`
+	// RemoteHost is where the server runs, if not here.
+	RemoteHost   string            `json:"remote_host,omitempty"`
 	Scopes       []scopeJSON       `json:"scopes"`
 	Status       string            `json:"status"`
 	Connected    bool              `json:"connected"`
@@ -106,7 +108,7 @@ func (h *Connect) listServers(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *Connect) serverAnswer(ctx context.Context, tenant string, s presets.Server, own []connection.Connection) serverJSON {
-	j := serverJSON{Name: s.Name, DisplayName: s.DisplayName, AuthType: s.AuthType, Scopes: []scopeJSON{}, Connections: []connectionBrief{}}
+	j := serverJSON{Name: s.Name, DisplayName: s.DisplayName, AuthType: s.AuthType, RemoteHost: s.RemoteHost(), Scopes: []scopeJSON{}, Connections: []connectionBrief{}}
 	for _, sc := range s.OAuthScopes {
 		j.Scopes = append(j.Scopes, scopeJSON{sc.Scope, sc.Why})
 	}

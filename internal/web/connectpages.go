@@ -341,7 +341,7 @@ func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) error {
 		return h.flowProblem(w, r, err)
 	}
 	v := page.ConsentView{Chrome: h.chrome(w, r, "Connect "+c.Server.DisplayName), FlowID: c.Flow.ID,
-		ServerDisplayName: c.Server.DisplayName, ProviderName: c.Provider.DisplayName, ProviderHost: c.ProviderHost,
+		ServerDisplayName: c.Server.DisplayName, ProviderName: c.Provider.DisplayName, ProviderHost: c.ProviderHost, RemoteHost: c.Server.RemoteHost(),
 		Scopes: scopesOf(c.Server, c.Asked), Reconnect: c.Reconnect, Popup: c.Flow.Popup}
 	if c.Flow.Browser == browser {
 		v.UserID = c.Flow.UserID // not for somebody who merely has the address

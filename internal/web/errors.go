@@ -113,6 +113,8 @@ var known = []struct {
 	{refresh.ErrBusy, 503, "One moment", "Somebody else is changing this connection. Try again in a few seconds."},
 	{host.ErrStarting, 503, "The server is starting", "The first start can take a minute, because its program is installed. Try again in a moment."},
 	{host.ErrLost, 502, "The server went away", "Nobody knows whether it did what it was asked. Look, then try again: it is started anew if need be."},
+	{host.ErrRemoteScope, 409, "More access is needed", "Reconnect it, and grant what the detail names."},
+	{host.ErrRemote, 502, "The remote server gave no answer", "Try again in a moment. If it goes on, whoever runs Lanyard looks at the server's preset."},
 	{host.ErrTooLong, 504, "That took too long", "Nobody knows whether it was done. Look before you ask again, and for less at once."},
 	{host.ErrNoStream, 405, "That cannot be done", "Send messages by POST; each answer comes with its own request."},
 	{host.ErrServerFailed, 502, "The server did not start", "Try again; if it fails again, reconnecting gives it a fresh token."},
@@ -146,6 +148,8 @@ var codes = []struct {
 	{refresh.ErrBusy, "connection_busy"},
 	{host.ErrStarting, "server_starting"},
 	{host.ErrLost, "server_lost"},
+	{host.ErrRemoteScope, "scope_needed"},
+	{host.ErrRemote, "remote_failed"},
 	{host.ErrTooLong, "request_too_long"},
 	{host.ErrNoStream, "method_not_allowed"},
 	{host.ErrServerFailed, "server_failed"},
@@ -207,6 +211,10 @@ func problemOf(err error) *Problem {
 		}
 		if out.Status == http.StatusServiceUnavailable {
 			out.RetryAfter = 2 * time.Second
+		}
+		var failed *host.Failure
+		if errors.As(err, &failed) {
+			out.RetryAfter = failed.RetryAfter
 		}
 		return out
 	}

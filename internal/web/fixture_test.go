@@ -21,6 +21,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/mcp"
 	"github.com/lanyardhq/lanyard/internal/notify"
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
@@ -57,7 +58,8 @@ func (c catalogue) Servers() []presets.Server {
 	program := presets.Program{Registry: presets.RegistryCommand, Command: []string{"true"}, Clients: task.ClientsShared}
 	scopes := []presets.OAuthScope{{Scope: "notes.read", Why: "Read your notes"}}
 	return []presets.Server{
-		{Name: "chat", DisplayName: "Chat", AuthType: presets.TypeOAuth, OAuthService: "slack", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
+		{Name: "chat", DisplayName: "Chat", AuthType: presets.TypeOAuth, OAuthService: "slack", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
+			Known: &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}},
 		{Name: "keyed", DisplayName: "Keyed", AuthType: presets.TypeAPIKey, Rotation: task.RotateNone, Server: program,
 			EnvValues:  []presets.EnvValue{{Name: "KEY", Label: "API key", Secret: true}},
 			Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "[a-z]+"}}},

@@ -32,7 +32,7 @@ type MCPRun struct {
 
 // Mount adds the function's routes.
 func (h *MCPRun) Mount(mux *http.ServeMux) {
-	mux.HandleFunc("/mcp/{server}", h.endpoint)
+	h.MountEndpoint(mux)
 	mux.HandleFunc("POST /api/v1/connections/{id}/mcp-tokens", h.route(h.mint))
 	mux.HandleFunc("GET /api/v1/connections/{id}/mcp-tokens", h.route(h.listTokens))
 	mux.HandleFunc("DELETE /api/v1/connections/{id}/mcp-tokens/{token}", h.route(h.revoke))
@@ -45,6 +45,9 @@ func (h *MCPRun) Mount(mux *http.ServeMux) {
 	h.mountPages(mux)
 	h.mountAll(mux)
 }
+
+// MountEndpoint adds the endpoint of MCP clients alone.
+func (h *MCPRun) MountEndpoint(mux *http.ServeMux) { mux.HandleFunc("/mcp/{server}", h.endpoint) }
 
 // connection returns the one in the path, if the principal may use it.
 func (h *MCPRun) connection(r *http.Request) (Principal, connection.Connection, error) {

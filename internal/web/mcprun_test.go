@@ -96,6 +96,40 @@ func TestEndpoint(t *testing.T) {
 	want(t, "after the disconnect", s.mcp("notes", bearer, initialize), 401, "invalid_token")
 }
 
+// TestKnownServer: what a server offers is on the page, in the API and at the
+// endpoint while nothing runs, and while its connection needs its person.
+func TestKnownServer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	s.host.OnlyForCalls = true
+	c := s.connected("ada", "chat")
+	bearer := s.mint(c)
+	for _, status := range []connection.Status{connection.Connected, connection.ReconnectNeeded} {
+		s.setStatus(c, status)
+		rec := s.mcp("chat", bearer, initialize)
+		session := rec.Header().Get("Mcp-Session-Id")
+		if rec.Code != 200 || session == "" || !strings.Contains(rec.Body.String(), `"serverInfo"`) {
+			t.Fatalf("%s: %d %s", status, rec.Code, rec.Body)
+		}
+		if rec = s.mcp("chat", bearer, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`, "Mcp-Session-Id", session); !strings.Contains(rec.Body.String(), "say_hello") {
+			t.Errorf("%s: %d %s", status, rec.Code, rec.Body)
+		}
+		if page := s.signedIn("ada").get("/mcp/connections/" + c.ID); !strings.Contains(page.Body.String(), "say_hello") {
+			t.Errorf("%s: not on the page", status)
+		}
+		if rec := s.api("GET", "/api/v1/mcp/servers?user_id=ada", ""); !strings.Contains(rec.Body.String(), `"tools_count":1`) {
+			t.Errorf("%s: %s", status, rec.Body)
+		}
+	}
+	rec := s.mcp("chat", bearer, `{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"say_hello"}}`, "Mcp-Session-Id", s.mcp("chat", bearer, initialize).Header().Get("Mcp-Session-Id"))
+	if !strings.Contains(rec.Body.String(), `"id":3,"error"`) || !strings.Contains(rec.Body.String(), "/mcp/connections/"+c.ID) || !strings.Contains(rec.Body.String(), "reconnect_needed") {
+		t.Errorf("a call: %d %s", rec.Code, rec.Body)
+	}
+	if tasks, err := s.store.Tasks(t.Context()); err != nil || len(tasks) > 0 {
+		t.Errorf("%d tasks, %v", len(tasks), err)
+	}
+}
+
 func TestServerThatFails(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")

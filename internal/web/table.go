@@ -11,6 +11,9 @@ const (
 	FunctionCallback = "callback"
 	FunctionRefresh  = "refresh"
 	FunctionMCPRun   = "mcprun"
+	// FunctionMCPRemote is mcprun's program where there is a way out to the
+	// internet: remote servers are reached from there.
+	FunctionMCPRemote = "mcpremote"
 )
 
 // How a route of a deployment finds out who calls.
@@ -30,10 +33,11 @@ type Route struct{ Method, Path, Function, Auth string }
 // Routes is what stands before the four functions where each is apart, in API
 // Gateway's notation. Paths that belong to connect are named where a longer or
 // shorter path belongs to another function: the greedy {proxy+} gets only what
-// shares no resource with a named one.
-func Routes() []Route {
+// shares no resource with a named one. The remote servers are named, because
+// their endpoints belong to a function of their own.
+func Routes(remote ...string) []Route {
 	const connect, callback, refresh, mcprun = FunctionConnect, FunctionCallback, FunctionRefresh, FunctionMCPRun
-	return []Route{
+	out := []Route{
 		{"ANY", "/", connect, AuthApp},
 		{"ANY", "/{proxy+}", connect, AuthApp},
 
@@ -82,4 +86,8 @@ func Routes() []Route {
 		{"POST", task.ReportPath, mcprun, AuthIAM},
 		{"POST", task.WarmPath, mcprun, AuthIAM},
 	}
+	for _, name := range remote {
+		out = append(out, Route{"ANY", "/mcp/" + name, FunctionMCPRemote, AuthBearer})
+	}
+	return out
 }

@@ -40,6 +40,12 @@ type Cluster struct {
 	Log     io.Writer
 	// StopGrace is how long a task may take to end.
 	StopGrace time.Duration
+	// Ended is given the event of each task that has ended, as EventBridge has it.
+	// Nil: nobody is told.
+	Ended func(event []byte)
+	// NoImage, if set, says whose image cannot be pulled: such a task ends before
+	// it has started.
+	NoImage func(server string) bool
 
 	mu    sync.Mutex
 	tasks map[string]*task
@@ -158,7 +164,9 @@ func (c *Cluster) runTask(w http.ResponseWriter, body []byte) {
 	}
 	t := &task{cluster: c, id: random(16), server: server, startedBy: in.StartedBy, clientToken: in.ClientToken, endpoint: random(16), token: random(32), gone: make(chan struct{})}
 	t.role = "arn:aws:sts::" + lambdas.Account + ":assumed-role/" + c.Family + "-task-" + server + "/" + t.id
-	if err := t.start(env); err != nil {
+	if c.NoImage != nil && c.NoImage(server) {
+		go t.notStarted()
+	} else if err := t.start(env); err != nil {
 		c.fail(w, "ServerException", err.Error())
 		return
 	}

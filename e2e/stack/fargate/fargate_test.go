@@ -190,3 +190,58 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestEnded: EventBridge is told of each task that has ended, and how.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	c, _ := cluster(t)
+	events := make(chan []byte, 8)
+	c.Ended = func(event []byte) { events <- event }
+	api := client(c, allowed)
+	said := func(startedBy string, kill func(arn string)) string {
+		t.Helper()
+		in := request("TELL=http://127.0.0.1:1")
+		in.StartedBy, in.ClientToken = &startedBy, &startedBy
+		out, err := api.RunTask(t.Context(), in)
+		if err != nil || len(out.Tasks) != 1 {
+			t.Fatal(err)
+		}
+		arn := aws.ToString(out.Tasks[0].TaskArn)
+		kill(arn)
+		var ev struct {
+			Source     string
+			DetailType string `json:"detail-type"`
+			Detail     struct {
+				TaskArn, LastStatus, StartedBy, StopCode, StoppedReason, ClusterArn string
+				Containers                                                          []struct{ ExitCode *int }
+			}
+		}
+		if err := json.Unmarshal(<-events, &ev); err != nil {
+			t.Fatal(err)
+		}
+		d := ev.Detail
+		if ev.Source != "aws.ecs" || ev.DetailType != "ECS Task State Change" || d.TaskArn != arn || d.LastStatus != "STOPPED" || d.StartedBy != startedBy || !strings.HasSuffix(d.ClusterArn, ":cluster/lanyard") {
+			t.Errorf("%+v", ev)
+		}
+		code := "none"
+		if len(d.Containers) == 1 && d.Containers[0].ExitCode != nil {
+			code = fmt.Sprint(*d.Containers[0].ExitCode)
+		}
+		return d.StopCode + " " + code
+	}
+	if got := said("tsk_killed", func(arn string) { _ = c.known(arn).cmd.Process.Kill() }); got != "EssentialContainerExited 137" {
+		t.Errorf("killed: %s", got)
+	}
+	stop := func(arn string) {
+		if _, err := api.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("lanyard"), Task: &arn}); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := said("tsk_stopped", stop); !strings.HasPrefix(got, "UserInitiated ") {
+		t.Errorf("stopped: %s", got)
+	}
+	c.NoImage = func(server string) bool { return server == "engine" }
+	if got := said("tsk_no_image", stop); got != "TaskFailedToStart none" {
+		t.Errorf("without an image: %s", got)
+	}
+}

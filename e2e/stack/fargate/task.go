@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -44,6 +45,7 @@ func (t *task) start(overrides []string) error {
 		return err
 	}
 	go func() {
+		defer t.tell("EssentialContainerExited", "Essential container in task exited")
 		_ = t.cmd.Wait()
 		_ = syscall.Kill(-t.cmd.Process.Pid, syscall.SIGKILL) // the container's end is the end of all in it
 		t.mu.Lock()
@@ -55,12 +57,62 @@ func (t *task) start(overrides []string) error {
 	return nil
 }
 
+// notStarted is the end of a task whose image cannot be pulled.
+func (t *task) notStarted() {
+	t.mu.Lock()
+	t.ended = true
+	t.mu.Unlock()
+	close(t.gone)
+	t.tell("TaskFailedToStart", "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref "+
+		lambdas.Account+".dkr.ecr."+lambdas.Region+".amazonaws.com/"+t.cluster.Family+"@sha256:0: not found")
+}
+
+// tell says that the task has ended, in the words of EventBridge.
+func (t *task) tell(code, reason string) {
+	if t.cluster.Ended == nil {
+		return
+	}
+	detail := t.describe()
+	detail["stopCode"], detail["stoppedReason"] = code, reason
+	if t.stopAsked() {
+		detail["stopCode"], detail["stoppedReason"] = "UserInitiated", "ended by the caller of StopTask"
+	}
+	one := map[string]any{"name": t.cluster.Container, "lastStatus": "STOPPED"}
+	if t.cmd != nil && t.cmd.ProcessState != nil {
+		one["exitCode"] = exitCode(t.cmd.ProcessState)
+	}
+	detail["containers"] = []any{one}
+	event, err := json.Marshal(map[string]any{"version": "0", "id": random(16), "source": "aws.ecs", "detail-type": "ECS Task State Change",
+		"account": lambdas.Account, "region": lambdas.Region, "time": time.Now().UTC(), "resources": []string{t.arn()}, "detail": detail})
+	if err == nil {
+		t.cluster.Ended(event)
+	}
+}
+
+// exitCode is a container's: 128 and the number of the signal that ended it.
+func exitCode(s *os.ProcessState) int {
+	if status, ok := s.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return s.ExitCode()
+}
+
+func (t *task) stopAsked() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.asked
+}
+
 // stop asks the task to end, and makes it after StopGrace.
 func (t *task) stop() {
 	t.once.Do(func() {
 		t.mu.Lock()
 		t.asked = true
+		over := t.ended
 		t.mu.Unlock()
+		if over {
+			return
+		}
 		_ = t.cmd.Process.Signal(syscall.SIGTERM)
 		go func() {
 			timer := time.NewTimer(t.cluster.StopGrace)

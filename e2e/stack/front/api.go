@@ -37,7 +37,9 @@ type Function interface {
 // API is the REST API at its own address, …/stage/…: what a task calls, and
 // what CloudFront calls.
 type API struct {
-	Stage string
+	// Routes are what it knows; nil: those of [web.Routes].
+	Routes []web.Route
+	Stage  string
 	// OriginKey is the API key that routes want which nobody signs for.
 	OriginKey  string
 	Functions  map[string]Function
@@ -53,7 +55,10 @@ type API struct {
 
 // New makes an API of its fields.
 func New(a API) *API {
-	a.root = tree(web.Routes())
+	if a.Routes == nil {
+		a.Routes = web.Routes()
+	}
+	a.root = tree(a.Routes)
 	return &a
 }
 
@@ -171,7 +176,7 @@ func (a *API) integrate(w http.ResponseWriter, r *http.Request, function string,
 		return
 	}
 	f := a.Functions[function]
-	if function == web.FunctionMCPRun {
+	if function == web.FunctionMCPRun || function == web.FunctionMCPRemote {
 		err = streamed(w, r, f, payload)
 	} else {
 		err = whole(w, r, f, payload)

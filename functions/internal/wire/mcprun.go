@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,18 +24,22 @@ import (
 // forTasks are the settings of whoever runs tasks.
 var forTasks = []string{"LANYARD_REFRESH_FUNCTION", "LANYARD_CONTROL_URL", "LANYARD_CLUSTER", "LANYARD_SUBNETS", "LANYARD_TASK_SECURITY_GROUP", "LANYARD_TASK_FAMILY"}
 
-// MCPRun is the function mcprun and, deployed without any of the settings for
-// tasks, the authorizer: one that half has them is neither.
+// MCPRun is the function mcprun. Deployed without any of the settings for tasks
+// it is the authorizer; with the one alone by which tokens are asked for, it is
+// who reaches remote servers. One that has some of them is neither.
 func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	hosting := &host.Service{Store: b.Table, Connections: b.Table, Catalogues: b.Table, Catalogue: b.Catalogue, BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
-	none := true
+	var set []string
 	for _, name := range forTasks {
-		none = none && b.Settings.Need(name) != nil
+		if b.Settings.Need(name) == nil {
+			set = append(set, name)
+		}
 	}
-	if none {
+	if len(set) == 0 {
 		return &gateway.Function{Authorize: authorizer(hosting)}, nil
 	}
-	if err := b.Settings.Need(forTasks...); err != nil {
+	elsewhere := slices.Equal(set, forTasks[:1])
+	if err := b.Settings.Need(forTasks...); err != nil && !elsewhere {
 		return nil, err
 	}
 	s := b.Settings
@@ -42,15 +47,21 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	if err != nil {
 		return nil, err
 	}
-	launcher := &cloud.Launcher{API: ecs.NewFromConfig(b.AWS), Cluster: s.Cluster, Subnets: s.Subnets, SecurityGroup: s.TaskSecurityGroup, Family: s.TaskFamily}
-	hosting.Tokens = cloud.RefreshFunction(cloud.NewLambda(b.AWS), s.RefreshFunction)
-	hosting.Installer, hosting.Launcher = cloud.Image{Dir: s.ServerDir}, launcher
-	hosting.Vouch, hosting.Inline = launcher.Vouch, true
-	hosting.BearerKey, hosting.ControlURL, hosting.IdleStop = key, s.ControlURL, s.IdleStop
-	hosting.Pool, hosting.Warm = b.Table, s.WarmPool
-	hosting.OnlyForCalls = s.StartOn == config.StartOnCall
+	hosting.Tokens, hosting.Inline = cloud.RefreshFunction(cloud.NewLambda(b.AWS), s.RefreshFunction), true
+	hosting.BearerKey, hosting.AllowLoopback = key, s.Emulated
 	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
+	if elsewhere {
+		return remote(b, h), nil
+	}
+	launcher := &cloud.Launcher{API: ecs.NewFromConfig(b.AWS), Cluster: s.Cluster, Subnets: s.Subnets, SecurityGroup: s.TaskSecurityGroup, Family: s.TaskFamily}
+	hosting.Installer, hosting.Launcher = cloud.Image{Dir: s.ServerDir}, launcher
+	hosting.Vouch = launcher.Vouch
+	hosting.ControlURL, hosting.IdleStop, hosting.MaxLife = s.ControlURL, s.IdleStop, s.MaxLife
+	hosting.Pool, hosting.Warm, hosting.OnlyForCalls = b.Table, s.WarmPool, s.StartOn == config.StartOnCall
+	if s.RemoteFunction != "" {
+		hosting.Relay = cloud.RemoteFunction(cloud.NewRelayLambda(b.AWS), s.RemoteFunction)
+	}
 	return &gateway.Function{
 		HTTP: b.serve(h.Mount, func() {}), Stream: true,
 		Direct: map[string]func(context.Context, json.RawMessage) (any, error){
@@ -59,7 +70,31 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 				return nil, nil
 			},
 		},
+		Event: func(ctx context.Context, event events.EventBridgeEvent) error {
+			if ended, ours := launcher.EndedTask(event.Detail); ours && event.Source == cloud.TaskEventSource && event.DetailType == cloud.TaskEventType {
+				return hosting.Ended(ctx, ended)
+			}
+			return nil
+		},
 	}, nil
+}
+
+// remote is mcprun's program outside the VPC: it serves the endpoints of remote
+// servers, and sends what mcprun asks it to send to them.
+func remote(b *Base, h *web.MCPRun) *gateway.Function {
+	return &gateway.Function{
+		HTTP: b.serve(h.MountEndpoint, func() {}), Stream: true,
+		Direct: map[string]func(context.Context, json.RawMessage) (any, error){
+			"remote": func(ctx context.Context, event json.RawMessage) (any, error) {
+				var in struct{ Call json.RawMessage }
+				if json.Unmarshal(event, &in) != nil {
+					return nil, errors.New("the event is not the JSON that was expected")
+				}
+				answer, err := h.Host.ServeRelayed(ctx, in.Call)
+				return json.RawMessage(answer), err
+			},
+		},
+	}
 }
 
 // taskIdentity is the role and session that signed the request: ECS names the

@@ -1,0 +1,43 @@
+package connection
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+)
+
+// Clone returns a copy that shares nothing with c that can be changed.
+func (c Connection) Clone() Connection {
+	c.Granted, c.Set = c.Granted.clone(), c.Set.clone()
+	if c.Proposal != nil {
+		p := *c.Proposal
+		p.Granted, p.Set = p.Granted.clone(), p.Set.clone()
+		c.Proposal = &p
+	}
+	c.Retired = slices.Clone(c.Retired)
+	for i, r := range c.Retired {
+		c.Retired[i] = Retired{Set: r.Set.clone(), Granted: r.Granted.clone()}
+	}
+	c.Lease, c.Intent, c.Failure = another(c.Lease), another(c.Intent), another(c.Failure)
+	c.ScopesLost, c.Events = slices.Clone(c.ScopesLost), slices.Clone(c.Events)
+	return c
+}
+
+// another is a copy of what has nothing to share.
+func another[T Lease | Intent | Failure](of *T) *T {
+	if of == nil {
+		return nil
+	}
+	t := *of
+	return &t
+}
+
+func (s Set) clone() Set {
+	s.Access = bytes.Clone(s.Access)
+	return s
+}
+
+func (g Granted) clone() Granted {
+	g.ScopesAsked, g.Scopes, g.Parameters = slices.Clone(g.ScopesAsked), slices.Clone(g.Scopes), maps.Clone(g.Parameters)
+	return g
+}
