@@ -165,7 +165,7 @@ func (a *everything) call() {
 	if err == nil && at.Present() {
 		err = json.Unmarshal(a.m.Bytes(at), &name)
 	}
-	m, tool, ok := a.service.find(a.r.Context(), members, name)
+	m, tool, ok := a.service.find(a.r.Context(), a.all.Token, members, name)
 	if err != nil || !ok {
 		a.finish(http.StatusOK, mcp.Failure(a.id(), mcp.CodeParams, noTool(name)))
 		return
@@ -189,22 +189,23 @@ func (a *everything) call() {
 
 // find is the member that a tool of this name belongs to, and its name there. A
 // tool that its connection does not offer is none.
-func (s *Service) find(ctx context.Context, members []Member, name string) (Member, string, bool) {
+func (s *Service) find(ctx context.Context, t MCPToken, members []Member, name string) (Member, string, bool) {
+	if stem, ok := cut(name); ok { // then it says no more than itself
+		for _, m := range members {
+			if begins := m.Alias + between; !strings.HasPrefix(name, begins) && !strings.HasPrefix(begins, stem) {
+				continue
+			}
+			for _, raw := range s.toolsIn(ctx, t.caller(m.Connection), m.Connection) {
+				if _, tool := toolAt(raw); tool != "" && m.ToolName(tool) == name {
+					return m, tool, m.Tools.Offers(tool)
+				}
+			}
+		}
+	}
 	for _, m := range members {
 		tool, ok := strings.CutPrefix(name, m.Alias+between)
 		if ok && m.ToolName(tool) == name {
 			return m, tool, m.Tools.Offers(tool)
-		}
-	}
-	for _, m := range members { // a name that was cut says no more than itself
-		var tools []json.RawMessage
-		if json.Unmarshal(s.catalogue(ctx, m.Connection).Tools, &tools) != nil {
-			continue
-		}
-		for _, raw := range tools {
-			if _, tool := toolAt(raw); tool != "" && m.ToolName(tool) == name {
-				return m, tool, m.Tools.Offers(tool)
-			}
 		}
 	}
 	return Member{}, "", false
