@@ -8,10 +8,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/mcp"
+	"github.com/lanyardhq/lanyard/internal/task"
 )
 
 // heard keeps what a puppet was sent; a request it answers with itself.
@@ -81,5 +83,67 @@ func TestCutNames(t *testing.T) {
 	w.offering(c, connection.ToolFilter{Deny: []string{long + "a"}})
 	if _, body := w.post(m, modern("tools/call", fmt.Sprintf(`,"name":%q`, names[0])), mcp.NameHeader, names[0]); !strings.Contains(body, "-32602") || h.all() != before {
 		t.Errorf("withheld: %s", body)
+	}
+}
+
+// TestCallWithoutID: a message that is no notification by its name reaches no
+// server without an id. A server that acts upon it would do for a client what the
+// connection withholds, and at the endpoint of all servers all of them would.
+func TestCallWithoutID(t *testing.T) {
+	t.Parallel()
+	w, o := newOrders(t, knownServer("notes", `{"tools":{}}`))
+	c := w.connect("ada", "notes")
+	h, one, all := w.listening(o, c), w.mint(c), w.mintAll("ada")
+	w.offering(c, connection.ToolFilter{Deny: []string{"whoami"}})
+	const text = `{"jsonrpc":"2.0","method":"tools/call","params":{"name":"whoami"}}`
+	for name, m := range map[string]host.Minted{"one server": one, "all servers": all} {
+		for era, header := range map[string][]string{"sessions": {mcp.SessionHeader, w.initialized(m)}, "modern": {mcp.VersionHeader, mcp.Modern}} {
+			body := text
+			if era == "modern" {
+				body = strings.Replace(strings.TrimPrefix(modern("tools/call", `,"name":"whoami"`), "{"), `"id":7,`, "", 1)
+				body = "{" + body
+			}
+			resp, got := w.post(m, body, header...)
+			if resp.StatusCode != http.StatusBadRequest || !strings.Contains(got, "-32600") {
+				t.Errorf("%s, %s: %d %s", name, era, resp.StatusCode, got)
+			}
+		}
+		if resp, got := w.post(m, `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}`, mcp.SessionHeader, w.initialized(m)); resp.StatusCode != http.StatusAccepted {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, got)
+		}
+	}
+	if got := h.all(); strings.Contains(got, "whoami") || strings.Count(got, "notifications/progress") != 2 {
+		t.Errorf("the server was told %s", got)
+	}
+}
+
+// TestAnswersKeptApart: what a client answers to one server's question is for no
+// other server. A shared one cannot have asked; of two that may have, nobody
+// knows which did, since both choose their ids.
+func TestAnswersKeptApart(t *testing.T) {
+	t.Parallel()
+	mail, other := stdioServer("mail"), stdioServer("other")
+	mail.Server.Clients, other.Server.Clients = task.ClientsEach, task.ClientsEach
+	w, o := newOrders(t, mail, other)
+	asks, shared := w.listening(o, w.connect("ada", "mail")), w.listening(o, w.connect("ada", "notes"))
+	m := w.mintAll("ada")
+	id := w.initialized(m)
+	answer := func(text string) {
+		t.Helper()
+		if resp, body := w.post(m, fmt.Sprintf(`{"jsonrpc":"2.0","id":0,"result":{"action":"accept","content":{"pin":%q}}}`, text), mcp.SessionHeader, id); resp.StatusCode != http.StatusAccepted {
+			t.Errorf("%d %s", resp.StatusCode, body)
+		}
+	}
+	answer("first")
+	if !strings.Contains(asks.all(), "first") || strings.Contains(shared.all(), "first") {
+		t.Errorf("the one that asks was told %q, the other %q", asks.all(), shared.all())
+	}
+	w.clock.advance(time.Second)
+	late := w.listening(o, w.connect("ada", "other"))
+	answer("second")
+	for name, h := range map[string]*heard{"mail": asks, "other": late, "notes": shared} {
+		if strings.Contains(h.all(), "second") {
+			t.Errorf("%s was told %q", name, h.all())
+		}
 	}
 }
