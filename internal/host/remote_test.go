@@ -3,15 +3,19 @@ package host_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/mcp"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
@@ -409,5 +413,51 @@ func TestRelay(t *testing.T) {
 	}
 	if _, err := w.service.ServeRelayed(t.Context(), []byte("canary")); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestListeningToARemote: one that has no stream to listen to, or is down, is not
+// asked for it each second by each client that would listen.
+func TestListeningToARemote(t *testing.T) {
+	t.Parallel()
+	w, _, c := newRemote(t, "https://far.example/mcp")
+	synctest.Test(t, func(t *testing.T) {
+		w.t = t
+		asked := 0
+		w.service.Relay = func(_ context.Context, call []byte) ([]byte, error) {
+			if strings.Contains(string(call), `"GET"`) {
+				asked++
+			}
+			return []byte(`{"status":405}`), nil
+		}
+		id := w.ask(t.Context(), c, initializeFar).Header().Get(mcp.SessionHeader)
+		ctx, leave := context.WithTimeout(t.Context(), time.Hour)
+		defer leave()
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/mcp/far", nil)
+		r.Header.Set(mcp.SessionHeader, id)
+		rec := httptest.NewRecorder()
+		w.service.Serve(rec, r, host.Visit{Connection: c, Client: "mct_1", Deny: func(_ http.ResponseWriter, err error) { t.Error(err) }})
+		if comments := strings.Count(rec.Body.String(), ": keep-alive"); asked < 2 || asked > 25 || comments < 100 {
+			t.Errorf("it was asked %d times in an hour, the client was told %d times that it is heard", asked, comments)
+		}
+	})
+}
+
+// TestRemoteSessionID: what a remote server calls a session is kept, so it is
+// bounded.
+func TestRemoteSessionID(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{4 << 10, 40 << 10} {
+		f := newFar(t, nil, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			rw.Header().Set(mcp.SessionHeader, strings.Repeat("s", size))
+			fmt.Fprint(rw, `{"jsonrpc":"2.0","id":2,"result":{}}`)
+		}))
+		w, _, c := newRemote(t, f.URL+"/mcp")
+		for name, body := range map[string]string{"its client's": initializeFar, "ours": callTool} {
+			if _, _, err := via(t, w.service, c, "POST", body, opens(name)...); (err != nil) != (size > 8<<10) || err != nil && !errors.Is(err, host.ErrRemote) {
+				t.Errorf("%s, %d bytes: %v", name, size, err)
+			}
+		}
 	}
 }
