@@ -190,6 +190,9 @@ func (tr remoteTransport) send(ctx context.Context, r remoteRequest, access toke
 	switch {
 	case err == nil:
 		resp.Body = &counted{ReadCloser: resp.Body, done: cancel}
+		if r.method == http.MethodPost && streamed(resp) {
+			resp.Body = &answered{ReadCloser: resp.Body}
+		}
 		return resp, nil
 	case req.Context().Err() != nil:
 		err = req.Context().Err()

@@ -416,6 +416,34 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// TestRemoteStreamEnds: with its answer a call is over, whatever the server still
+// holds open: each open one holds a function of ours.
+func TestRemoteStreamEnds(t *testing.T) {
+	t.Parallel()
+	const note = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"result":{}}}`
+	const answer = `{"jsonrpc":"2.0","id":2,` + "\n" + `data: "result":{"a":"` + "é" + `"}}`
+	for name, end := range map[string]string{"LF": "\n", "CRLF": "\r\n"} {
+		events := strings.ReplaceAll(": hello\n\ndata: "+note+"\n\nevent: message\ndata: "+answer+"\n\n", "\n", end)
+		f := newFar(t, nil, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Content-Type", "text/event-stream")
+			for i := range len(events) {
+				_, _ = rw.Write([]byte{events[i]})
+				if i%7 == 0 {
+					_ = http.NewResponseController(rw).Flush()
+				}
+			}
+			_, _ = rw.Write([]byte("data: {}" + end + end))
+			_ = http.NewResponseController(rw).Flush()
+			<-r.Context().Done()
+		}))
+		w, _, c := newRemote(t, f.URL+"/mcp")
+		_, body, err := via(t, w.service, c, "POST", callTool)
+		if err != nil || body != events {
+			t.Errorf("%s: %v, %q", name, err, body)
+		}
+	}
+}
+
 // TestListeningToARemote: one that has no stream to listen to, or is down, is not
 // asked for it each second by each client that would listen.
 func TestListeningToARemote(t *testing.T) {
