@@ -147,3 +147,21 @@ func TestAnswersKeptApart(t *testing.T) {
 		}
 	}
 }
+
+// TestHugeName: what is wrong with a name is said in few words.
+func TestHugeName(t *testing.T) {
+	t.Parallel()
+	w, _ := newOrders(t, knownServer("notes", `{"tools":{}}`))
+	c := w.connect("ada", "notes")
+	w.offering(c, connection.ToolFilter{Allow: []string{"known"}})
+	name := strings.Repeat("\x7f", 1<<20)
+	for what, m := range map[string]host.Minted{"one server": w.mint(c), "all servers": w.mintAll("ada")} {
+		_, legacy := w.post(m, `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"`+name+`"}}`, mcp.SessionHeader, w.initialized(m))
+		_, of := w.post(m, modern("tools/call", `,"name":"`+name+`"`))
+		for _, body := range []string{legacy, of} {
+			if len(body) > 2000 || !strings.Contains(body, `"error"`) {
+				t.Errorf("%s: %d bytes", what, len(body))
+			}
+		}
+	}
+}

@@ -21,7 +21,7 @@ const learnWithin = 20 * time.Second
 const onePage = "the list has one page: leave the cursor out"
 
 func noTool(name string) string {
-	return fmt.Sprintf("there is no tool %q: list the tools again", name)
+	return fmt.Sprintf("there is no tool %.128q: list the tools again", name)
 }
 
 // withholds answers a call of a tool that the connection does not offer.
