@@ -239,7 +239,8 @@ func (tr remoteTransport) judged(ctx context.Context, resp *http.Response) (*htt
 		return nil, fmt.Errorf("%w%s", ErrRemoteScope, scope)
 	}
 	// What says in MCP's own words what is wrong is for the client.
-	if m, err := mcp.Parse(body); err == nil && m.Response() && json.Valid(body) && kind == "application/json" {
+	failed := resp.StatusCode >= 400 && resp.StatusCode < 600
+	if m, err := mcp.Parse(body); failed && err == nil && m.Response() && json.Valid(body) && kind == "application/json" {
 		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return resp, nil
 	}

@@ -444,6 +444,29 @@ func TestRemoteStreamEnds(t *testing.T) {
 	}
 }
 
+// TestRemoteStatus: a status that is none of a failure is not passed on as one,
+// whatever comes with it: 101 would end HTTP between us and our client.
+func TestRemoteStatus(t *testing.T) {
+	t.Parallel()
+	const fault = `{"jsonrpc":"2.0","id":7,"error":{"code":-1,"message":"far words"}}`
+	for status, want := range map[string]int{"000": 200, "101": 200, "304": 200, "307": 200, "777": 200, "400": 400, "503": 503} {
+		f := newFar(t, nil, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			line, _, err := rw.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			fmt.Fprintf(line, "HTTP/1.1 %s x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", status, len(fault), fault)
+			line.Close()
+		}))
+		w, _, c := newRemote(t, f.URL+"/mcp")
+		resp, body, err := w.tryPost(w.mint(c), call)
+		if err != nil || resp.StatusCode != want || strings.Contains(body, "far words") != (want != 200) || !strings.Contains(body, `"id":7,"error"`) {
+			t.Errorf("%s: %v %v %q", status, err, resp, body)
+		}
+	}
+}
+
 // TestListeningToARemote: one that has no stream to listen to, or is down, is not
 // asked for it each second by each client that would listen.
 func TestListeningToARemote(t *testing.T) {
