@@ -117,6 +117,26 @@ func TestCallWithoutID(t *testing.T) {
 	}
 }
 
+// TestCallOfNoName: what does not name its tool as MCP does is not passed on where
+// some are withheld: a server might find a name in it.
+func TestCallOfNoName(t *testing.T) {
+	t.Parallel()
+	w, o := newOrders(t, knownServer("notes", `{"tools":{}}`))
+	c := w.connect("ada", "notes")
+	h, m := w.listening(o, c), w.mint(c)
+	w.offering(c, connection.ToolFilter{Deny: []string{"whoami"}})
+	for _, params := range []string{`["whoami",{}]`, `{"Name":"whoami"}`, `{"n\u0061me":"whoami"}`, `{"name":"whoami"}`, `{"name":"x","name":"whoami"}`,
+		`{"name":["whoami"]}`, `{"tool":"whoami"}`, `{"name":null,"id":"whoami"}`, `"whoami"`} {
+		_, body := w.post(m, `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":`+params+`}`, mcp.SessionHeader, w.initialized(m))
+		if !strings.Contains(body, "-32602") && !strings.Contains(body, "-32600") {
+			t.Errorf("%s: %s", params, body)
+		}
+	}
+	if got := h.all(); strings.Contains(got, "whoami") {
+		t.Errorf("the server was told %s", got)
+	}
+}
+
 // TestAnswersKeptApart: what a client answers to one server's question is for no
 // other server. A shared one cannot have asked; of two that may have, nobody
 // knows which did, since both choose their ids.
