@@ -40,8 +40,8 @@ var (
 //     come. Whoever may append one could replace one, too: IAM does not know the
 //     condition of a put. Point-in-time recovery has the line that was there.
 //   - Sealed grants: the vault alone reads, writes and removes them.
-//   - Catalogues: mcprun alone writes them, and refresh removes them with their
-//     connection. mcpremote reads them, too. What is in one, models read.
+//   - Catalogues: mcprun alone writes and reads them, and refresh removes them with
+//     their connection. What is in one, models read.
 //   - Gates: refresh alone writes them. Whoever could close one would keep
 //     everybody's tokens from being renewed.
 func (v *Service) withhold(name string) statements {
@@ -67,9 +67,8 @@ func (v *Service) withhold(name string) statements {
 			v.denyItems("NotItsToWrite", tableWrites, tenants, clients),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
-	case mcpremote: // which writes nothing at all, as the authorizer does not
-		return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants)}
 	}
+	// The authorizer and mcpremote write nothing at all.
 	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues)}
 }
 

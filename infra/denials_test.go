@@ -131,7 +131,7 @@ func TestWithheld(t *testing.T) {
 			{"GRT#default#con_1", tableReads[3:], list{callback, refresh}},
 			{"GATE#google.0f3a", insertsApart, list{refresh}},
 			{"LST#default#con_1", insertsApart, list{refresh, mcprun}},
-			{"LST#default#con_1", list{"dynamodb:GetItem"}, list{refresh, mcprun, mcpremote}},
+			{"LST#default#con_1", list{"dynamodb:GetItem"}, list{refresh, mcprun}},
 			{"LST#default#con_1", list{"dynamodb:PartiQLInsert"}, nil},
 			{"CON#default#con_1", insertsApart, list{connect, callback, refresh, mcprun}},
 			{"CON#default#con_1", list{"dynamodb:PartiQLInsert"}, nil},

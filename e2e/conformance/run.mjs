@@ -2,7 +2,7 @@
 // the same server through something of ours, and holds the two against each
 // other: what passes directly passes through it.
 //
-//   node run.mjs                      the bridge: every run of the table below
+//   node run.mjs                      the bridge and the gateway: every run of the table below
 //   node run.mjs --through URL --requirements REVISION [--direct URL] [--name NAME]
 //                                     what already serves the server at URL
 //
@@ -15,6 +15,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { startGateway } from "./gateway.mjs";
 
 const here = import.meta.dirname;
 const suite = join(here, "node_modules/@modelcontextprotocol/conformance/dist/index.js");
@@ -36,6 +37,8 @@ const runs = [
   { name: "shared", requirements: modern, command: [everything] },
   { name: "translated", requirements: modern, command: [process.env.LEGACY, everything] },
   { name: "translated each", requirements: modern, clients: "each", command: [process.env.LEGACY, everything] },
+  { name: "gateway each", requirements: legacy, clients: "each", command: [everything] },
+  { name: "gateway each", requirements: modern, clients: "each", command: [everything] },
 ];
 
 const started = [];
@@ -167,6 +170,12 @@ if (values.through) {
 } else {
   for (const r of runs.filter((r) => !values.run || `${r.name} ${r.requirements}` === values.run)) {
     const port = await freePort();
+    if (r.name.startsWith("gateway")) {
+      const { url, stop } = await startGateway({ lanyard, command: r.command, clients: r.clients, port });
+      await compare(r.name, r.requirements, url, await directly(r.requirements), "bridge");
+      await stop();
+      continue;
+    }
     const stop = await start(port, lanyard, "bridge", "--addr", `127.0.0.1:${port}`, "--clients", r.clients ?? "shared", "--", ...r.command);
     await compare(r.name, r.requirements, `http://127.0.0.1:${port}/mcp`, await directly(r.requirements), "bridge");
     await stop();

@@ -232,6 +232,7 @@ func (a *everything) end() {
 		return
 	}
 	a.each(http.MethodDelete)
+	a.service.departed.add(a.session.inner)
 	a.w.WriteHeader(http.StatusNoContent)
 }
 

@@ -222,3 +222,31 @@ func TestWithheld(t *testing.T) {
 		t.Errorf("%s", body)
 	}
 }
+
+// TestEndedSession: a client that ended its session begins another one.
+func TestEndedSession(t *testing.T) {
+	t.Parallel()
+	w, _, all := newAll(t)
+	one := w.mint(w.connect("ada", "notes"))
+	for name, m := range map[string]host.Minted{"one server": one, "all servers": all} {
+		resp, _ := w.post(m, initialize)
+		id := resp.Header.Get(mcp.SessionHeader)
+		if resp, _ := w.post(m, `{"jsonrpc":"2.0","id":1,"method":"ping"}`, mcp.SessionHeader, id); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: before: %d", name, resp.StatusCode)
+		}
+		deleted, err := w.send(t.Context(), http.MethodDelete, m, "", mcp.SessionHeader, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deleted.Body.Close()
+		if deleted.StatusCode != http.StatusNoContent {
+			t.Errorf("%s: %d", name, deleted.StatusCode)
+		}
+		if resp, _ := w.post(m, `{"jsonrpc":"2.0","id":1,"method":"ping"}`, mcp.SessionHeader, id); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: after: %d", name, resp.StatusCode)
+		}
+		if resp, _ := w.post(m, initialize); resp.Header.Get(mcp.SessionHeader) == id {
+			t.Errorf("%s: the same id again", name)
+		}
+	}
+}

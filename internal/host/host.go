@@ -144,6 +144,7 @@ type Service struct {
 	remotes  remotes // servers
 	memory   memory  // of what servers say of themselves
 	sessions sealer  // of clients of the era that has sessions
+	departed ended   // those of them that are over
 	pending  pending // requests whose task starts
 	// patience stands for lookAfter in tests.
 	patience time.Duration

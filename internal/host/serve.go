@@ -189,6 +189,9 @@ func (x *exchange) resumes() bool {
 		return false
 	}
 	in, err := x.service.openSession(x.Connection.Key, id)
+	if err == nil && x.service.departed.has(in.inner) {
+		err = ErrNoSession
+	}
 	if err != nil {
 		x.finish(http.StatusNotFound, mcp.Failure(x.id(), mcp.CodeServer, err.Error()))
 		return false
@@ -232,8 +235,7 @@ func (x *exchange) tell(method string) {
 	}
 }
 
-// end ends a session at a server that runs. Its id could be used again, and
-// would begin the same session anew: what lets a client in is its bearer.
+// end ends a session, here and at a server that runs.
 func (x *exchange) end() {
 	if x.modern() {
 		x.Deny(x.w, ErrNoStream)
@@ -243,5 +245,6 @@ func (x *exchange) end() {
 		return
 	}
 	x.tell(http.MethodDelete)
+	x.service.departed.add(x.session.inner)
 	x.w.WriteHeader(http.StatusNoContent)
 }

@@ -211,3 +211,37 @@ func clip(s string, most int) string {
 	}
 	return s
 }
+
+// maxEnded is how many sessions that were ended are remembered.
+const maxEnded = 10_000
+
+// ended remembers which sessions their clients have ended: their ids would open
+// as before. Where several processes serve one endpoint, another one does not
+// know; nothing depends on it but that a client learns of its own mistake.
+type ended struct {
+	mu    sync.Mutex
+	known map[string]bool
+	order []string // oldest first
+}
+
+func (e *ended) add(inner string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.known == nil {
+		e.known = map[string]bool{}
+	}
+	if e.known[inner] {
+		return
+	}
+	e.known[inner] = true
+	if e.order = append(e.order, inner); len(e.order) > maxEnded {
+		delete(e.known, e.order[0])
+		e.order = e.order[1:]
+	}
+}
+
+func (e *ended) has(inner string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.known[inner]
+}

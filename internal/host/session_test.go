@@ -252,6 +252,11 @@ func TestNotes(t *testing.T) {
 		t.Errorf("another session: %v %v", resp, err)
 	}
 	resp.Body.Close()
+	if resp, _ := w.post(m, notes[1], mcp.SessionHeader, id); resp.StatusCode != http.StatusNotFound || len(heard) > 0 {
+		t.Errorf("of a session that has ended: %s, heard %d", resp.Status, len(heard))
+	}
+	resp, _ = w.post(m, initialize)
+	id = resp.Header.Get(mcp.SessionHeader)
 	w.with(c, connection.ReconnectNeeded)
 	if resp, _ := w.post(m, notes[1], mcp.SessionHeader, id); resp.StatusCode != http.StatusAccepted || len(heard) > 0 {
 		t.Errorf("of a connection that is refused: %s, heard %d", resp.Status, len(heard))

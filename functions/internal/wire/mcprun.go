@@ -52,6 +52,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	if elsewhere {
+		hosting.Catalogues = nil // what a remote server offers, it says itself
 		return remote(b, h), nil
 	}
 	launcher := &cloud.Launcher{API: ecs.NewFromConfig(b.AWS), Cluster: s.Cluster, Subnets: s.Subnets, SecurityGroup: s.TaskSecurityGroup, Family: s.TaskFamily}
