@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
@@ -172,8 +173,22 @@ func (m Member) ToolName(tool string) string {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
-	short := strings.ToValidUTF8(name[:longestName-9], "")
+	short := strings.ToValidUTF8(name[:longestName-cutEnd], "")
 	return short + "_" + hex.EncodeToString(sum[:4])
+}
+
+// cutEnd is what a name that was cut ends in: an underscore and eight hex
+// digits.
+const cutEnd = 9
+
+// cut reports whether a name may be one that was cut, and what was left of it.
+func cut(name string) (stem string, maybe bool) {
+	at := len(name) - cutEnd
+	if len(name) > longestName || at <= longestName-cutEnd-utf8.UTFMax || name[at] != '_' {
+		return "", false
+	}
+	_, err := hex.DecodeString(name[at+1:])
+	return name[:at], err == nil
 }
 
 // caller is who uses a member by the token.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/mcp"
+	"github.com/lanyardhq/lanyard/internal/task"
 )
 
 // VisitAll is a request of an MCP client that has shown a bearer for all servers
@@ -165,7 +166,7 @@ func (a *everything) call() {
 	if err == nil && at.Present() {
 		err = json.Unmarshal(a.m.Bytes(at), &name)
 	}
-	m, tool, ok := a.service.find(a.r.Context(), members, name)
+	m, tool, ok := a.service.find(a.r.Context(), a.all.Token, members, name)
 	if err != nil || !ok {
 		a.finish(http.StatusOK, mcp.Failure(a.id(), mcp.CodeParams, noTool(name)))
 		return
@@ -189,37 +190,65 @@ func (a *everything) call() {
 
 // find is the member that a tool of this name belongs to, and its name there. A
 // tool that its connection does not offer is none.
-func (s *Service) find(ctx context.Context, members []Member, name string) (Member, string, bool) {
+func (s *Service) find(ctx context.Context, t MCPToken, members []Member, name string) (Member, string, bool) {
+	if stem, ok := cut(name); ok { // then it says no more than itself
+		for _, m := range members {
+			if begins := m.Alias + between; !strings.HasPrefix(name, begins) && !strings.HasPrefix(begins, stem) {
+				continue
+			}
+			for _, raw := range s.toolsIn(ctx, t.caller(m.Connection), m.Connection) {
+				if _, tool := toolAt(raw); tool != "" && m.ToolName(tool) == name {
+					return m, tool, m.Tools.Offers(tool)
+				}
+			}
+		}
+	}
 	for _, m := range members {
 		tool, ok := strings.CutPrefix(name, m.Alias+between)
 		if ok && m.ToolName(tool) == name {
 			return m, tool, m.Tools.Offers(tool)
 		}
 	}
-	for _, m := range members { // a name that was cut says no more than itself
-		var tools []json.RawMessage
-		if json.Unmarshal(s.catalogue(ctx, m.Connection).Tools, &tools) != nil {
-			continue
-		}
-		for _, raw := range tools {
-			if _, tool := toolAt(raw); tool != "" && m.ToolName(tool) == name {
-				return m, tool, m.Tools.Offers(tool)
-			}
-		}
-	}
 	return Member{}, "", false
 }
 
 // note passes a notification on to whichever server it may be for: to those that
-// run. To all but one it says nothing.
+// run. To all but one it says nothing. What a client was asked, it answers to one
+// of them alone.
 func (a *everything) note() {
-	if a.m.Method == "notifications/cancelled" {
+	switch {
+	case a.m.Response():
+		a.answer()
+	case a.m.Method == "notifications/cancelled":
 		a.cancelPending()
-	}
-	if a.m.Method != "notifications/initialized" {
+		a.each(http.MethodPost)
+	case a.m.Method != "notifications/initialized":
 		a.each(http.MethodPost)
 	}
 	a.w.WriteHeader(http.StatusAccepted)
+}
+
+// answer passes on what the client answers to a server's question: to the only
+// one that can have asked. Servers choose the ids of their questions, so where
+// several serve each client by itself, any of them could have what was meant for
+// another; then none has it.
+func (a *everything) answer() {
+	var asking []Member
+	for _, m := range a.hosted() {
+		if server, _ := a.service.Catalogue.Server(m.Server); server.Server.Clients != task.ClientsEach {
+			continue
+		}
+		if up, _ := a.service.state(a.r.Context(), m.Connection); up {
+			asking = append(asking, m)
+		}
+	}
+	if len(asking) != 1 {
+		a.service.Logger.InfoContext(a.r.Context(), "an answer to a server's question was not passed on", "user", a.all.Token.UserID, "servers", len(asking))
+		return
+	}
+	y := *a.exchange
+	y.Connection = asking[0].Connection
+	y.tell(http.MethodPost)
 }
 
 // end ends a session at the servers that run.
@@ -238,16 +267,8 @@ func (a *everything) end() {
 
 // each sends the request to all members whose servers run, beside each other.
 func (a *everything) each(method string) {
-	members, err := a.service.Members(a.r.Context(), a.all.Token)
-	if err != nil {
-		a.service.Logger.WarnContext(a.r.Context(), "a notification was not passed on", "user", a.all.Token.UserID, "err", err)
-		return
-	}
 	var wg sync.WaitGroup
-	for _, m := range members {
-		if !a.service.hosted(m.Connection) {
-			continue
-		}
+	for _, m := range a.hosted() {
 		wg.Go(func() {
 			y := *a.exchange
 			y.Connection = m.Connection
@@ -255,4 +276,14 @@ func (a *everything) each(method string) {
 		})
 	}
 	wg.Wait()
+}
+
+// hosted are the members whose servers run in tasks of ours, if they run.
+func (a *everything) hosted() []Member {
+	members, err := a.service.Members(a.r.Context(), a.all.Token)
+	if err != nil {
+		a.service.Logger.WarnContext(a.r.Context(), "a notification was not passed on", "user", a.all.Token.UserID, "err", err)
+		return nil
+	}
+	return slices.DeleteFunc(members, func(m Member) bool { return !a.service.hosted(m.Connection) })
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -30,24 +31,40 @@ func (x *exchange) listen() {
 	x.flush()
 	quiet := time.NewTicker(keepAlive)
 	defer quiet.Stop()
+	wait, look := lookEvery, time.NewTimer(0)
+	defer look.Stop()
 	for {
-		if resp, err := x.send(ctx, x.service.asItIs(x.Connection), http.MethodGet); err == nil {
-			if streamed(resp) {
-				_ = x.relay(resp.Body) // another one follows
-			}
-			resp.Body.Close()
-		}
-		look := time.NewTimer(lookEvery)
 		select {
 		case <-look.C:
+			// A server of ours is looked for in the store, a remote one is asked: it may
+			// be down, or have no such stream.
+			if x.hear(ctx) || x.service.hosted(x.Connection) {
+				wait = lookEvery
+			} else {
+				wait = min(2*wait, lookSeldom)
+			}
+			look.Reset(wait)
 		case <-quiet.C:
-			look.Stop()
 			x.comment()
 		case <-ctx.Done():
-			look.Stop()
 			return
 		}
 	}
+}
+
+// hear passes on what the server says until it says no more, and reports whether
+// it had a stream for that.
+func (x *exchange) hear(ctx context.Context) bool {
+	resp, err := x.send(ctx, x.service.asItIs(x.Connection), http.MethodGet)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	if !streamed(resp) {
+		return false
+	}
+	_ = x.relay(resp.Body) // another one follows
+	return true
 }
 
 // talkative reports whether the server may say something by itself, as far as is

@@ -21,17 +21,18 @@ const learnWithin = 20 * time.Second
 const onePage = "the list has one page: leave the cursor out"
 
 func noTool(name string) string {
-	return fmt.Sprintf("there is no tool %q: list the tools again", name)
+	return fmt.Sprintf("there is no tool %.128q: list the tools again", name)
 }
 
-// withholds answers a call of a tool that the connection does not offer.
+// withholds answers a call of a tool that the connection does not offer, or that
+// is not named as MCP does.
 func (x *exchange) withholds() bool {
 	at, err := mcp.Lookup(x.m.Raw, x.m.Params, "name")
 	var name string
 	if err == nil && at.Present() {
 		err = json.Unmarshal(x.m.Bytes(at), &name)
 	}
-	if err == nil && x.Connection.Tools.Offers(name) {
+	if err == nil && name != "" && x.Connection.Tools.Offers(name) {
 		return false
 	}
 	x.finish(http.StatusOK, mcp.Failure(x.id(), mcp.CodeParams, noTool(name)))

@@ -190,6 +190,9 @@ func (tr remoteTransport) send(ctx context.Context, r remoteRequest, access toke
 	switch {
 	case err == nil:
 		resp.Body = &counted{ReadCloser: resp.Body, done: cancel}
+		if r.method == http.MethodPost && streamed(resp) {
+			resp.Body = &answered{ReadCloser: resp.Body}
+		}
 		return resp, nil
 	case req.Context().Err() != nil:
 		err = req.Context().Err()
@@ -236,7 +239,8 @@ func (tr remoteTransport) judged(ctx context.Context, resp *http.Response) (*htt
 		return nil, fmt.Errorf("%w%s", ErrRemoteScope, scope)
 	}
 	// What says in MCP's own words what is wrong is for the client.
-	if m, err := mcp.Parse(body); err == nil && m.Response() && json.Valid(body) && kind == "application/json" {
+	failed := resp.StatusCode >= 400 && resp.StatusCode < 600
+	if m, err := mcp.Parse(body); failed && err == nil && m.Response() && json.Valid(body) && kind == "application/json" {
 		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return resp, nil
 	}

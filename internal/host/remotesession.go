@@ -70,11 +70,14 @@ func (tr remoteTransport) inSession(ctx context.Context, r remoteRequest, inner,
 	if m.Request() && m.Method == "initialize" {
 		remotes.endSession(name)
 		resp, err := tr.exchange(ctx, r)
-		if err == nil {
-			remotes.session(name, tr.service.Now()).begun(resp)
-			resp, err = tr.judged(ctx, resp)
+		if err != nil {
+			return nil, err
 		}
-		return resp, err
+		if err := remotes.session(name, tr.service.Now()).begun(resp); err != nil {
+			resp.Body.Close()
+			return nil, err
+		}
+		return tr.judged(ctx, resp)
 	}
 	for again := false; ; again = true {
 		at := remotes.session(name, tr.service.Now())
@@ -135,13 +138,31 @@ func (tr remoteTransport) enter(ctx context.Context, r remoteRequest, at *remote
 }
 
 // begun notes how the server answered initialize.
-func (at *remoteSession) begun(resp *http.Response) {
+func (at *remoteSession) begun(resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
-		return
+		return nil
+	}
+	id, err := namedBy(resp)
+	if err != nil {
+		return err
 	}
 	at.opening.Lock()
 	defer at.opening.Unlock()
-	at.open, at.told, at.id = true, false, resp.Header.Get(mcp.SessionHeader)
+	at.open, at.told, at.id = true, false, id
+	return nil
+}
+
+// maxSessionID bounds what a remote server calls a session, in bytes: it is kept
+// for [maxRemoteSessions] of them.
+const maxSessionID = 8 << 10
+
+// namedBy is the id of the session that an answer to initialize begins.
+func namedBy(resp *http.Response) (string, error) {
+	id := resp.Header.Get(mcp.SessionHeader)
+	if len(id) > maxSessionID {
+		return "", fmt.Errorf("%w: its session has an id of more than %d bytes", ErrRemote, maxSessionID)
+	}
+	return id, nil
 }
 
 // ourMessage is one that we send for the client.
@@ -171,7 +192,11 @@ func (tr remoteTransport) open(ctx context.Context, r remoteRequest, at *remoteS
 	if err != nil {
 		return err
 	}
-	id := resp.Header.Get(mcp.SessionHeader)
+	id, err := namedBy(resp)
+	if err != nil {
+		resp.Body.Close()
+		return err
+	}
 	if resp, err = tr.judged(ctx, resp); err != nil {
 		return err
 	}

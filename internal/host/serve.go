@@ -135,6 +135,9 @@ func (x *exchange) read() bool {
 		return refuse(http.StatusBadRequest, mcp.CodeInvalid, err.Error())
 	case m.Request() && !m.ValidID():
 		return refuse(http.StatusBadRequest, mcp.CodeInvalid, "the id must be a string or a number")
+	case m.Method != "" && !m.ID.Present() && !strings.HasPrefix(m.Method, "notifications/"):
+		// Servers that act upon it all the same would do what nobody has looked at.
+		return refuse(http.StatusBadRequest, mcp.CodeInvalid, "a request needs an id")
 	}
 	mcp.OneLine(m.Raw)
 	x.m = m

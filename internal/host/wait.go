@@ -20,6 +20,9 @@ const (
 	progressEvery = 3 * time.Second
 	// lookEvery is how often who only listens looks whether a server runs.
 	lookEvery = time.Second
+	// lookSeldom is how often at least a remote server is asked for a stream that it
+	// did not have.
+	lookSeldom = 5 * time.Minute
 )
 
 // arrival is what became of a request that was passed on.

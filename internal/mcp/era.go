@@ -94,7 +94,7 @@ func Check(h http.Header, m Message, version string) *Refusal {
 		return &Refusal{http.StatusBadRequest, CodeParams, "the message's _meta must hold the string " + MetaVersion, nil}
 	}
 	if version != named {
-		return mismatch("the %s header says %q, the message's _meta %q", VersionHeader, named, version)
+		return mismatch("the %s header says %.128q, the message's _meta %.128q", VersionHeader, named, version)
 	}
 	if version != Modern {
 		return &Refusal{http.StatusBadRequest, CodeUnsupportedVersion, "the protocol version " + version + " is not supported",
@@ -104,7 +104,7 @@ func Check(h http.Header, m Message, version string) *Refusal {
 		return nil // the revision names no headers for notifications
 	}
 	if got := h.Get(MethodHeader); got != m.Method {
-		return mismatch("the %s header says %q, the message %q", MethodHeader, got, m.Method)
+		return mismatch("the %s header says %.128q, the message %.128q", MethodHeader, got, m.Method)
 	}
 	field := map[string]string{"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}[m.Method]
 	if field != "" {
@@ -114,7 +114,7 @@ func Check(h http.Header, m Message, version string) *Refusal {
 			err = json.Unmarshal(m.Bytes(at), &want)
 		}
 		if got, ok := DecodeHeader(h.Get(NameHeader)); err != nil || !ok || got != want {
-			return mismatch("the %s header says %q, the message %q", NameHeader, got, want)
+			return mismatch("the %s header says %.128q, the message %.128q", NameHeader, got, want)
 		}
 	}
 	at, err := Lookup(m.Raw, m.Params, "_meta", MetaCapabilities)

@@ -107,4 +107,13 @@ func TestOffer(t *testing.T) {
 	if f := offer("read_file"); f.Offers("write") || !f.Offers("read_file") || !f.Offers("added_later") {
 		t.Errorf("where all were allowed: %+v", f)
 	}
+	// What the page did not show, and what a backend denied by its beginning, stays
+	// denied when somebody saves the page.
+	want(t, "some denied", s.api("PATCH", path, `{"tools":{"deny":["delete_*","wri*","hidden"]}}`), 200, "")
+	if f := offer("read_file"); f.Offers("delete_later") || f.Offers("hidden") || f.Offers("write") || f.Offers("write_later") || !f.Offers("read_file") {
+		t.Errorf("saved as it was: %+v", f)
+	}
+	if f := offer("read_file", "write"); f.Offers("delete_later") || f.Offers("hidden") || !f.Offers("write") {
+		t.Errorf("one more was ticked: %+v", f)
+	}
 }

@@ -236,7 +236,9 @@ func (h *Connect) renameForm(w http.ResponseWriter, r *http.Request) error {
 
 // offerForm takes the tools that the page showed and those that are ticked.
 // Where only some were allowed, that stays so: what a server adds later is not
-// offered. Else it is, and what is not ticked is denied.
+// offered. Else it is, and what is not ticked is denied, beside what was denied
+// before unless that is ticked now: the page does not show all that a name with a
+// * stands for.
 func (h *Connect) offerForm(w http.ResponseWriter, r *http.Request) error {
 	return h.changeForm(w, r, func(form url.Values) (func(*connection.Connection), error) {
 		var denied []string
@@ -249,8 +251,7 @@ func (h *Connect) offerForm(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return nil, err
 		}
-		allBut, err := offerTools(nil, denied)
-		if err != nil {
+		if _, err := offerTools(nil, denied); err != nil {
 			return nil, err
 		}
 		if len(form["offer"]) == 0 {
@@ -264,7 +265,12 @@ func (h *Connect) offerForm(w http.ResponseWriter, r *http.Request) error {
 				only(c)
 				return
 			}
-			allBut(c)
+			kept := slices.DeleteFunc(slices.Clone(c.Tools.Deny), func(pattern string) bool {
+				return slices.ContainsFunc(form["offer"], func(name string) bool { return !connection.ToolFilter{Deny: []string{pattern}}.Offers(name) })
+			})
+			if f, err := connection.NewToolFilter(nil, slices.Concat(denied, kept)); err == nil { // else nothing changes, which the page shows
+				c.Tools = f
+			}
 		}, nil
 	})
 }
