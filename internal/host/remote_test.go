@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -464,6 +465,32 @@ func TestRemoteStatus(t *testing.T) {
 		if err != nil || resp.StatusCode != want || strings.Contains(body, "far words") != (want != 200) || !strings.Contains(body, `"id":7,"error"`) {
 			t.Errorf("%s: %v %v %q", status, err, resp, body)
 		}
+	}
+}
+
+// TestEndlessList: what a server lists is read only as far as anybody keeps it.
+func TestEndlessList(t *testing.T) {
+	t.Parallel()
+	pages := 0
+	large := strings.Repeat("x", 1<<20)
+	f := newFar(t, nil, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		m, _ := mcp.Parse(body)
+		rw.Header().Set("Content-Type", "application/json")
+		switch m.Method {
+		case "initialize":
+			_, _ = rw.Write(mcp.Reply(m.Bytes(m.ID), []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"far","version":"1"}}`)))
+		case "tools/list":
+			pages++ // one after the other
+			_, _ = rw.Write(mcp.Reply(m.Bytes(m.ID), fmt.Appendf(nil, `{"tools":[{"name":"t%d","description":%q,"inputSchema":{"type":"object"}}],"nextCursor":"%d"}`, pages, large, pages)))
+		default:
+			rw.WriteHeader(http.StatusAccepted)
+		}
+	}))
+	w, _, c := newRemote(t, f.URL+"/mcp")
+	_, err := w.service.Tools(t.Context(), page("ada"), c.Key)
+	if err == nil || pages > mcp.MaxCatalogue>>20+1 {
+		t.Errorf("%d pages, %v", pages, err)
 	}
 }
 
