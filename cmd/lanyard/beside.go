@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/build"
@@ -33,19 +35,29 @@ func beside(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", nil // this file was replaced or removed: there is nothing beside it
 	}
-	return besideIn(ctx, filepath.Dir(self))
+	return besideIn(ctx, filepath.Dir(self), ownerOf(self))
 }
 
-func besideIn(ctx context.Context, dir string) (string, error) {
+// besideIn is beside for a program of this owner in dir. Anybody may put a file
+// into a directory such as /tmp: one is used only where those who can write it can
+// write this program, too, or are this user.
+func besideIn(ctx context.Context, dir string, owner int) (string, error) {
 	path := filepath.Join(dir, besideName)
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("look for %s: %w", path, err)
+	case !slices.Contains([]int{0, os.Geteuid(), owner}, ownerOf(path)):
+		return "", fmt.Errorf("%s belongs to another user than this lanyard, which would run it: remove it, or install both", path)
+	case info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0:
+		return "", fmt.Errorf("everybody can write %s, which this lanyard would run: chmod o-w, or remove it", path)
+	}
 	ctx, cancel := context.WithTimeout(ctx, besidePatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "version")
 	cmd.Env = []string{} // not ours, which may hold secrets
 	out, err := cmd.Output()
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its version: %w", path, err)
 	}
@@ -54,4 +66,18 @@ func besideIn(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("%s is %.200s, and this lanyard is %s: install both of one version (make program builds both), or remove that one", path, theirs, ours)
 	}
 	return path, nil
+}
+
+// ownerOf is the user to whom a file, or a link itself, belongs; -1: that cannot
+// be told.
+func ownerOf(path string) int {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return -1
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(stat.Uid)
 }

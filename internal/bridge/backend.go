@@ -180,6 +180,9 @@ func (k *backend) boot(ctx context.Context) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.b.cfg.StartTimeout)
 	defer cancel()
 	defer context.AfterFunc(k.b.life, cancel)()
+	if k.b.life.Err() != nil {
+		return nil, errClosed
+	}
 	child, err := k.b.starter()(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start the MCP server: %w", err)

@@ -120,7 +120,8 @@ func (k *backend) examine(ctx context.Context) error {
 		k.release(a, nil)
 		return errInUse
 	}
-	if _, err := p.probe(ctx); err != nil {
+	// Whoever made us ask may leave: what the server was asked it has been asked.
+	if _, err := p.probe(k.b.life); err != nil {
 		k.release(a, nil)
 		return err
 	}

@@ -24,14 +24,14 @@ func (k *backend) event(p *process, m mcp.Message) {
 		if k.owner == nil || k.owner.offers != nil {
 			p.log(m)
 		}
+	case "notifications/cancelled":
+		p.withdrawn(m)
 	}
 	switch {
 	case m.Request():
 		k.asks(p, m)
 	case m.Method == "notifications/progress":
 		k.progress(p, m)
-	case k.owner != nil && k.owner.offers != nil && m.Method == "notifications/cancelled":
-		p.withdrawn(m)
 	case k.modern, k.owner != nil && k.owner.offers != nil:
 		// A modern client hears of the rest by subscription, and of its calls.
 	case k.owner != nil:

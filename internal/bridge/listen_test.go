@@ -141,6 +141,23 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 	})
 }
 
+// A server that does not answer holds a subscription up for so long and no
+// longer, however much it is asked.
+func TestSubscriptionToASilentServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{Start: (&played{legacy: true, silent: true}).start})
+		defer b.Close()
+		began := time.Now()
+		s := open(t, b, listenBody("1", `{"resourceSubscriptions":["x://1","x://2","x://3"]}`))
+		if got := <-s.lines; !strings.Contains(got, "acknowledged") || time.Since(began) > probeTimeout+subscribeTimeout {
+			t.Errorf("after %s: %.100s", time.Since(began), got)
+		}
+		s.cancel()
+		<-s.done
+	})
+}
+
 // FuzzFilter: whatever a client asks to hear of, the acknowledgement is JSON and
 // no more than was asked for.
 func FuzzFilter(f *testing.F) {

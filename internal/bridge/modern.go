@@ -26,9 +26,6 @@ func levelOf(raw []byte) int {
 }
 
 func refuse(w http.ResponseWriter, id []byte, r *mcp.Refusal) {
-	if len(id) == 0 {
-		id = nil
-	}
 	writeJSON(w, r.Status, r.Answer(id))
 }
 

@@ -108,6 +108,41 @@ func TestEraOfASlowServer(t *testing.T) {
 	}
 }
 
+// Who has a server asked for the modern era and leaves, leaves no process behind
+// that takes the legacy clients after it for modern ones.
+func TestEraIsAskedToTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := &played{legacy: true, modern: true, slow: 2 * time.Second}
+		b := New(Config{Start: server.start})
+		defer b.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		b.ServeHTTP(httptest.NewRecorder(), modernRequestOf(ctx, modernBody("1", "tools/list", "{}", "")))
+		session := roundTrip(b, "", hello).Header().Get(mcp.SessionHeader)
+		if w := roundTrip(b, session, toolCall("1", "say", "")); !strings.Contains(w.Body.String(), "content") {
+			t.Errorf("%s", w.Body)
+		}
+		if e := b.eras.get(); e != eraBoth {
+			t.Errorf("era %d", e)
+		}
+	})
+}
+
+// A bridge that is closed starts nothing.
+func TestClosedBridgeStartsNothing(t *testing.T) {
+	t.Parallel()
+	for _, perClient := range []bool{false, true} {
+		var s starts
+		b := New(Config{Start: s.start, PerClient: perClient})
+		b.Close()
+		w := modern(t, b, "tools/list", "")
+		if n := s.n.Load(); n != 0 || !strings.Contains(w.Body.String(), errClosed.Error()) {
+			t.Errorf("each %v: %d servers: %s", perClient, n, w.Body)
+		}
+	}
+}
+
 // Legacy callers do not notice that the server is asked for the modern era, which
 // this one takes for the end of theirs.
 func TestEraUnderLoad(t *testing.T) {

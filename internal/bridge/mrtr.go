@@ -146,7 +146,7 @@ func (k *backend) question(p *process, m mcp.Message) {
 	}
 }
 
-// withdrawn forgets a question that the server has cancelled.
+// withdrawn forgets a request that the server has cancelled: it gets no answer.
 func (p *process) withdrawn(m mcp.Message) {
 	at, err := mcp.Lookup(m.Raw, m.Params, "requestId")
 	if err != nil || !at.Present() || !p.answered(string(m.Bytes(at))) {

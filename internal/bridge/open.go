@@ -11,9 +11,13 @@ import (
 )
 
 // sessionOf finds the session of a request with this raw id, or answers: 400
-// without one, 404 for one that has ended, upon which clients initialize again.
+// without one, or in a revision that is not spoken here, 404 for one that has ended, upon which clients initialize again.
 // One that a trusted caller describes has not ended: it is opened here.
 func (b *Bridge) sessionOf(w http.ResponseWriter, r *http.Request, id []byte) *session {
+	if !mcp.IsLegacy(r.Header.Get(mcp.VersionHeader)) {
+		writeJSON(w, http.StatusBadRequest, mcp.Failure(id, mcp.CodeInvalid, "the protocol version in the "+mcp.VersionHeader+" header is not supported"))
+		return nil
+	}
 	name := r.Header.Get(mcp.SessionHeader)
 	if name == "" {
 		writeJSON(w, http.StatusBadRequest, mcp.Failure(id, mcp.CodeInvalid, "the Mcp-Session-Id header is missing: send initialize first"))

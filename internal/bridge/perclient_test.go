@@ -68,6 +68,35 @@ func TestPerClientAsksBeforeTheAnswer(t *testing.T) {
 	}
 }
 
+// What a server has asked and cancelled counts no more: clients do not answer it.
+func TestCancelledRequestsAreForgotten(t *testing.T) {
+	t.Parallel()
+	n := 0
+	b := New(Config{PerClient: true, Start: func(context.Context) (Child, error) {
+		return play(func(m heard, tell func(string, ...any)) {
+			switch m.Method {
+			case "initialize":
+				tell(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{}}}`, m.ID)
+			case "tools/call":
+				n++
+				tell(`{"jsonrpc":"2.0","id":"q%d","method":"roots/list"}`, n)
+				tell(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q%d"}}`, n)
+				tell(`{"jsonrpc":"2.0","id":%s,"result":{"content":[]}}`, m.ID)
+			}
+		}), nil
+	}})
+	t.Cleanup(b.Close)
+	session := roundTrip(b, "", hello).Header().Get(mcp.SessionHeader)
+	for i := range maxAsked + 1 {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(toolCall("1", "x", "")))
+		r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"text/event-stream"}, mcp.SessionHeader: {session}}
+		w := httptest.NewRecorder()
+		if b.ServeHTTP(w, r); strings.Count(w.Body.String(), "data: ") != 3 || !strings.Contains(w.Body.String(), "roots/list") {
+			t.Fatalf("call %d: %s", i+1, w.Body)
+		}
+	}
+}
+
 func TestPerClientServersEndWithTheirSession(t *testing.T) {
 	t.Parallel()
 	var s starts

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
 )
@@ -20,6 +21,8 @@ import (
 // that has seen one era refuses the other.
 type played struct {
 	legacy, modern, silent bool
+	// slow is how long it takes to say that it knows the modern era.
+	slow time.Duration
 
 	mu sync.Mutex
 	// starts counts its processes, heard is what they got, as "process method".
@@ -81,6 +84,7 @@ func (s *played) start(context.Context) (Child, error) {
 				fail(-32601)
 			default:
 				era = mcp.Modern
+				time.Sleep(s.slow)
 				reply(`{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":` + playedCapabilities + `,"ttlMs":1,"cacheScope":"public"}`)
 			}
 		case version == mcp.Modern && era != mcp.Modern, version == "" && era != "legacy":
@@ -131,7 +135,9 @@ func (s *played) serve(n int, m heard, version string, tell func(string, ...any)
 		fail(-32601)
 	case "resources/subscribe", "resources/unsubscribe":
 		s.note(n, m.Method+" "+p.URI)
-		reply(`{}`)
+		if !s.silent {
+			reply(`{}`)
+		}
 	case "resources/read":
 		fail(-32002)
 	case "subscriptions/listen":

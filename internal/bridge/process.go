@@ -251,8 +251,7 @@ func (p *process) write() {
 // server that has closed its input is one whose output ends soon, or one that
 // is stopped here.
 func (p *process) writeAll(w *bufio.Writer, f mcp.Frame) bool {
-	more, yielded := true, false
-	for more {
+	for more := true; more; {
 		err := f.Emit(w)
 		if err == nil {
 			err = w.WriteByte('\n')
@@ -261,10 +260,9 @@ func (p *process) writeAll(w *bufio.Writer, f mcp.Frame) bool {
 			_ = p.child.Stop()
 			return false
 		}
-		if more = p.next(&f); !more && !yielded {
+		if more = p.next(&f); !more {
 			// Whoever is about to send something does so first: to write once for
 			// many is what makes many calls cheap.
-			yielded = true
 			runtime.Gosched()
 			more = p.next(&f)
 		}

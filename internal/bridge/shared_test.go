@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 func TestRejects(t *testing.T) {
@@ -37,14 +40,29 @@ func TestRejects(t *testing.T) {
 		{"initialize without version", "POST", `{"id":1,"method":"initialize","params":{}}`, &stranger, 400},
 		{"notification", "POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, c, 202},
 		{"response to nothing", "POST", `{"jsonrpc":"2.0","id":1,"result":{}}`, c, 202},
+		{"notification without a session", "POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, &stranger, 400},
+		{"notification of an unknown session", "POST", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, &ended, 404},
 	} {
 		resp, err := tc.c.request(t.Context(), tc.method, tc.body)
 		if err != nil {
 			t.Fatal(err)
 		}
+		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode != tc.want {
-			t.Errorf("%s: %s, want %d", tc.name, resp.Status, tc.want)
+		if resp.StatusCode != tc.want || len(body) > 0 && !json.Valid(body) {
+			t.Errorf("%s: %s, want %d: %s", tc.name, resp.Status, tc.want, body)
+		}
+	}
+	for version, want := range map[string]int{"2025-03-26": 202, "2024-11-05": 202, "1999-01-01": 400, "x": 400} {
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", c.url, strings.NewReader(`{"method":"notifications/initialized"}`))
+		req.Header = http.Header{"Content-Type": {"application/json"}, mcp.SessionHeader: {c.session}, mcp.VersionHeader: {version}}
+		resp, err := c.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("version %s: %s, want %d", version, resp.Status, want)
 		}
 	}
 	req, _ := http.NewRequestWithContext(t.Context(), "POST", c.url, strings.NewReader(`{"id":1,"method":"ping"}`))

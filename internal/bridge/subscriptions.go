@@ -16,7 +16,8 @@ import (
 const (
 	// maxWatched bounds the resources that one subscription names.
 	maxWatched = 100
-	// subscribeTimeout is for the server's answer to a subscription.
+	// subscribeTimeout is for the server's answers to all that one change of its
+	// subscriptions asks: others wait to change them.
 	subscribeTimeout = 5 * time.Second
 )
 
@@ -149,6 +150,8 @@ func (s *subscriptions) settle(ctx context.Context) {
 	if p == nil {
 		return // the next one is subscribed when it starts
 	}
+	ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
+	defer cancel()
 	fresh := s.at != p
 	if fresh {
 		s.at, s.has, s.open = p, map[string]bool{}, nil
@@ -165,8 +168,6 @@ func (s *subscriptions) settle(ctx context.Context) {
 // resubscribe tells a legacy server resource by resource.
 func (s *subscriptions) resubscribe(ctx context.Context, uris map[string]bool) {
 	ask := func(method, uri string) bool {
-		ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
-		defer cancel()
 		quoted, _ := json.Marshal(uri)
 		m, err := s.at.request(ctx, method, fmt.Appendf(nil, `{"uri":%s}`, quoted))
 		return err == nil && m.Result.Present()
@@ -206,14 +207,10 @@ func (s *subscriptions) reopen(ctx context.Context, uris map[string]bool) {
 		s.at.remove(c.number)
 		return
 	}
-	timer := time.NewTimer(subscribeTimeout)
-	defer timer.Stop()
 	select {
 	case <-c.heard:
 		s.open = c
 	case <-c.done:
-	case <-timer.C:
-		s.at.abandon(c)
 	case <-ctx.Done():
 		s.at.abandon(c)
 	}

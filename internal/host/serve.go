@@ -175,14 +175,9 @@ func (x *exchange) belongs() bool {
 // modern era, in which messages other than requests say so nowhere else.
 func (x *exchange) modern() bool { return x.r.Header.Get(mcp.VersionHeader) == mcp.Modern }
 
-// firstRevision had another transport. A server that speaks no later one is
-// answered for in it, and its clients name it from then on.
-const firstRevision = "2024-11-05"
-
 // resumes opens the session of the request, or answers why it cannot.
 func (x *exchange) resumes() bool {
-	named := x.r.Header.Get(mcp.VersionHeader)
-	if named != "" && named != firstRevision && !slices.Contains(mcp.Legacy, named) {
+	if !mcp.IsLegacy(x.r.Header.Get(mcp.VersionHeader)) {
 		x.finish(http.StatusBadRequest, mcp.Failure(x.id(), mcp.CodeInvalid, "the protocol version in the "+mcp.VersionHeader+" header is not supported"))
 		return false
 	}

@@ -127,7 +127,8 @@ func (in *Installer) install(ctx context.Context, s presets.Server, dir, hash st
 	if err := os.Chmod(work, 0o755); err != nil {
 		return fmt.Errorf("finish the installation: %w", err)
 	}
-	// What may be in the way has no stamp: it did not come from here.
+	// What may be in the way is not whole: it did not come from here, or its Python
+	// has gone.
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove what is not a complete installation: %w", err)
 	}

@@ -21,11 +21,20 @@ const minPython = 10
 // pythonNames are what the interpreter is called, in the order of preference.
 var pythonNames = []string{"python3", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"}
 
+// pipNeeds are the settings of pip's by which it reaches an index. Others say
+// where it installs and what, which is not theirs to say.
+var pipNeeds = []string{
+	"PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST",
+	"PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "PIP_RESUME_RETRIES",
+	"PIP_CACHE_DIR", "PIP_NO_CACHE_DIR", "PIP_KEYRING_PROVIDER", "PIP_USE_FEATURE", "PIP_USE_DEPRECATED",
+	"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+}
+
 // pipInstall makes dir a virtual environment that holds the lock. pip refuses an
 // archive whose hash the lock does not name. It takes wheels alone, which are
 // unpacked: nothing of a package runs while it is installed.
 func (in *Installer) pipInstall(ctx context.Context, s presets.Server, dir string) error {
-	environ := environment(in.environ(), "PIP_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+	environ := environment(in.environ(), pipNeeds...)
 	python, err := in.findPython(ctx, s.Name, environ)
 	if err != nil {
 		return err

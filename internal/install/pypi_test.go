@@ -134,7 +134,7 @@ func index(t *testing.T, files map[string][]byte) (*Installer, *httptest.Server)
 	t.Cleanup(s.Close)
 	home := t.TempDir()
 	return &Installer{Dir: filepath.Join(home, "packages"), Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home,
-		"PIP_CONFIG_FILE=/dev/null", "PIP_INDEX_URL=" + s.URL + "/simple/", "PIP_RETRIES=0", "PIP_USER=1"}}, s
+		"PIP_CONFIG_FILE=/dev/null", "PIP_INDEX_URL=" + s.URL + "/simple/", "PIP_RETRIES=0", "PIP_USER=1", "PIP_TARGET=" + filepath.Join(home, "elsewhere")}}, s
 }
 
 // TestPyPI: what the lock names is installed and runs from where it ends up,
@@ -236,7 +236,7 @@ func fakePython(t *testing.T, who, venv, pip string) *Installer {
 	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return &Installer{Dir: filepath.Join(dir, "packages"), Python: path, Environ: append(os.Environ(), "ACME_CLIENT_SECRET=hush", "PIP_PROXY=x")}
+	return &Installer{Dir: filepath.Join(dir, "packages"), Python: path, Environ: append(os.Environ(), "ACME_CLIENT_SECRET=hush", "PIP_PROXY=x", "PIP_TARGET=elsewhere", "PIP_PYTHON=another")}
 }
 
 // TestPyPIFails: what a person reads, by what went wrong.
@@ -289,6 +289,11 @@ func TestPyPIFails(t *testing.T) {
 			for _, want := range []string{"--require-hashes --no-deps --only-binary=:all:", "PIP_PROXY=x"} {
 				if !strings.Contains(string(said), want) {
 					t.Errorf("pip did not get %q:\n%s", want, said)
+				}
+			}
+			for _, not := range []string{"elsewhere", "another"} {
+				if strings.Contains(string(said), not) {
+					t.Errorf("pip is told to install %s", not)
 				}
 			}
 			if strings.Contains(string(said), "hush") {

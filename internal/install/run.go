@@ -83,18 +83,20 @@ func (in *Installer) environ() []string {
 // business.
 var commonNeeds = []string{
 	"PATH", "HOME", "USER", "TMPDIR", "LANG",
-	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_", "LC_",
 }
 
-// environment is what of environ a package manager gets: the common needs, its
-// own, and whatever begins with its prefix.
-func environment(environ []string, prefix string, own ...string) []string {
+// environment is what of environ a package manager gets: the common needs and its
+// own. What ends in an underscore is what names begin with.
+func environment(environ []string, own ...string) []string {
 	var out []string
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
 		name = strings.ToUpper(name)
-		if slices.Contains(commonNeeds, name) || slices.Contains(own, name) || strings.HasPrefix(name, prefix) ||
-			strings.HasPrefix(name, "XDG_") || strings.HasPrefix(name, "LC_") {
+		needed := func(need string) bool {
+			return name == need || strings.HasSuffix(need, "_") && strings.HasPrefix(name, need)
+		}
+		if slices.ContainsFunc(commonNeeds, needed) || slices.ContainsFunc(own, needed) {
 			out = append(out, kv)
 		}
 	}

@@ -15,6 +15,10 @@ const Modern = "2026-07-28"
 // Legacy are the revisions with sessions that are spoken here, newest first.
 var Legacy = []string{"2025-11-25", "2025-06-18", "2025-03-26"}
 
+// firstRevision had another transport. A server that speaks no later one is
+// answered for in it, and its clients name it from then on.
+const firstRevision = "2024-11-05"
+
 // The members of a modern request's _meta (MCP 2026-07-28, basic, _meta).
 const (
 	MetaVersion      = "io.modelcontextprotocol/protocolVersion"
@@ -122,6 +126,12 @@ func Check(h http.Header, m Message, version string) *Refusal {
 
 // IsModern reports whether a revision is later than all that have sessions.
 func IsModern(version string) bool { return version > Legacy[0] }
+
+// IsLegacy reports whether a request with a session may name this revision in its
+// header. None is one that was made before there was the header.
+func IsLegacy(version string) bool {
+	return version == "" || version == firstRevision || slices.Contains(Legacy, version)
+}
 
 // Supported are all revisions, newest first.
 func Supported() []string { return append([]string{Modern}, Legacy...) }

@@ -15,12 +15,12 @@ const (
 	CodeServer   = -32000
 )
 
-// Failure is a JSON-RPC error response to the request with this raw id; nil: to
-// none that could be read.
+// Failure is a JSON-RPC error response to the request with this raw id; empty:
+// to none that could be read.
 func Failure(id []byte, code int, text string) []byte { return failure(id, code, text, nil) }
 
 func failure(id []byte, code int, text string, data any) []byte {
-	if id == nil {
+	if len(id) == 0 {
 		id = []byte("null")
 	}
 	fault := struct {
