@@ -114,13 +114,14 @@ func (s *Service) Members(ctx context.Context, m MCPToken) ([]Member, error) {
 			return nil, err
 		}
 		for _, c := range page {
-			usable := c.Status == connection.Connected || c.Status == connection.ReconnectNeeded
-			if usable && (len(m.Servers) == 0 || slices.Contains(m.Servers, c.Server)) {
+			if c.Status != connection.Deleting && (len(m.Servers) == 0 || slices.Contains(m.Servers, c.Server)) {
 				all = append(all, c)
 			}
 		}
 		if cursor = next; cursor == "" {
-			return aliased(all), nil
+			// One that is not connected yet has its alias already: a name must not
+			// come to mean another account.
+			return slices.DeleteFunc(aliased(all), func(m Member) bool { return m.Status == connection.Pending }), nil
 		}
 	}
 }

@@ -77,6 +77,18 @@ func TestMembers(t *testing.T) {
 	if again := members("notes"); again[1].Alias != got[1].Alias {
 		t.Errorf("%q became %q", got[1].Alias, again[1].Alias)
 	}
+	// One that waits for its confirmation has its name already: another account's
+	// must not become its own later.
+	_, err = w.store.Update(ctx, first.Key, func(c *connection.Connection) error {
+		c.Status = connection.Pending
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waiting := members(); len(waiting) != 1 || waiting[0].ID != second.ID || waiting[0].Alias != got[1].Alias {
+		t.Errorf("while the first waits: %d members, %q", len(waiting), waiting[0].Alias)
+	}
 	if none := members("calendar"); len(none) != 0 {
 		t.Errorf("a token for another server has %d members", len(none))
 	}

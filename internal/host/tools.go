@@ -3,8 +3,11 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/mark3labs/mcp-go/client"
@@ -22,8 +25,12 @@ const toolTimeout = 2 * time.Minute
 // maxToolPages bounds how often a server may say that its list goes on.
 const maxToolPages = 50
 
-// maxTools bounds what is kept of a list in memory.
-const maxTools = 5000
+// maxTools bounds what is kept of a list in memory, maxListed, in bytes, what is
+// read of it.
+const (
+	maxTools  = 5000
+	maxListed = 10 << 20
+)
 
 // KnownTools are the tools of the connection's server, as far as they are known
 // without asking it.
@@ -44,10 +51,10 @@ func (s *Service) ToolsCount(ctx context.Context, c connection.Connection) (int,
 // Tools asks the connection's server for its tools, starting it if need be.
 func (s *Service) Tools(ctx context.Context, caller vault.Caller, k connection.Key) ([]mcp.Tool, error) {
 	var all []mcp.Tool
-	err := s.session(ctx, caller, k, func(ctx context.Context, c *client.Client) error {
+	err := s.session(ctx, caller, k, maxListed, func(ctx context.Context, c *client.Client) error {
 		var req mcp.ListToolsRequest
 		for range maxToolPages {
-			page, err := c.ListTools(ctx, req)
+			page, err := c.ListToolsByPage(ctx, req)
 			if err != nil {
 				return err
 			}
@@ -68,7 +75,7 @@ func (s *Service) Tools(ctx context.Context, caller vault.Caller, k connection.K
 // CallTool calls one tool of the connection's server.
 func (s *Service) CallTool(ctx context.Context, caller vault.Caller, k connection.Key, name string, arguments json.RawMessage) (*mcp.CallToolResult, error) {
 	var out *mcp.CallToolResult
-	err := s.session(ctx, caller, k, func(ctx context.Context, c *client.Client) (err error) {
+	err := s.session(ctx, caller, k, maxAnswer, func(ctx context.Context, c *client.Client) (err error) {
 		var req mcp.CallToolRequest
 		req.Params.Name = name
 		req.Params.Arguments = arguments
@@ -78,8 +85,9 @@ func (s *Service) CallTool(ctx context.Context, caller vault.Caller, k connectio
 	return out, err
 }
 
-// session runs one short MCP session with the connection's task.
-func (s *Service) session(ctx context.Context, caller vault.Caller, k connection.Key, do func(context.Context, *client.Client) error) error {
+// session runs one short MCP session with the connection's task, of whose answers
+// it reads so many bytes.
+func (s *Service) session(ctx context.Context, caller vault.Caller, k connection.Key, most int64, do func(context.Context, *client.Client) error) error {
 	conn, err := s.connection(ctx, caller, k)
 	if err != nil {
 		return err
@@ -95,7 +103,8 @@ func (s *Service) session(ctx context.Context, caller vault.Caller, k connection
 	if err != nil {
 		return err
 	}
-	via := own{s.upstream(conn), conn, "lanyard:" + caller.Actor, ours}
+	via := own{upstream: s.upstream(conn), conn: conn, client: "lanyard:" + caller.Actor, session: ours, left: new(atomic.Int64)}
+	via.left.Store(most)
 	defer s.leave(ctx, via)
 	// The transport fills in the address, and the task's own bearer.
 	c, err := client.NewStreamableHttpClient(taskURL, mcptransport.WithHTTPBasicClient(&http.Client{Transport: via}))
@@ -125,13 +134,33 @@ type own struct {
 	conn     connection.Connection
 	client   string
 	session  session
+	// left is how many bytes of answers are still read, of all together.
+	left *atomic.Int64
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (o own) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := r.Clone(r.Context())
 	introduce(out.Header, o.client, &o.session)
-	return o.upstream.RoundTrip(out)
+	resp, err := o.upstream.RoundTrip(out)
+	if err == nil {
+		resp.Body = &metered{resp.Body, o.left}
+	}
+	return resp, err
+}
+
+// metered is a body whose bytes count with those of others.
+type metered struct {
+	io.ReadCloser
+	left *atomic.Int64
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	if m.left.Add(-int64(n)) < 0 {
+		return 0, errors.New("the server says more than is read")
+	}
+	return n, err
 }
 
 // leave tells the server's side that a session of ours has ended.
