@@ -20,6 +20,7 @@ func (c Connection) Clone() Connection {
 	}
 	c.Lease, c.Intent, c.Failure = another(c.Lease), another(c.Intent), another(c.Failure)
 	c.ScopesLost, c.Events = slices.Clone(c.ScopesLost), slices.Clone(c.Events)
+	c.Tools = ToolFilter{Allow: slices.Clone(c.Tools.Allow), Deny: slices.Clone(c.Tools.Deny)}
 	return c
 }
 
