@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
@@ -20,7 +19,7 @@ func (b *Bridge) exchange(w http.ResponseWriter, r *http.Request, s *session, m 
 		return
 	}
 	c := &call{session: s, id: m.Bytes(m.ID), done: make(chan answer, 1)}
-	streams := acceptsStream(r)
+	streams := mcp.AcceptsStream(r)
 	if token.Present() {
 		c.token = m.Bytes(token)
 	}
@@ -154,10 +153,4 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 			return
 		}
 	}
-}
-
-// acceptsStream reports whether an answer may be an event stream.
-func acceptsStream(r *http.Request) bool {
-	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "text/event-stream") || strings.Contains(accept, "*/*")
 }

@@ -40,13 +40,13 @@ func (b *Bridge) subscribe(w http.ResponseWriter, r *http.Request, s *session, m
 		subs.settle(ctx)
 	}()
 	subs.settle(r.Context())
-	startStream(w)
+	mcp.BeginStream(w)
 	agreed, _ := json.Marshal(sub.want)
-	writeEvent(w, &mcp.Frame{Raw: fmt.Appendf(nil, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{%q:%s},"notifications":%s}}`, mcp.MetaSubscription, id, agreed)})
-	flush(w)
+	mcp.WriteEvent(w, &mcp.Frame{Raw: mcp.Acknowledged(id, agreed)})
+	mcp.Flush(w)
 	if sub.want.empty() || b.stream(w, r, s, sub) {
-		writeEvent(w, &mcp.Frame{Raw: mcp.Reply(id, fmt.Appendf(nil, `{"resultType":"complete","_meta":{%q:%s}}`, mcp.MetaSubscription, id))})
-		flush(w)
+		mcp.WriteEvent(w, &mcp.Frame{Raw: mcp.Unsubscribed(id)})
+		mcp.Flush(w)
 	}
 }
 
@@ -60,10 +60,10 @@ func (b *Bridge) stream(w http.ResponseWriter, r *http.Request, s *session, sub 
 		select {
 		case <-sub.box.wake:
 			for _, m := range sub.box.take() {
-				writeEvent(w, &mcp.Frame{Raw: m})
+				mcp.WriteEvent(w, &mcp.Frame{Raw: m})
 			}
 		case <-tick.C:
-			writeComment(w)
+			mcp.WriteComment(w)
 		case <-end.C:
 			return true
 		case <-s.gone:
@@ -71,6 +71,6 @@ func (b *Bridge) stream(w http.ResponseWriter, r *http.Request, s *session, sub 
 		case <-r.Context().Done():
 			return false
 		}
-		flush(w)
+		mcp.Flush(w)
 	}
 }

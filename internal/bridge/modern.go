@@ -46,8 +46,7 @@ func (b *Bridge) modernPost(w http.ResponseWriter, r *http.Request, m mcp.Messag
 		w.WriteHeader(http.StatusAccepted) // the revision has none that concerns a server
 		return
 	}
-	switch m.Method {
-	case "initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe":
+	if mcp.Past(m.Method) {
 		refuse(w, id, &mcp.Refusal{Status: http.StatusNotFound, Code: mcp.CodeNoMethod, Text: m.Method + " is no method of " + mcp.Modern})
 		return
 	}

@@ -301,7 +301,7 @@ func (b *Bridge) resume(r *http.Request, s *session, from *retry, next *call, ou
 			_ = next.process.send(r.Context(), mcp.Frame{Raw: mcp.Reply(q.id, from.Responses[q.key])})
 		}
 	}
-	b.await(r.Context(), s, next, out, acceptsStream(r), func(context.Context, answer) outcome { return outcome{} })
+	b.await(r.Context(), s, next, out, mcp.AcceptsStream(r), func(context.Context, answer) outcome { return outcome{} })
 	return nil
 }
 

@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -47,19 +46,11 @@ func (b *Bridge) post(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, status, mcp.Failure(nil, mcp.CodeInvalid, "read the body: "+err.Error()))
 		return
 	}
-	m, err := mcp.Parse(body)
-	switch {
-	case !json.Valid(body):
-		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeParse, "the body is not JSON"))
-		return
-	case err != nil:
-		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeInvalid, err.Error()))
-		return
-	case m.Request() && !m.ValidID():
-		writeJSON(w, http.StatusBadRequest, mcp.Failure(nil, mcp.CodeInvalid, "the id must be a string or a number"))
+	m, refused := mcp.Read(body)
+	if refused != nil {
+		refuse(w, nil, refused)
 		return
 	}
-	mcp.OneLine(m.Raw)
 	modern := mcp.IsModern(r.Header.Get(mcp.VersionHeader))
 	var meta mcp.Span
 	if modern || m.Request() {

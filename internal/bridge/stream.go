@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -26,29 +25,10 @@ type reply struct {
 	translate string
 }
 
-func startStream(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	w.WriteHeader(http.StatusOK)
-}
-
-func writeEvent(w io.Writer, f *mcp.Frame) {
-	_, _ = io.WriteString(w, "event: message\ndata: ")
-	_ = f.Emit(w)
-	_, _ = io.WriteString(w, "\n\n")
-}
-
-func writeComment(w io.Writer) { _, _ = io.WriteString(w, ": keep-alive\n\n") }
-
-// flush errors mean that the client is gone, which its context tells as well.
-func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
-
 func (o *reply) stream() {
 	if !o.streaming {
 		o.streaming = true
-		startStream(o.w)
+		mcp.BeginStream(o.w)
 	}
 }
 
@@ -58,15 +38,15 @@ func (o *reply) events(msgs [][]byte) {
 	}
 	o.stream()
 	for _, m := range msgs {
-		writeEvent(o.w, &mcp.Frame{Raw: m})
+		mcp.WriteEvent(o.w, &mcp.Frame{Raw: m})
 	}
-	flush(o.w)
+	mcp.Flush(o.w)
 }
 
 func (o *reply) comment() {
 	o.stream()
-	writeComment(o.w)
-	flush(o.w)
+	mcp.WriteComment(o.w)
+	mcp.Flush(o.w)
 }
 
 // finish writes the answer, after what came before it.
@@ -101,7 +81,7 @@ func (o *reply) finish(a answer) {
 		}
 	}
 	if o.streaming {
-		writeEvent(o.w, &f)
+		mcp.WriteEvent(o.w, &f)
 		return
 	}
 	o.w.Header().Set("Content-Type", "application/json")
@@ -116,7 +96,7 @@ func (o *reply) answer(msg []byte) {
 		o.events(o.c.side.take())
 	}
 	if o.streaming {
-		writeEvent(o.w, &mcp.Frame{Raw: msg})
+		mcp.WriteEvent(o.w, &mcp.Frame{Raw: msg})
 		return
 	}
 	writeJSON(o.w, http.StatusOK, msg)
@@ -157,18 +137,18 @@ func (b *Bridge) listen(w http.ResponseWriter, r *http.Request, s *session) {
 	defer s.begin()()
 	mine := s.attach()
 	defer s.detach(mine)
-	startStream(w)
-	flush(w)
+	mcp.BeginStream(w)
+	mcp.Flush(w)
 	tick := time.NewTicker(b.cfg.KeepAlive)
 	defer tick.Stop()
 	for {
 		select {
 		case <-s.box.wake:
 			for _, m := range s.box.take() {
-				writeEvent(w, &mcp.Frame{Raw: m})
+				mcp.WriteEvent(w, &mcp.Frame{Raw: m})
 			}
 		case <-tick.C:
-			writeComment(w)
+			mcp.WriteComment(w)
 		case <-mine:
 			return
 		case <-s.gone:
@@ -176,6 +156,6 @@ func (b *Bridge) listen(w http.ResponseWriter, r *http.Request, s *session) {
 		case <-r.Context().Done():
 			return
 		}
-		flush(w)
+		mcp.Flush(w)
 	}
 }

@@ -28,7 +28,7 @@ type VisitAll struct {
 // ServeAll is the MCP endpoint of all servers of a user. It has tools only: the
 // names of prompts and the addresses of resources are their servers' own.
 func (s *Service) ServeAll(w http.ResponseWriter, r *http.Request, v VisitAll) {
-	x := &exchange{service: s, r: r, reply: reply{w: w, streams: acceptsStream(r)}, Visit: Visit{
+	x := &exchange{service: s, r: r, reply: reply{w: w, streams: mcp.AcceptsStream(r)}, Visit: Visit{
 		Connection: connection.Connection{Key: v.Token.Connection}, Client: v.Token.ID, Deny: v.Deny,
 		Say: func(err error) (string, string) { return v.Say(connection.Connection{}, err) },
 	}}
@@ -58,7 +58,7 @@ func (a *everything) post() {
 		a.note()
 	case a.m.Method == "ping" && a.version == "":
 		a.finish(http.StatusOK, mcp.Reply(a.id(), []byte(`{}`)))
-	case a.version != "" && slices.Contains(past, a.m.Method):
+	case a.version != "" && mcp.Past(a.m.Method):
 		a.lacks("the endpoint of all servers")
 	case a.m.Method == "initialize", a.m.Method == "server/discover", a.m.Method == "tools/list":
 		a.offer()
@@ -161,13 +161,9 @@ func (a *everything) call() {
 	if !ok {
 		return
 	}
-	at, err := mcp.Lookup(a.m.Raw, a.m.Params, "name")
-	var name string
-	if err == nil && at.Present() {
-		err = json.Unmarshal(a.m.Bytes(at), &name)
-	}
+	at, name := nameIn(a.m.Raw, a.m.Params)
 	m, tool, ok := a.service.find(a.r.Context(), a.all.Token, members, name)
-	if err != nil || !ok {
+	if name == "" || !ok {
 		a.finish(http.StatusOK, mcp.Failure(a.id(), mcp.CodeParams, noTool(name)))
 		return
 	}

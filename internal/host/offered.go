@@ -27,12 +27,8 @@ func noTool(name string) string {
 // withholds answers a call of a tool that the connection does not offer, or that
 // is not named as MCP does.
 func (x *exchange) withholds() bool {
-	at, err := mcp.Lookup(x.m.Raw, x.m.Params, "name")
-	var name string
-	if err == nil && at.Present() {
-		err = json.Unmarshal(x.m.Bytes(at), &name)
-	}
-	if err == nil && name != "" && x.Connection.Tools.Offers(name) {
+	_, name := nameIn(x.m.Raw, x.m.Params)
+	if name != "" && x.Connection.Tools.Offers(name) {
 		return false
 	}
 	x.finish(http.StatusOK, mcp.Failure(x.id(), mcp.CodeParams, noTool(name)))
@@ -95,8 +91,11 @@ func (s *Service) toolsIn(ctx context.Context, who vault.Caller, c connection.Co
 }
 
 // toolAt finds the name of a tool in its description; empty: it has none.
-func toolAt(raw []byte) (at mcp.Span, name string) {
-	at, err := mcp.Lookup(raw, mcp.Span{End: len(raw)}, "name")
+func toolAt(raw []byte) (at mcp.Span, name string) { return nameIn(raw, mcp.Span{End: len(raw)}) }
+
+// nameIn finds the name in an object of raw; empty: it has none.
+func nameIn(raw []byte, object mcp.Span) (at mcp.Span, name string) {
+	at, err := mcp.Lookup(raw, object, "name")
 	if err != nil || !at.Present() || json.Unmarshal(raw[at.Start:at.End], &name) != nil {
 		return mcp.Span{}, ""
 	}

@@ -1,10 +1,11 @@
 package host
 
 import (
-	"io"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
 // keepAlive is between comments on a stream on which nothing is said: less than
@@ -27,30 +28,23 @@ func (a *reply) begin() {
 		return
 	}
 	a.begun = true
-	h := a.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
-	a.w.WriteHeader(http.StatusOK)
+	mcp.BeginStream(a.w)
 }
 
 // event writes a message, which stands on one line.
 func (a *reply) event(message []byte) {
 	a.begin()
-	_, _ = io.WriteString(a.w, "event: message\ndata: ") // the client is gone if these fail
-	_, _ = a.w.Write(message)
-	_, _ = io.WriteString(a.w, "\n\n")
+	mcp.WriteEvent(a.w, &mcp.Frame{Raw: message})
 	a.flush()
 }
 
 func (a *reply) comment() {
 	a.begin()
-	_, _ = io.WriteString(a.w, ": keep-alive\n\n")
+	mcp.WriteComment(a.w)
 	a.flush()
 }
 
-// flush errors mean that the client is gone, which its context tells as well.
-func (a *reply) flush() { _ = http.NewResponseController(a.w).Flush() }
+func (a *reply) flush() { mcp.Flush(a.w) }
 
 // finish writes the answer itself. Of a stream the status is settled.
 func (a *reply) finish(status int, message []byte) {

@@ -2,12 +2,10 @@ package host
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +57,7 @@ type exchange struct {
 // What the connection's server says of itself is answered from its catalogue;
 // whatever else needs the server waits for it, and has it started.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, v Visit) {
-	x := &exchange{service: s, Visit: v, r: r, reply: reply{w: w, streams: acceptsStream(r)}}
+	x := &exchange{service: s, Visit: v, r: r, reply: reply{w: w, streams: mcp.AcceptsStream(r)}}
 	switch r.Method {
 	case http.MethodPost:
 		x.post()
@@ -73,12 +71,6 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, v Visit) {
 	}
 }
 
-// acceptsStream reports whether an answer may be an event stream.
-func acceptsStream(r *http.Request) bool {
-	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "text/event-stream") || strings.Contains(accept, "*/*")
-}
-
 func (x *exchange) post() {
 	if !x.read() || !x.belongs() {
 		return
@@ -88,7 +80,7 @@ func (x *exchange) post() {
 		x.note()
 	case x.m.Method == "ping" && x.version == "":
 		x.finish(http.StatusOK, mcp.Reply(x.id(), []byte(`{}`)))
-	case x.version != "" && slices.Contains(past, x.m.Method):
+	case x.version != "" && mcp.Past(x.m.Method):
 		x.finish(http.StatusNotFound, mcp.Failure(x.id(), mcp.CodeNoMethod, x.m.Method+" is no method of "+mcp.Modern))
 	case x.m.Method == "tools/list" && !x.Connection.Tools.All():
 		x.listOffered()
@@ -102,9 +94,6 @@ func (x *exchange) post() {
 	}
 }
 
-// past are methods that the modern era has no more.
-var past = []string{"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
-
 // id is the request's, raw; nil if it has none.
 func (x *exchange) id() []byte {
 	if !x.m.ID.Present() {
@@ -115,31 +104,24 @@ func (x *exchange) id() []byte {
 
 // read reads the message, or answers why it cannot be one.
 func (x *exchange) read() bool {
-	refuse := func(status, code int, text string) bool {
-		x.finish(status, mcp.Failure(nil, code, text))
-		return false
-	}
 	if kind, _, _ := mime.ParseMediaType(x.r.Header.Get("Content-Type")); kind != "application/json" {
-		return refuse(http.StatusUnsupportedMediaType, mcp.CodeInvalid, "the body must be application/json")
+		x.finish(http.StatusUnsupportedMediaType, mcp.Failure(nil, mcp.CodeInvalid, "the body must be application/json"))
+		return false
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxRequest))
 	if err != nil {
 		x.Deny(x.w, err)
 		return false
 	}
-	m, err := mcp.Parse(body)
-	switch {
-	case !json.Valid(body):
-		return refuse(http.StatusBadRequest, mcp.CodeParse, "the body is not JSON")
-	case err != nil:
-		return refuse(http.StatusBadRequest, mcp.CodeInvalid, err.Error())
-	case m.Request() && !m.ValidID():
-		return refuse(http.StatusBadRequest, mcp.CodeInvalid, "the id must be a string or a number")
-	case m.Method != "" && !m.ID.Present() && !strings.HasPrefix(m.Method, "notifications/"):
+	m, no := mcp.Read(body)
+	if no == nil && m.Method != "" && !m.ID.Present() && !strings.HasPrefix(m.Method, "notifications/") {
 		// Servers that act upon it all the same would do what nobody has looked at.
-		return refuse(http.StatusBadRequest, mcp.CodeInvalid, "a request needs an id")
+		no = &mcp.Refusal{Status: http.StatusBadRequest, Code: mcp.CodeInvalid, Text: "a request needs an id"}
 	}
-	mcp.OneLine(m.Raw)
+	if no != nil {
+		x.finish(no.Status, no.Answer(nil))
+		return false
+	}
 	x.m = m
 	if x.version, err = m.Version(); err != nil {
 		x.finish(http.StatusBadRequest, mcp.Failure(x.id(), mcp.CodeInvalid, err.Error()))

@@ -183,8 +183,8 @@ func (x *exchange) subscribe() {
 
 // unheard acknowledges a wish to hear of changes, of none, and ends it.
 func (x *exchange) unheard() {
-	x.event(fmt.Appendf(nil, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{%q:%s},"notifications":{}}}`, mcp.MetaSubscription, x.id()))
-	x.event(mcp.Reply(x.id(), fmt.Appendf(nil, `{"resultType":"complete","_meta":{%q:%s}}`, mcp.MetaSubscription, x.id())))
+	x.event(mcp.Acknowledged(x.id(), []byte(`{}`)))
+	x.event(mcp.Unsubscribed(x.id()))
 }
 
 // appears returns when the connection's server runs, without having it started.

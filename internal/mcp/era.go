@@ -182,3 +182,12 @@ func EncodeHeader(s string) string {
 	}
 	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
 }
+
+// Past reports whether a method is one that the modern era has no more.
+func Past(method string) bool {
+	switch method {
+	case "initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe":
+		return true
+	}
+	return false
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"unicode/utf8"
 )
@@ -76,6 +77,22 @@ func text(raw []byte, into *string) error {
 		}
 	}
 	return json.Unmarshal(raw, into)
+}
+
+// Read is the one message that a client sent, or why it is none. What it returns
+// stands on one line.
+func Read(body []byte) (Message, *Refusal) {
+	m, err := Parse(body)
+	switch {
+	case !json.Valid(body):
+		return m, &Refusal{Status: http.StatusBadRequest, Code: CodeParse, Text: "the body is not JSON"}
+	case err != nil:
+		return m, &Refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Text: err.Error()}
+	case m.Request() && !m.ValidID():
+		return m, &Refusal{Status: http.StatusBadRequest, Code: CodeInvalid, Text: "the id must be a string or a number"}
+	}
+	OneLine(m.Raw)
+	return m, nil
 }
 
 // Request and Response say of which kind m is; what is neither is a
