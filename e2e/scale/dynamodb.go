@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
