@@ -75,6 +75,7 @@ func full() connection.Connection {
 	}
 	c := simple(1)
 	c.Label, c.Granted, c.Set = "work", granted, set
+	c.Alias = "notes-1a2b"
 	c.Tools = connection.ToolFilter{Allow: []string{"list_*"}, Deny: []string{"list_secrets"}}
 	c.Proposal = &connection.Proposal{FlowID: "flo_1", ConfirmBy: epoch.Add(time.Minute), Set: set, Granted: granted}
 	c.Retired = []connection.Retired{{Set: set, Granted: granted}}

@@ -140,6 +140,10 @@ type Connection struct {
 	Status Status `json:"status"`
 	// Tools says which tools MCP clients are offered.
 	Tools ToolFilter `json:"tools,omitzero"`
+	// Alias begins the names of its tools where all servers of its user are behind
+	// one endpoint. Once it has one it keeps it: a name must not come to mean
+	// another account. Empty: nobody has listed them yet.
+	Alias string `json:"alias,omitempty"`
 
 	Granted
 	Set      Set       `json:"set"`

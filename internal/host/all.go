@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -97,16 +98,40 @@ func (s *Service) BearerAll(ctx context.Context, bearer token.Secret) (MCPToken,
 	return m, nil
 }
 
-// Member is one connection behind the endpoint of all servers.
-type Member struct {
-	connection.Connection
-	// Alias begins the names of its tools: its server's name, with a few
-	// characters more where the user has several accounts there.
-	Alias string
-}
+// Member is one connection behind the endpoint of all servers. It has an alias.
+type Member struct{ connection.Connection }
 
 // Members are the connections behind a token for all servers, oldest first.
 func (s *Service) Members(ctx context.Context, m MCPToken) ([]Member, error) {
+	all, err := s.ofUser(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Member, 0, len(all))
+	for i, alias := range aliases(all) {
+		c := all[i]
+		if c.Alias == "" {
+			// Also of one that is not connected yet: its name is taken.
+			c, err = s.Connections.Update(ctx, c.Key, func(c *connection.Connection) error {
+				c.Alias = cmp.Or(c.Alias, alias)
+				return nil
+			})
+			if errors.Is(err, connection.ErrNotFound) {
+				continue // it has ended meanwhile
+			}
+			if err != nil {
+				return nil, fmt.Errorf("keep the alias of a connection: %w", err)
+			}
+		}
+		if c.Status == connection.Connected || c.Status == connection.ReconnectNeeded {
+			out = append(out, Member{c})
+		}
+	}
+	return out, nil
+}
+
+// ofUser are all connections that a token is for, oldest first.
+func (s *Service) ofUser(ctx context.Context, m MCPToken) ([]connection.Connection, error) {
 	var all []connection.Connection
 	for cursor := ""; ; {
 		page, next, err := s.Connections.List(ctx, m.Connection.Tenant, connection.Filter{UserID: m.UserID}, connection.Page{Cursor: cursor, Limit: 200})
@@ -119,41 +144,39 @@ func (s *Service) Members(ctx context.Context, m MCPToken) ([]Member, error) {
 			}
 		}
 		if cursor = next; cursor == "" {
-			// One that is not connected yet has its alias already: a name must not
-			// come to mean another account.
-			return slices.DeleteFunc(aliased(all), func(m Member) bool { return m.Status == connection.Pending }), nil
+			break
 		}
 	}
+	slices.SortFunc(all, func(a, b connection.Connection) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	return all, nil
 }
 
-// aliased gives each connection its alias. The oldest of a server has the
-// server's own name, so that the names of tools stay when another account is
-// connected.
-func aliased(all []connection.Connection) []Member {
-	slices.SortFunc(all, func(a, b connection.Connection) int {
-		if d := a.CreatedAt.Compare(b.CreatedAt); d != 0 {
-			return d
+// aliases are those of the connections, in their order. One that has none gets
+// its server's own name if nobody of that server has an alias yet, and otherwise
+// one with a few characters more: what was the name of an account that has gone
+// must not become that of another one, which its user has beside it.
+func aliases(all []connection.Connection) []string {
+	names, used, named := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, c := range all {
+		names[c.Server] = true
+		if c.Alias != "" {
+			used[c.Alias], named[c.Server] = true, true
 		}
-		return strings.Compare(a.ID, b.ID)
-	})
-	out := make([]Member, 0, len(all))
-	taken := map[string]bool{}
-	for _, c := range all {
-		taken[c.Server] = true // another server's connection must not get the name
 	}
-	first := map[string]bool{}
-	for _, c := range all {
-		alias := c.Server
-		if first[c.Server] {
+	out := make([]string, len(all))
+	for i, c := range all {
+		alias := cmp.Or(c.Alias, c.Server)
+		if c.Alias == "" && (named[c.Server] || used[alias]) {
 			sum := sha256.Sum256([]byte(c.ID))
 			digits := hex.EncodeToString(sum[:])
-			for n := 4; taken[alias]; n++ {
+			for n := 4; used[alias] || names[alias]; n++ {
 				alias = c.Server + "-" + digits[:n]
 			}
-			taken[alias] = true
 		}
-		first[c.Server] = true
-		out = append(out, Member{Connection: c, Alias: alias})
+		used[alias], named[c.Server] = true, true
+		out[i] = alias
 	}
 	return out
 }

@@ -89,6 +89,16 @@ func TestMembers(t *testing.T) {
 	if waiting := members(); len(waiting) != 1 || waiting[0].ID != second.ID || waiting[0].Alias != got[1].Alias {
 		t.Errorf("while the first waits: %d members, %q", len(waiting), waiting[0].Alias)
 	}
+	// The first account goes: the second does not get its name, nor does it lose
+	// its own when another one comes.
+	if err := w.store.Delete(ctx, first.Key, func(connection.Connection) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	third := w.connect("ada", "notes")
+	after := members()
+	if len(after) != 2 || after[0].ID != second.ID || after[0].Alias != got[1].Alias || after[1].ID != third.ID || after[1].Alias == "notes" || after[1].Alias == after[0].Alias {
+		t.Errorf("after the first has gone: %d members, %q and %q", len(after), after[0].Alias, after[len(after)-1].Alias)
+	}
 	if none := members("calendar"); len(none) != 0 {
 		t.Errorf("a token for another server has %d members", len(none))
 	}
@@ -99,7 +109,7 @@ func TestToolNames(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{}
 	for _, alias := range []string{"notes", "notes-1a2b", strings.Repeat("n", 63)} {
-		m := host.Member{Alias: alias}
+		m := host.Member{Connection: connection.Connection{Alias: alias}}
 		for _, tool := range []string{"a", "list_files", "a__b", strings.Repeat("x", 40), strings.Repeat("x", 128), strings.Repeat("x", 127) + "y", strings.Repeat("ü", 60)} {
 			name := m.ToolName(tool)
 			if was, ok := seen[name]; ok {
@@ -111,7 +121,7 @@ func TestToolNames(t *testing.T) {
 			}
 		}
 	}
-	if got := (host.Member{Alias: "notes"}).ToolName("list_files"); got != "notes__list_files" {
+	if got := (host.Member{Connection: connection.Connection{Alias: "notes"}}).ToolName("list_files"); got != "notes__list_files" {
 		t.Errorf("%q", got)
 	}
 }
