@@ -199,3 +199,13 @@ func TestServe(t *testing.T) {
 		t.Error("it serves on")
 	}
 }
+
+// TestServeWhatIsNotThere: whoever starts the bridge is told, and not its first
+// client.
+func TestServeWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	err := ServeCommand(t.Context(), "127.0.0.1:0", []string{"no-such-program-here"}, false, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "is it installed?") {
+		t.Errorf("%v", err)
+	}
+}

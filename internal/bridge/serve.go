@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"time"
 )
 
@@ -19,6 +20,11 @@ import (
 // its own, and may be asked back. An addr without a host
 // means loopback. The process's standard error goes to ours.
 func ServeCommand(ctx context.Context, addr string, command []string, perClient bool, logger *slog.Logger) error {
+	if len(command) > 0 { // said now, and not to the first client
+		if _, err := exec.LookPath(command[0]); err != nil {
+			return fmt.Errorf("find the program (is it installed?): %w", err)
+		}
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("the address must be host:port: %w", err)
