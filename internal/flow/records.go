@@ -76,6 +76,12 @@ type Flow struct {
 	AllowOtherAccount bool   `json:"allow_other_account,omitempty"`
 	// Confirm says that the tenant must confirm who finished it.
 	Confirm bool `json:"confirm,omitempty"`
+	// RequestID is the authorization request of an MCP client that goes on when
+	// the flow has ended.
+	RequestID string `json:"request_id,omitempty"`
+	// Elicited: it was begun by a call of an MCP client for this user, so that
+	// nobody else may take it up who merely has its address.
+	Elicited bool `json:"elicited,omitempty"`
 	// Popup says that the page that started it waits and polls.
 	Popup bool `json:"popup,omitempty"`
 	// Browser is the hash of the browser that the flow is bound to.

@@ -79,6 +79,9 @@ type StartRequest struct {
 	ConnectionID      string
 	AllowOtherAccount bool
 	Popup             bool
+	// RequestID and Elicited: see [Flow].
+	RequestID string
+	Elicited  bool
 	// Browser is the browser that asks, "" when a backend does.
 	Browser string
 	// Owner says that a page session of the machine's own user asks, so that
@@ -113,7 +116,7 @@ func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
 		ID: token.NewID("flo"), Tenant: r.Tenant, UserID: r.UserID, Server: r.Server, Provider: server.OAuthService,
 		Scopes: scopes, ReturnURL: r.ReturnURL, Parameters: r.Parameters, ConnectionID: r.ConnectionID,
 		AllowOtherAccount: r.AllowOtherAccount, Confirm: tenant.Confirm && !r.Owner, Popup: r.Popup,
-		Browser: r.Browser, Status: Started, CreatedAt: now, ExpiresAt: now.Add(flowTTL),
+		RequestID: r.RequestID, Elicited: r.Elicited, Browser: r.Browser, Status: Started, CreatedAt: now, ExpiresAt: now.Add(flowTTL),
 	}
 	if len(r.Seed) > 0 {
 		f.ID = token.DeriveID("flo", r.Seed)
