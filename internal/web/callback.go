@@ -111,6 +111,9 @@ func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (flow.
 	return f, c, err
 }
 
+// maxRequestID bounds the id of an authorization request, in bytes.
+const maxRequestID = 64
+
 // keyForm takes an API key from our page.
 func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) error {
 	if err := h.form(w, r); err != nil {
@@ -129,7 +132,13 @@ func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) error {
 			k.Parameters[key] = strings.TrimSpace(r.PostForm.Get(name))
 		}
 	}
+	if id := r.PostForm.Get("request"); len(id) <= maxRequestID {
+		k.RequestID = id
+	}
 	f, _, err := h.paste(r, p, k)
+	if f.ID == "" {
+		f.RequestID = k.RequestID // it was not even begun
+	}
 	server, _ := h.Catalogue.Server(f.Server)
 	h.finished(w, r, server, f, err)
 	return nil

@@ -229,7 +229,9 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.setCookie(w, "session", secret, maxSession)
 	target := "/mcp/servers"
-	if len(ses.Servers) == 1 {
+	if request := h.waiting(w, r, ses); request != "" {
+		target = request
+	} else if len(ses.Servers) == 1 {
 		target += "?server=" + url.QueryEscape(ses.Servers[0])
 	}
 	http.Redirect(w, r, target, http.StatusSeeOther)

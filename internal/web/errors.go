@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
@@ -125,6 +126,11 @@ var known = []struct {
 	{notify.ErrTrying, 409, "The webhook is being tried already", "Wait for the trial that is under way: 15 seconds at most."},
 	{notify.ErrRefused, 502, "The webhook was refused", "Look at the endpoint's own log: any answer but a 2xx is a refusal, and redirects are not followed. If it checks signatures, compare the signing secret."},
 	{notify.ErrUnreachable, 502, "The webhook cannot be delivered", "The endpoint must answer within 15 seconds at a public https address."},
+	{authserver.ErrNoRequest, 404, "This sign-in is not known here", "It may have ended, taken longer than half an hour, or been started in another browser. Start again in your MCP client."},
+	{authserver.ErrNoClient, 404, "There is no such client", "List the clients."},
+	{authserver.ErrChanged, 409, "Somebody else was faster", "Reload and try again."},
+	{authserver.ErrExists, 409, "This was done before", "Use another Idempotency-Key for another request."},
+	{authserver.ErrTooMany, 503, "Try again in a moment", "More came at once than are let in. Nothing was changed."},
 	{vault.ErrForbidden, 403, "Not yours", "Use a connection of your own."},
 	{vault.ErrAudit, 503, "Try again in a moment", "The audit could not be written, so nothing was handed out."},
 	{vault.ErrSealed, 409, "The stored access cannot be opened", "Its key or its row was changed. Reconnect it."},
@@ -160,6 +166,11 @@ var codes = []struct {
 	{notify.ErrTrying, "webhook_busy"},
 	{notify.ErrRefused, "webhook_refused"},
 	{notify.ErrUnreachable, "webhook_unreachable"},
+	{authserver.ErrNoRequest, "request_unknown"},
+	{authserver.ErrNoClient, "client_unknown"},
+	{authserver.ErrChanged, "conflict"},
+	{authserver.ErrExists, "conflict"},
+	{authserver.ErrTooMany, "busy"},
 	{vault.ErrForbidden, "forbidden"},
 	{vault.ErrAudit, "audit_unavailable"},
 	{vault.ErrSealed, "sealed_set_unreadable"},
@@ -180,6 +191,10 @@ func problemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p
+	}
+	var refused *authserver.Error
+	if errors.As(err, &refused) {
+		return face(refused)
 	}
 	var down *refresh.Unavailable
 	if errors.As(err, &down) {

@@ -22,6 +22,10 @@ type Refresh struct {
 	Connections connection.Store
 	// Flows holds the links and sessions of a user who is deleted.
 	Flows flow.Store
+	// Clients holds what a user who is deleted has allowed MCP clients.
+	Clients interface {
+		DeleteUser(ctx context.Context, tenant, user string) error
+	}
 	// Disconnected is told that a connection has gone.
 	Disconnected func(ctx context.Context, k connection.Key)
 	Webhooks     Webhooks
@@ -131,6 +135,9 @@ func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) error {
 	user := r.PathValue("id")
 	// First, so that nothing new is begun meanwhile.
 	if err := h.Flows.DeleteUser(r.Context(), p.Tenant, user); err != nil {
+		return err
+	}
+	if err := h.Clients.DeleteUser(r.Context(), p.Tenant, user); err != nil {
 		return err
 	}
 	h.Disconnected(context.WithoutCancel(r.Context()), host.ForUser(p.Tenant, user)) // the tokens for all their servers

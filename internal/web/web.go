@@ -23,6 +23,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -309,5 +310,10 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client has gone if this fails
 }
 
+// programs are the paths that programs call, beside those of the API.
+var programs = []string{"/oauth/token", "/oauth/revoke", "/oauth/register", "/oauth/jwks"}
+
 // wantsJSON reports whether to answer a program instead of a person.
-func wantsJSON(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
+func wantsJSON(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/.well-known/") || slices.Contains(programs, r.URL.Path)
+}
