@@ -200,25 +200,16 @@ func (h *Connect) register(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, answer)
 }
 
-// viewer is whose address a request came from, as far as one owner of addresses
-// goes: of IPv6, the network.
+// viewer is whose address a request came from.
 func (h *Connect) viewer(r *http.Request) string {
+	if h.Viewer != nil {
+		return h.Viewer(r)
+	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		host = r.RemoteAddr
+		return r.RemoteAddr
 	}
-	if h.Viewer != nil {
-		host = h.Viewer(r)
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	if ip = ip.Unmap().WithZone(""); ip.Is6() {
-		network, _ := ip.Prefix(64)
-		return network.String()
-	}
-	return ip.String()
+	return host
 }
 
 // authorize is the authorization endpoint (RFC 6749 §3.1): it binds the request

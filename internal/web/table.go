@@ -43,6 +43,8 @@ func Routes(remote ...string) []Route {
 
 		{"ANY", "/mcp", mcprun, AuthBearer},
 		{"ANY", "/mcp/{server}", mcprun, AuthBearer},
+		{"ANY", "/t/{tenant}/mcp", mcprun, AuthBearer},
+		{"ANY", "/t/{tenant}/mcp/{server}", mcprun, AuthBearer},
 		{"ANY", flow.CallbackPath, callback, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/setup", connect, AuthApp},
@@ -68,6 +70,8 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/api/v1/flows/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/flows/{id}/confirm", connect, AuthApp},
 		{"ANY", "/api/v1/audit", connect, AuthApp},
+		{"ANY", "/api/v1/oauth-clients", connect, AuthApp},
+		{"ANY", "/api/v1/oauth-clients/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/users/{id}", refresh, AuthApp},
 		{"ANY", "/api/v1/webhooks/test", refresh, AuthApp},
 		{"ANY", "/api/v1/connections", connect, AuthApp},
@@ -87,7 +91,7 @@ func Routes(remote ...string) []Route {
 		{"POST", task.WarmPath, mcprun, AuthIAM},
 	}
 	for _, name := range remote {
-		out = append(out, Route{"ANY", "/mcp/" + name, FunctionMCPRemote, AuthBearer})
+		out = append(out, Route{"ANY", "/mcp/" + name, FunctionMCPRemote, AuthBearer}, Route{"ANY", "/t/{tenant}/mcp/" + name, FunctionMCPRemote, AuthBearer})
 	}
 	return out
 }
