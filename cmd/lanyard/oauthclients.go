@@ -23,7 +23,7 @@ id, or register themselves. docs/signin.md has the list. An API key of the tenan
 default is needed: a client is the whole deployment's.`,
 		Example: `  lanyard oauth-clients add "Team chat" --redirect https://chat.example.com/oauth/callback
   lanyard oauth-clients list
-  lanyard oauth-clients remove ocl_1234`,
+  lanyard oauth-clients remove cli_1234`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -41,7 +41,7 @@ the name when the client asks for access.
 
 A redirect URI is matched exactly, except for the port of one on loopback.`,
 		Example: `  lanyard oauth-clients add "Team chat" --redirect https://chat.example.com/oauth/callback
-  lanyard oauth-clients add "My editor" --redirect http://127.0.0.1/callback --auth none`,
+  lanyard oauth-clients add "My editor" --redirect http://127.0.0.1/callback --auth client_secret_basic`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(in.RedirectURIs) == 0 {
@@ -61,7 +61,7 @@ A redirect URI is matched exactly, except for the port of one on loopback.`,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&in.RedirectURIs, "redirect", nil, "a redirect `URI` of the client (required; may be repeated)")
-	flags.StringVar(&in.AuthMethod, "auth", "", "how it proves itself: none, client_secret_basic (the default) or client_secret_post")
+	flags.StringVar(&in.AuthMethod, "auth", "", "how it proves itself: none (the default), client_secret_basic or client_secret_post")
 	return cmd
 }
 
@@ -118,7 +118,7 @@ func (c *cli) oauthClientRemoveCommand() *cobra.Command {
 		Short: "Remove an MCP client that was registered by hand",
 		Long: `Remove an MCP client that was registered by hand: it gets no more tokens, and
 those that it has end within the hour.`,
-		Example: `  lanyard oauth-clients remove ocl_1234`,
+		Example: `  lanyard oauth-clients remove cli_1234`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := c.client()

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/fake"
@@ -91,6 +92,7 @@ type site struct {
 	refresh  *refresh.Service
 	host     *host.Service
 	mcprun   *MCPRun
+	oauth    *authserver.Server
 	provider *authServer
 	tasks    *launcher
 	log      *fake.Log
@@ -158,13 +160,14 @@ func newSite(t testing.TB, base, owner string) *site {
 	s.host = &host.Service{Store: s.store, Connections: s.store, Catalogues: s.store, Tokens: s.refresh, Catalogue: cat, Installer: nothingToInstall{}, Launcher: s.tasks,
 		BearerKey: []byte("0123456789abcdef0123456789abcdef"), BaseURL: base, ControlURL: base, Deployment: deployment,
 		IdleStop: time.Hour, Now: s.clock.now, Logger: logger}
+	s.oauth = &authserver.Server{Store: s.store.AuthServer(), Catalogue: cat, BaseURL: base, Redirects: authserver.DefaultRedirects, AllowLoopback: true, Now: s.clock.now, Logger: logger}
 	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Local: owner != "", Logger: logger}
 	mux := http.NewServeMux()
-	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), Owner: owner, ToolsCount: s.host.ToolsCount,
+	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, Owner: owner, ToolsCount: s.host.ToolsCount,
 		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}).Mount(mux)
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s,
 		Reconnected: s.host.Restart}).Mount(mux)
-	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected, Webhooks: s}).Mount(mux)
+	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Clients: s.store.AuthServer(), Disconnected: s.host.Disconnected, Webhooks: s}).Mount(mux)
 	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}
 	s.mcprun.Mount(mux)
 	s.handler = GuardHost(common.NotFound(mux), HostOf(base), "localhost:8080")

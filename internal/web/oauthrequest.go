@@ -85,6 +85,9 @@ func (h *Connect) requestPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
 		return nil
 	}
+	if r.Method == http.MethodHead {
+		return nil // it must not use up what works once
+	}
 	a, err := h.ask(w, r)
 	if errors.Is(err, flow.ErrNoSession) {
 		return h.requestSignIn(w, r, a)

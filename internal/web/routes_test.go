@@ -15,6 +15,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -71,6 +72,28 @@ var routes = []struct {
 	{"POST /mcp/servers/{name}/connect", "/mcp/servers/notes/connect", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"POST /mcp/servers/{name}/connect", "/mcp/servers/notes/connect", "form connection_id=CON", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"POST /mcp/servers/{name}/key", "/mcp/servers/keyed/key", "form env.KEY=canary&param.shop=x", "403 cross_site", "", "", "303", "", "403 cross_site"},
+	{"GET /.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server", "", "200", "", "", "", "", ""},
+	{"GET /.well-known/openid-configuration", "/.well-known/openid-configuration", "", "200", "", "", "", "", ""},
+	{"GET /.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource", "", "404 not_found", "", "", "", "", ""},
+	{"GET /.well-known/oauth-protected-resource/{path...}", "/.well-known/oauth-protected-resource/mcp/notes", "", "200", "", "", "", "", ""},
+	{"GET /.well-known/{path...}", "/.well-known/security.txt", "", "404 not_found", "", "", "", "", ""},
+	{"OPTIONS /.well-known/{path...}", "/.well-known/x", "", "204", "", "", "", "", ""},
+	{"GET /oauth/jwks", "/oauth/jwks", "", "200", "", "", "", "", ""},
+	{"POST /oauth/token", "/oauth/token", "form grant_type=authorization_code&client_id=CLIENT&code=canary", "400 invalid_grant", "401 invalid_client", "", "400 invalid_grant", "", "401 invalid_client"},
+	{"OPTIONS /oauth/token", "/oauth/token", "", "204", "", "", "", "", ""},
+	{"POST /oauth/revoke", "/oauth/revoke", "form client_id=CLIENT&token=canary", "200", "401 invalid_client", "", "200", "", "401 invalid_client"},
+	{"OPTIONS /oauth/revoke", "/oauth/revoke", "", "204", "", "", "", "", ""},
+	{"POST /oauth/register", "/oauth/register", `{"redirect_uris":["https://x.example/"],"token_endpoint_auth_method":"none"}`, "201", "", "", "", "", ""},
+	{"OPTIONS /oauth/register", "/oauth/register", "", "204", "", "", "", "", ""},
+	{"GET /oauth/authorize", "/oauth/authorize?ASKS", "", "303", "", "", "", "", ""},
+	{"GET /oauth/authorize", "/oauth/authorize?client_id=canary", "", "400 invalid_client", "", "", "", "", ""},
+	{"POST /oauth/authorize", "/oauth/authorize", "form ASKS", "303", "", "", "", "", ""},
+	{"GET /oauth/requests/{id}", "/oauth/requests/REQUEST", "", "404 request_unknown", "", "", "200", "404 request_unknown", ""},
+	{"POST /oauth/requests/{id}", "/oauth/requests/REQUEST", "form action=allow&connection=CON", "403 cross_site", "", "", "200", "404 request_unknown", "403 cross_site"},
+	{"POST /oauth/requests/{id}", "/oauth/requests/REQUEST", "form action=cancel", "403 cross_site", "", "", "200", "404 request_unknown", "403 cross_site"},
+	{"POST /api/v1/oauth-clients", "/api/v1/oauth-clients", `{"name":"x","redirect_uris":["https://x.example/"]}`, "401 unauthorized", "", "201", "401 unauthorized", "", "403 forbidden"},
+	{"GET /api/v1/oauth-clients", "/api/v1/oauth-clients", "", "401 unauthorized", "", "200", "401 unauthorized", "", "403 forbidden"},
+	{"DELETE /api/v1/oauth-clients/{id}", "/api/v1/oauth-clients/CLIENT", "", "401 unauthorized", "", "204", "401 unauthorized", "", "403 forbidden"},
 	{"GET /l/{link}", "/l/LINKREF", "", "200", "", "", "", "", ""},
 	{"POST /l/{link}", "/l/LINKREF", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /c/{flow}", "/c/FLOW", "", "200", "", "", "", "", ""},
@@ -131,7 +154,12 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID)
+	adas, client := s.signedIn("ada"), s.enter(webRedirect)
+	req, err := s.oauth.Authorize(t.Context(), s.asks(client, "notes"), token.Hash(token.Secret(adas.cookies[adas.name("browser")])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.NewReplacer("REQUEST", req.ID, "CLIENT", client.ID, "ASKS", s.asks(client, "notes").Encode(), "LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID)
 	path, body = fill.Replace(path), fill.Replace(body)
 	method, _, found := strings.Cut(pattern, " ")
 	if !found {
@@ -151,7 +179,9 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	case "another tenant":
 		header = append(header, "Authorization", "Bearer "+otherKey)
 	case "ada", "grace":
-		b = s.signedIn(who)
+		if b = adas; who == "grace" {
+			b = s.signedIn(who)
+		}
 		if isForm {
 			body += "&csrf=" + b.csrf()
 		}
