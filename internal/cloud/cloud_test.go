@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/cloud/emulate"
 	"github.com/lanyardhq/lanyard/internal/conformance"
@@ -128,6 +129,12 @@ func TestCatalogues(t *testing.T) {
 func TestGates(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Gates(t, func(t *testing.T) refresh.Gates { return newTable(t) })
+	})
+}
+
+func TestAuthServer(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.AuthServer(t, func(t *testing.T) authserver.Store { return newTable(t).AuthServer() })
 	})
 }
 

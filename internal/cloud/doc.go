@@ -30,6 +30,14 @@
 //	KEYS#tenant                 id               list entry of an API key; revoked: stays
 //	TEN                         tenant           a tenant; removed: without its doc, for good
 //	CLI#tenant                  provider         our registration there, without its secret
+//	OAC#hash                    -                an MCP client, by the hash of its id; deleted: without its doc
+//	OACS                        id               list entry of an MCP client that was entered
+//	OAR#id                      -                an authorization request of one
+//	OAG#id                      -                what a person granted one; deleted: without its doc
+//	OAGS#tenant#user            created#id       list entry of that
+//	OAN#tenant#user             client#resource  that a person allowed a client, by a hash of both
+//	OAX#hash                    -                what works once, and was used
+//	OAW#window                  -                how many were let in
 //	GATE#name                   -                whether a provider may be asked now, and how often
 //
 //	attribute   what

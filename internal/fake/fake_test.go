@@ -3,6 +3,7 @@ package fake_test
 import (
 	"testing"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/fake"
@@ -43,6 +44,10 @@ func TestGrants(t *testing.T) {
 func TestSlots(t *testing.T) {
 	conformance.Grants(t, func(*testing.T) vault.GrantStore { return fake.New().Slots() })
 	conformance.Slots(t, func(*testing.T) vault.Slots { return fake.New().Slots() })
+}
+
+func TestAuthServer(t *testing.T) {
+	conformance.AuthServer(t, func(*testing.T) authserver.Store { return fake.New().AuthServer() })
 }
 
 func TestAudit(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
@@ -53,6 +54,10 @@ func TestGates(t *testing.T) {
 
 func TestGrants(t *testing.T) {
 	conformance.Grants(t, func(t *testing.T) vault.GrantStore { return open(t, t.TempDir()).Grants() })
+}
+
+func TestAuthServer(t *testing.T) {
+	conformance.AuthServer(t, func(t *testing.T) authserver.Store { return open(t, t.TempDir()).AuthServer() })
 }
 
 func TestAudit(t *testing.T) {
