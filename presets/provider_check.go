@@ -128,6 +128,10 @@ func (c *checker) pattern(path string, param Parameter) {
 }
 
 // Names that the engine fills in templates.
+// SignInClient is no provider's id: our client at a tenant's own issuer, where
+// its people sign in, is kept under it.
+const SignInClient = "sign-in"
+
 var reservedNames = []string{"client_id", "client_secret", "redirect_uri", "access_token", "token"}
 
 func (c *checker) endpoints() {
