@@ -102,6 +102,9 @@ var migrations = [...]string{
 	`CREATE TABLE catalogues (
 		tenant TEXT NOT NULL, connection TEXT NOT NULL, packed BLOB NOT NULL, PRIMARY KEY (tenant, connection)
 	) STRICT;`,
+
+	// Of a sign-in that was taken the document is NULL.
+	`CREATE TABLE sign_ins (id TEXT PRIMARY KEY, expires_at TEXT NOT NULL, doc TEXT) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

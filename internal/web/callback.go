@@ -105,7 +105,7 @@ func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (flow.
 		return flow.Flow{}, connection.Connection{}, err
 	}
 	// A backend that sends the values itself knows whose they are.
-	k.Confirm = t.Confirm && !p.APIKey() && !ownerSession(p)
+	k.Confirm = t.Confirm && !p.APIKey() && !proven(p)
 	f, c, err := h.Flows.Connect(r.Context(), k)
 	h.tell(r, f)
 	return f, c, err
