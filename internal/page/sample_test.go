@@ -90,7 +90,10 @@ func sampleViews(text func(string) string) map[string]View {
 		"setup": SetupView{Chrome: chrome, ProviderName: text("Slack"), RedirectURI: text("http://127.0.0.1:8080/mcp/oauth/callback"), ConsoleURL: text("https://api.slack.com/apps"), Help: text("Choose “From scratch”, then OAuth & Permissions."),
 			EnvID: text("SLACK_CLIENT_ID"), EnvSecret: text("SLACK_CLIENT_SECRET"), HTTPSOnly: true, TunnelHint: text("Run cloudflared tunnel --url http://127.0.0.1:8080 and set LANYARD_BASE_URL to the address that it prints."), Scopes: []string{text("channels:read"), text("chat:write")}},
 		"setup-plain": SetupView{Chrome: chrome, ProviderName: text("Acme"), RedirectURI: text("http://127.0.0.1:8080/x"), EnvID: text("ACME_CLIENT_ID"), EnvSecret: text("ACME_CLIENT_SECRET"), HTTPSOnly: true},
-		"signin":      SignInView{Chrome{Title: text("Sign in")}},
+		"signin":      SignInView{Chrome: Chrome{Title: text("Sign in")}},
+		"signin-link": SignInView{Chrome: Chrome{Title: text("Sign in")}, Tenant: text("acme")},
+		"signin-host": SignInView{Chrome: Chrome{Title: text("Sign in"), User: text("oidc:x"), Name: text("ada@example.com"), CSRF: text("csrf-token"), CanSignOut: true},
+			Tenant: text("acme"), Host: text("accounts.example"), URL: text("/oauth/sign-in?tenant=acme")},
 		"ended":       EndedView{Chrome: chrome, Revoked: true},
 		"ended-local": EndedView{Chrome: chrome, Detail: text("The provider did not answer.")},
 	}

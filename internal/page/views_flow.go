@@ -114,7 +114,14 @@ type SetupView struct {
 }
 
 // SignInView tells somebody without a session how to get one.
-type SignInView struct{ Chrome }
+type SignInView struct {
+	Chrome
+	// Tenant is whose people this is about; empty: the only one's.
+	Tenant string
+	// Host is where they sign in, and URL the page of ours that leads there; both
+	// empty: by a link.
+	Host, URL string
+}
 
 func (ServersView) template() string    { return "servers.html" }
 func (ConnectionView) template() string { return "connection.html" }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -31,6 +32,7 @@ type Connect struct {
 	Connections connection.Store
 	Catalogue   Catalogue
 	Audit       AuditReader
+	SignIns     *signin.Starter
 	// Owner signs a browser of this machine in as its user; empty: nobody.
 	Owner string
 	// Foreign tells a request of a program that is not the owner's, such as an
@@ -62,6 +64,7 @@ func (h *Connect) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("PATCH /api/v1/connections/{id}", h.route(h.changeConnection))
 	mux.HandleFunc("GET /api/v1/audit", h.route(h.audit))
 	h.mountPages(mux)
+	h.mountSignIn(mux)
 }
 
 type serverJSON struct {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 )
 
@@ -44,6 +45,10 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/mcp", mcprun, AuthBearer},
 		{"ANY", "/mcp/{server}", mcprun, AuthBearer},
 		{"ANY", flow.CallbackPath, callback, AuthApp},
+		{"ANY", signin.BeginPath, connect, AuthApp},
+		{"ANY", signin.CallbackPath, callback, AuthApp},
+		{"ANY", "/oauth/sign-ins/{id}", connect, AuthApp},
+		{"ANY", "/oauth/sign-out", connect, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/setup", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/connect", connect, AuthApp},
@@ -67,6 +72,7 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/api/v1/links/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/flows/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/flows/{id}/confirm", connect, AuthApp},
+		{"ANY", "/api/v1/sign-ins/{id}/confirm", connect, AuthApp},
 		{"ANY", "/api/v1/audit", connect, AuthApp},
 		{"ANY", "/api/v1/users/{id}", refresh, AuthApp},
 		{"ANY", "/api/v1/webhooks/test", refresh, AuthApp},
