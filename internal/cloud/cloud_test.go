@@ -22,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 )
 
 // clock stands still when the suites' records are new.
@@ -105,6 +106,12 @@ func TestConnections(t *testing.T) {
 func TestFlows(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Flows(t, func(t *testing.T) flow.Store { return newTable(t) })
+	})
+}
+
+func TestSignIns(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.SignIns(t, func(t *testing.T) signin.Store { return newTable(t) })
 	})
 }
 

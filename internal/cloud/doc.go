@@ -17,6 +17,7 @@
 //	OWN#tenant#user             link#… ses#…     what DeleteUser removes
 //	FLO#id                      -                a flow
 //	STA#hash                    -                an OAuth state; taken: without its doc
+//	SGN#id                      -                a sign-in; taken: without its doc
 //	TCON#tenant#connection      -                a connection's task, and the count of its tasks
 //	TASK                        id               whose task that is
 //	WARM                        id               a task that waits for a connection; taken: without its doc, for a moment
@@ -48,6 +49,8 @@
 //	            answer was lost; its condition then fails on its own first copy,
 //	            which this tells from somebody else's
 //	browser, exp_at   what conditions on links and states compare
+//	tenant, exp_at, user_id, proof   the same, of a sign-in: who was confirmed, and
+//	            the hash of what takes it
 //	due_shard, due_at the index "due": connections that need attention, and when
 //	v, f, sealed      a sealed grant, its version and its fence
 //	ttl         when DynamoDB may remove the item, seconds since 1970. It only

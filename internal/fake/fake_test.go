@@ -10,6 +10,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -19,6 +20,10 @@ func TestConnections(t *testing.T) {
 
 func TestFlows(t *testing.T) {
 	conformance.Flows(t, func(*testing.T) flow.Store { return fake.New() })
+}
+
+func TestSignIns(t *testing.T) {
+	conformance.SignIns(t, func(*testing.T) signin.Store { return fake.New() })
 }
 
 func TestTasks(t *testing.T) {

@@ -122,6 +122,7 @@ func (d *DB) Purge(ctx context.Context, now time.Time) error {
 			`DELETE FROM flows WHERE expires_at <= ?`,
 			`DELETE FROM states WHERE expires_at <= ?`,
 			`DELETE FROM spent_states WHERE spent_at <= ?`,
+			`DELETE FROM sign_ins WHERE expires_at <= ?`,
 			`DELETE FROM mcp_tokens WHERE expires_at <= ?`,
 			`DELETE FROM deleted_mcp_tokens WHERE expires_at <= ?`,
 			`DELETE FROM gates WHERE expires_at <= ?`,

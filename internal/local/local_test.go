@@ -12,6 +12,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/local"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -38,6 +39,10 @@ func TestConnections(t *testing.T) {
 
 func TestFlows(t *testing.T) {
 	conformance.Flows(t, func(t *testing.T) flow.Store { return open(t, t.TempDir()) })
+}
+
+func TestSignIns(t *testing.T) {
+	conformance.SignIns(t, func(t *testing.T) signin.Store { return open(t, t.TempDir()) })
 }
 
 func TestTasks(t *testing.T) {

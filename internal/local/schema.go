@@ -123,6 +123,8 @@ var migrations = [...]string{
 	) STRICT;
 	CREATE TABLE oauth_spent (what TEXT PRIMARY KEY, expires_at TEXT NOT NULL) STRICT;
 	CREATE TABLE oauth_admitted (name TEXT PRIMARY KEY, count INTEGER NOT NULL, expires_at TEXT NOT NULL) STRICT;`,
+	// Of a sign-in that was taken the document is NULL.
+	`CREATE TABLE sign_ins (id TEXT PRIMARY KEY, expires_at TEXT NOT NULL, doc TEXT) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

@@ -3,7 +3,7 @@
 //
 // A handler fills one of the views and renders it:
 //
-//	SignInView     nobody is signed in               → the link printed at start
+//	SignInView     nobody is signed in               → the tenant's login, or a link
 //	LinkView       GET /l/{link}                     → POST claims it
 //	ServersView    GET /mcp/servers                  → POST …/connect or …/key
 //	SetupView      GET /mcp/servers/{name}/setup     a provider has no client yet

@@ -92,9 +92,8 @@ func sampleViews(text func(string) string) map[string]View {
 		"error-bare": ErrorView{Chrome: Chrome{}},
 		"setup": SetupView{Chrome: chrome, ProviderName: text("Slack"), RedirectURI: text("http://127.0.0.1:8080/mcp/oauth/callback"), ConsoleURL: text("https://api.slack.com/apps"), Help: text("Choose “From scratch”, then OAuth & Permissions."),
 			EnvID: text("SLACK_CLIENT_ID"), EnvSecret: text("SLACK_CLIENT_SECRET"), HTTPSOnly: true, TunnelHint: text("Run cloudflared tunnel --url http://127.0.0.1:8080 and set LANYARD_BASE_URL to the address that it prints."), Scopes: []string{text("channels:read"), text("chat:write")}},
-		"setup-plain":   SetupView{Chrome: chrome, ProviderName: text("Acme"), RedirectURI: text("http://127.0.0.1:8080/x"), EnvID: text("ACME_CLIENT_ID"), EnvSecret: text("ACME_CLIENT_SECRET"), HTTPSOnly: true},
-		"signin":        SignInView{Chrome: Chrome{Title: text("Sign in")}},
-		"signin-client": SignInView{Chrome{Title: text("Sign in")}, text("Claude Code")},
+		"setup-plain": SetupView{Chrome: chrome, ProviderName: text("Acme"), RedirectURI: text("http://127.0.0.1:8080/x"), EnvID: text("ACME_CLIENT_ID"), EnvSecret: text("ACME_CLIENT_SECRET"), HTTPSOnly: true},
+		"signin":      SignInView{Chrome: Chrome{Title: text("Sign in")}},
 		"access": AccessView{Chrome: remote, RequestID: text("req_1"), Asker: Asker{Client: text("Claude"), ClientHost: text("claude.ai"), Proven: true, RedirectHost: text("claude.ai")},
 			Name: text("google-drive"), ServerDisplayName: text("Google Drive"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com"), Scopes: scopes, AuthType: "oauth"},
 		"access-accounts": AccessView{Chrome: chrome, RequestID: text("req_1"), Asker: local, Name: text("tracker"), ServerDisplayName: text("Tracker"), RemoteHost: text("mcp.tracker.example"),
@@ -113,6 +112,9 @@ func sampleViews(text func(string) string) map[string]View {
 		"leaving-program": LeavingView{Chrome: chrome, URL: text("cursor://anysphere.cursor-mcp/oauth/callback?code=1"), ProviderName: text("Cursor"), ProviderHost: text("cursor://anysphere.cursor-mcp"), Back: true},
 		"ended":           EndedView{Chrome: chrome, Revoked: true},
 		"ended-local":     EndedView{Chrome: chrome, Detail: text("The provider did not answer.")},
+		"signin-link":     SignInView{Chrome: Chrome{Title: text("Sign in")}, Tenant: text("acme"), Waits: true},
+		"signin-host": SignInView{Chrome: Chrome{Title: text("Sign in"), User: text("oidc:x"), Name: text("ada@example.com"), CSRF: text("csrf-token"), CanSignOut: true},
+			Tenant: text("acme"), Host: text("accounts.example"), URL: text("/oauth/sign-in?tenant=acme")},
 	}
 }
 

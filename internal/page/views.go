@@ -21,8 +21,11 @@ const (
 type Chrome struct {
 	// Title stands in the browser's tab, before the name of the product.
 	Title string
-	// User is the id of the person signed in; empty: nobody.
-	User string
+	// User is the id of the person signed in; empty: nobody. Name, where it is
+	// set, is shown in its place.
+	User, Name string
+	// CanSignOut: the person can sign out, and in again.
+	CanSignOut bool
 	// CSRF is sent with every form as the field csrf.
 	CSRF string
 	// Local says that the pages are served by the person's own machine.

@@ -122,8 +122,13 @@ type SetupView struct {
 // SignInView tells somebody without a session how to get one.
 type SignInView struct {
 	Chrome
-	// Client is an MCP client that asks for access meanwhile. Hostile text.
-	Client string
+	// Tenant is whose people this is about; empty: the only one's.
+	Tenant string
+	// Host is where they sign in, and URL the page of ours that leads there; both
+	// empty: by a link.
+	Host, URL string
+	// Waits: an MCP client asks for access meanwhile.
+	Waits bool
 }
 
 func (ServersView) template() string    { return "servers.html" }

@@ -174,8 +174,9 @@ var errNoTokenForAll = &Problem{Status: 404, Code: "token_unknown", Heading: "Th
 func (h *MCPRun) allPage(w http.ResponseWriter, r *http.Request) {
 	p, user, err := h.owner(r, "")
 	if errors.Is(err, flow.ErrNoSession) {
-		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-		return
+		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
+			return
+		}
 	}
 	var v page.AllView
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -32,6 +33,7 @@ type Connect struct {
 	Connections connection.Store
 	Catalogue   Catalogue
 	Audit       AuditReader
+	SignIns     *signin.Starter
 	// OAuth signs MCP clients in.
 	OAuth *authserver.Server
 	// Viewer is the address that a request came from; nil: its peer's.
@@ -68,6 +70,7 @@ func (h *Connect) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/audit", h.route(h.audit))
 	h.mountPages(mux)
 	h.mountOAuth(mux)
+	h.mountSignIn(mux)
 }
 
 type serverJSON struct {

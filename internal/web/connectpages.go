@@ -70,8 +70,7 @@ func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, err := h.person(w, r)
 	if errors.Is(err, flow.ErrNoSession) {
-		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-		return nil
+		return h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI())
 	}
 	if err != nil {
 		return err
@@ -228,11 +227,12 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.setCookie(w, "session", secret, maxSession)
-	target := "/mcp/servers"
-	if request := h.waiting(w, r, ses); request != "" {
-		target = request
-	} else if len(ses.Servers) == 1 {
-		target += "?server=" + url.QueryEscape(ses.Servers[0])
+	target := h.resume(w, r)
+	if target == "" {
+		target = "/mcp/servers"
+		if len(ses.Servers) == 1 {
+			target += "?server=" + url.QueryEscape(ses.Servers[0])
+		}
 	}
 	http.Redirect(w, r, target, http.StatusSeeOther)
 	return nil

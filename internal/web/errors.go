@@ -18,6 +18,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
@@ -72,7 +73,7 @@ var known = []struct {
 	{flow.ErrLinkExpired, 410, "This link has expired", "Ask for a new one where you got it."},
 	{flow.ErrLinkClaimed, 403, "This link was opened elsewhere", "It works in the browser that opened it first. Continue there, or ask for a new link."},
 	{flow.ErrTenant, 404, "There is no such tenant", "Whoever runs this lists them with lanyard tenants list."},
-	{flow.ErrNoSession, 401, "You are not signed in", "Open your connect link again, or the link that was printed when Lanyard started."},
+	{flow.ErrNoSession, 401, "You are not signed in", "Start from your servers, where it says how to sign in; or open your connect link again."},
 	{flow.ErrFlowUnknown, 404, "This attempt does not exist", "Start connecting again."},
 	{flow.ErrFlowExpired, 410, "This took too long", "Nothing was changed. Start connecting again."},
 	{flow.ErrFlowClaimed, 403, "This was started in another browser", "Continue in the browser where you started, or start again here."},
@@ -103,6 +104,17 @@ var known = []struct {
 	{flow.ErrReturnURL, 400, "This address is not allowed", "Add it to the tenant's list of return URLs."},
 	{flow.ErrChanged, 409, "Somebody else was faster", "Reload and try again."},
 	{flow.ErrExists, 409, "This was done before", "Use another Idempotency-Key for another request."},
+	{signin.ErrUnknown, 404, "This sign-in does not exist", "Sign in again from where you started."},
+	{signin.ErrExpired, 410, "This took too long", "Sign in again: you have ten minutes."},
+	{signin.ErrUsed, 409, "This was already finished", "If you are not signed in, sign in again from where you started."},
+	{signin.ErrBrowser, 403, "This was begun in another browser", "Sign in again here. If somebody sent you this address, close the page."},
+	{signin.ErrProof, 403, "That proves nothing", "Sign in again from where you started."},
+	{signin.ErrOtherUser, 403, "This belongs to another user", "A sign-in is of one user: let the person begin another one."},
+	{signin.ErrMethod, 409, "Not in this way", "Begin again at your servers: the page says how people sign in here."},
+	{signin.ErrReturn, 400, "This address is not allowed", "Start from your servers."},
+	{signin.ErrIssuerDown, 502, "Where you sign in is out of order", "Try again in a few minutes. If it goes on, tell whoever runs this."},
+	{signin.ErrToken, 502, "Who was that?", "Sign in again. If it happens again, the detail tells whoever runs this what to look at."},
+	{signin.ErrNotAllowed, 403, "This account may not come in", "Sign in again with another account, or ask whoever runs this to let yours in."},
 	{provider.ErrTarget, 409, "This provider cannot be used like this", "This is for whoever runs Lanyard: the detail says what has to change."},
 	{connection.ErrNotFound, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
 	{connection.ErrCursor, 400, "This list cannot be continued", "Start from its beginning: the cursor is not one that the list returned."},
@@ -323,7 +335,7 @@ func (s *Site) chrome(w http.ResponseWriter, r *http.Request, title string) page
 	_, secret := s.browser(w, r)
 	c := page.Chrome{Title: title, CSRF: csrf(secret), Local: s.Local}
 	if ses, err := s.Sessions.Session(r.Context(), s.cookie(r, "session"), s.known(r)); err == nil {
-		c.User = ses.UserID
+		c.User, c.Name, c.CanSignOut = ses.UserID, ses.Name, ses.Proven
 	}
 	return c
 }

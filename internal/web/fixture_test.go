@@ -27,6 +27,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
@@ -98,6 +99,9 @@ type site struct {
 	log      *fake.Log
 	confirm  bool
 	foreign  func(*http.Request) bool
+	// signIn is how people of the tenants sign in: of those that are not in it, by
+	// link.
+	signIn map[string]flow.SignIn
 	// webhook is what trying the default tenant's endpoint says.
 	webhook error
 }
@@ -114,8 +118,8 @@ func (s *site) Test(_ context.Context, tenant string) (int, error) {
 }
 
 // Tenant implements [flow.Tenants].
-func (s *site) Tenant(context.Context, string) (flow.Tenant, error) {
-	return flow.Tenant{ReturnURLs: []string{"https://app.test/done", "https://app.test/in/"}, Confirm: s.confirm}, nil
+func (s *site) Tenant(_ context.Context, id string) (flow.Tenant, error) {
+	return flow.Tenant{SignIn: s.signIn[id], ReturnURLs: []string{"https://app.test/done", "https://app.test/in/"}, Confirm: s.confirm}, nil
 }
 
 type clock struct {
@@ -145,7 +149,8 @@ func newSite(t testing.TB, base, owner string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := cfg.Clients(map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"}})
+	clients := cfg.Clients(map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"},
+		flow.SignInClient: {ID: "lanyard", Secret: "canary-client-secret"}})
 	cat := catalogue{known}
 	deployment := map[string]string{"base": s.provider.url, "demo_base": s.provider.url}
 	engine := &provider.Engine{AllowLoopback: true, Now: s.clock.now, Logger: logger}
@@ -161,11 +166,14 @@ func newSite(t testing.TB, base, owner string) *site {
 		BearerKey: []byte("0123456789abcdef0123456789abcdef"), BaseURL: base, ControlURL: base, Deployment: deployment,
 		IdleStop: time.Hour, Now: s.clock.now, Logger: logger}
 	s.oauth = &authserver.Server{Store: s.store.AuthServer(), Catalogue: cat, BaseURL: base, Redirects: authserver.DefaultRedirects, AllowLoopback: true, Now: s.clock.now, Logger: logger}
-	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Local: owner != "", Logger: logger}
+	issuers := &signin.Issuers{AllowLoopback: true, Now: s.clock.now, Logger: logger}
+	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Tenants: s, Local: owner != "", Logger: logger}
 	mux := http.NewServeMux()
 	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, Owner: owner, ToolsCount: s.host.ToolsCount,
+		SignIns: &signin.Starter{Store: s.store, Tenants: s, Clients: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now},
 		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}).Mount(mux)
-	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s,
+	(&Callback{Site: common, Flows: finisher, Catalogue: cat,
+		SignIns:     &signin.Finisher{Store: s.store, Tenants: s, Secrets: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now, Logger: logger},
 		Reconnected: s.host.Restart}).Mount(mux)
 	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Clients: s.store.AuthServer(), Disconnected: s.host.Disconnected, Webhooks: s}).Mount(mux)
 	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}

@@ -30,8 +30,9 @@ func (h *MCPRun) mountPages(mux *http.ServeMux) {
 func (h *MCPRun) connectionPage(w http.ResponseWriter, r *http.Request) {
 	_, c, err := h.connection(r)
 	if errors.Is(err, flow.ErrNoSession) {
-		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-		return
+		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
+			return
+		}
 	}
 	if err != nil {
 		h.problem(w, r, err)

@@ -237,7 +237,7 @@ func TestAttackParameterPollution(t *testing.T) {
 	}
 	refused(t, "malformed", ada.led("/oauth/authorize?"+good.Encode()+"&state=%zz"), 400, "invalid_request")
 
-	client, got := s.signIn("ada", "notes")
+	client, got := s.clientOf("ada", "notes")
 	twice := func(form url.Values, name, value string) *httptest.ResponseRecorder {
 		return s.send("POST", "/oauth/token", form.Encode()+"&"+url.Values{name: {value}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -340,7 +340,7 @@ func TestAttackTokenAtAnotherServer(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")
 	s.connected("ada", "mail")
-	c, got := s.signIn("ada", "notes")
+	c, got := s.clientOf("ada", "notes")
 	for _, path := range []string{"/mcp/mail", "/mcp", "/mcp/chat", "/mcp/NOTES"} {
 		if rec := s.send("POST", path, initialize, "Authorization", "Bearer "+got.Access, "Content-Type", "application/json", "Accept", "application/json, text/event-stream"); rec.Code != 401 && rec.Code != 404 {
 			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
@@ -361,7 +361,7 @@ func TestAttackTokenAtAnotherServer(t *testing.T) {
 func TestAttackTokensOfOthers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")
-	c, got := s.signIn("ada", "notes")
+	c, got := s.clientOf("ada", "notes")
 	// The provider's tokens are none of ours.
 	for _, upstream := range []token.Secret{"canary-access", "canary-refresh", "lat_gnt_x.y"} {
 		rec := s.send("POST", "/mcp/notes", initialize, "Authorization", "Bearer "+upstream.Reveal(), "Content-Type", "application/json")
@@ -524,6 +524,6 @@ func TestAttackRegistrationFlood(t *testing.T) {
 	}
 	want(t, "somebody else", register("198.51.100.7:1000"), 201, "")
 	// Clients that are known go on.
-	c, got := s.signIn("ada", "notes")
+	c, got := s.clientOf("ada", "notes")
 	s.tokens(s.form("/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {got.Refresh}, "client_id": {c.ID}}))
 }

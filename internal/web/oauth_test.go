@@ -372,7 +372,7 @@ func TestWaitForConfirmation(t *testing.T) {
 	link := s.link(`{"user_id":"ada","servers":["notes"],"return_url":"https://app.test/done"}`)
 	path := ada.request(s.asks(c, "notes"))
 	want(t, "not signed in", ada.led(path), 401, "")
-	if page := ada.led(path).Body.String(); !strings.Contains(page, "Notes reader") || !strings.Contains(page, "open your personal link in this browser") {
+	if page := ada.led(path).Body.String(); !strings.Contains(page, "An MCP client asks") || !strings.Contains(page, "Open your personal link in this browser") {
 		t.Errorf("%s", page)
 	}
 	ada.get(link)
@@ -445,7 +445,7 @@ func TestNoClientAtTheProvider(t *testing.T) {
 func TestRefreshAndRevoke(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")
-	c, got := s.signIn("ada", "notes")
+	c, got := s.clientOf("ada", "notes")
 	again := s.tokens(s.form("/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {got.Refresh}, "client_id": {c.ID}}))
 	if again.Refresh == got.Refresh || !s.good(again.Access, "notes") {
 		t.Error("not rotated")
@@ -459,8 +459,8 @@ func TestRefreshAndRevoke(t *testing.T) {
 	want(t, "none", s.form("/oauth/revoke", url.Values{"token": {"canary-none"}, "client_id": {c.ID}}), 200, "")
 }
 
-// signIn is a client that was allowed to use the user's connection.
-func (s *site) signIn(user, server string) (authserver.Client, tokens) {
+// clientOf is a client that was allowed to use the user's connection.
+func (s *site) clientOf(user, server string) (authserver.Client, tokens) {
 	s.t.Helper()
 	con, c, b := s.connected(user, server), s.enter(webRedirect), s.signedIn(user)
 	path := b.request(s.asks(c, server))
@@ -471,8 +471,8 @@ func (s *site) signIn(user, server string) (authserver.Client, tokens) {
 func TestDeletedUserIsSignedOutEverywhere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")
-	_, ada := s.signIn("ada", "notes")
-	_, bob := s.signIn("bob", "notes")
+	_, ada := s.clientOf("ada", "notes")
+	_, bob := s.clientOf("bob", "notes")
 	want(t, "delete", s.api("DELETE", "/api/v1/users/ada", ""), 200, "")
 	if s.good(ada.Access, "notes") || !s.good(bob.Access, "notes") {
 		t.Errorf("ada's is good: %v, bob's: %v", s.good(ada.Access, "notes"), s.good(bob.Access, "notes"))

@@ -19,7 +19,9 @@ import (
 // records; only a form changes them, but for the code at the end of what was
 // allowed.
 
-func requestPath(id string) string { return "/oauth/requests/" + url.PathEscape(id) }
+const requestsPath = "/oauth/requests/"
+
+func requestPath(id string) string { return requestsPath + url.PathEscape(id) }
 
 // asked is a request, with who asks for what and who is asked.
 type asked struct {
@@ -59,12 +61,10 @@ func (h *Connect) ask(w http.ResponseWriter, r *http.Request) (a asked, err erro
 			return a, flow.ErrServer
 		}
 	}
-	if a.person, err = h.person(w, r); err != nil {
+	if a.person, err = h.personOf(w, r, a.req.Tenant); err != nil {
 		return a, err
 	}
 	switch {
-	case a.person.Tenant != a.req.Tenant:
-		return a, flow.ErrNoSession // not signed in for that tenant
 	case a.req.Server != "" && !offers(a.person.Session, a.req.Server):
 		return a, errRequestServer
 	case a.req.UserID != "" && a.req.UserID != a.person.User:
@@ -292,7 +292,7 @@ func (h *Connect) allowOther(w http.ResponseWriter, r *http.Request, a asked) er
 // consent is stored is a state made and the provider asked.
 func (h *Connect) allowFlow(w http.ResponseWriter, r *http.Request, a asked, s flow.StartRequest) error {
 	s.Tenant, s.UserID, s.Server, s.RequestID = a.person.Tenant, a.person.User, a.server.Name, a.req.ID
-	s.ReturnURL, s.Browser, s.Owner = a.person.Session.ReturnURL, a.person.Browser, ownerSession(a.person)
+	s.ReturnURL, s.Browser, s.Proven = a.person.Session.ReturnURL, a.person.Browser, proven(a.person)
 	f, err := h.Flows.Start(r.Context(), s)
 	if errors.Is(err, flow.ErrNoClient) {
 		return h.toSetup(w, r, a.server.Name)
@@ -398,29 +398,11 @@ func (h *Connect) requestFailed(w http.ResponseWriter, r *http.Request, a asked,
 	}})
 }
 
-// maxRequest is the life of the cookie that leads back to a request, in seconds.
-const maxRequest = 30 * 60
-
-// requestSignIn tells somebody without a session how to get one. The browser
-// remembers where to go on then.
+// requestSignIn lets somebody sign in who has no session of the request's tenant.
+// What follows a form of ours is a page that leads there.
 func (h *Connect) requestSignIn(w http.ResponseWriter, r *http.Request, a asked) error {
-	http.SetCookie(w, &http.Cookie{Name: h.cookieName("request"), Value: a.req.ID, Path: "/", MaxAge: maxRequest,
-		HttpOnly: true, Secure: h.secure(), SameSite: http.SameSiteLaxMode})
-	h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in"), Client: bounded(a.client.Name)})
-	return nil
-}
-
-// waiting is the request that the browser wanted to sign in for, if the session is
-// good for it; "": none.
-func (h *Connect) waiting(w http.ResponseWriter, r *http.Request, ses flow.Session) string {
-	c, err := r.Cookie(h.cookieName("request"))
-	if err != nil || c.Value == "" {
-		return ""
+	if r.Method == http.MethodGet {
+		return h.signIn(w, r, a.req.Tenant, requestPath(a.req.ID))
 	}
-	http.SetCookie(w, &http.Cookie{Name: c.Name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: h.secure(), SameSite: http.SameSiteLaxMode})
-	req, _, err := h.OAuth.Request(r.Context(), c.Value, ses.Browser)
-	if err != nil || req.Tenant != ses.Tenant || req.Server != "" && !offers(ses, req.Server) {
-		return ""
-	}
-	return requestPath(req.ID)
+	return h.notSignedIn(w, r, a.req.Tenant, requestPath(a.req.ID))
 }

@@ -11,10 +11,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
@@ -94,6 +96,12 @@ var routes = []struct {
 	{"POST /api/v1/oauth-clients", "/api/v1/oauth-clients", `{"name":"x","redirect_uris":["https://x.example/"]}`, "401 unauthorized", "", "201", "401 unauthorized", "", "403 forbidden"},
 	{"GET /api/v1/oauth-clients", "/api/v1/oauth-clients", "", "401 unauthorized", "", "200", "401 unauthorized", "", "403 forbidden"},
 	{"DELETE /api/v1/oauth-clients/{id}", "/api/v1/oauth-clients/CLIENT", "", "401 unauthorized", "", "204", "401 unauthorized", "", "403 forbidden"},
+	{"GET " + signin.BeginPath, "/oauth/sign-in?return=/mcp/servers", "", "401", "", "", "", "", ""},
+	{"GET " + signin.BeginPath, "/oauth/sign-in?return=//evil.test/", "", "400 sign_in_return_invalid", "", "", "", "", ""},
+	{"GET " + signin.CallbackPath, "/oauth/sign-in/callback?code=canary&state=canary", "", "404 sign_in_unknown", "", "", "", "", ""},
+	{"GET /oauth/sign-ins/{id}", "/oauth/sign-ins/SGN?proof=canary", "", "403 sign_in_other_browser", "", "", "", "", ""},
+	{"POST /api/v1/sign-ins/{id}/confirm", "/api/v1/sign-ins/SGN/confirm", `{"user_id":"ada"}`, "401 unauthorized", "", "200", "401 unauthorized", "", "404 sign_in_unknown"},
+	{"POST /oauth/sign-out", "/oauth/sign-out", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /l/{link}", "/l/LINKREF", "", "200", "", "", "", "", ""},
 	{"POST /l/{link}", "/l/LINKREF", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /c/{flow}", "/c/FLOW", "", "200", "", "", "", "", ""},
@@ -159,7 +167,12 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("REQUEST", req.ID, "CLIENT", client.ID, "ASKS", s.asks(client, "notes").Encode(), "LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID)
+	attempt := signin.Attempt{ID: "sgn_1", Tenant: con.Tenant, Method: flow.LoginURL, Browser: "a browser", ReturnPath: "/mcp/servers", ExpiresAt: s.clock.now().Add(time.Minute)}
+	if err := s.store.PutAttempt(t.Context(), attempt); err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.NewReplacer("REQUEST", req.ID, "CLIENT", client.ID, "ASKS", s.asks(client, "notes").Encode(), "SGN", attempt.ID,
+		"LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID)
 	path, body = fill.Replace(path), fill.Replace(body)
 	method, _, found := strings.Cut(pattern, " ")
 	if !found {
@@ -224,7 +237,7 @@ func checkAnswer(t *testing.T, path string, rec *httptest.ResponseRecorder) {
 func TestRoutesAreListed(t *testing.T) {
 	t.Parallel()
 	mounted := regexp.MustCompile(`mux\.Handle(?:Func)?\("([^"]*)"( ?\+ ?[A-Za-z.]+)?`)
-	values := strings.NewReplacer("flow.CallbackPath", flow.CallbackPath, "task.ClaimPath", "/tasks/v1/claim", "task.TokenPath", "/tasks/v1/token",
+	values := strings.NewReplacer("flow.CallbackPath", flow.CallbackPath, "signin.BeginPath", signin.BeginPath, "signin.CallbackPath", signin.CallbackPath, "task.ClaimPath", "/tasks/v1/claim", "task.TokenPath", "/tasks/v1/token",
 		"task.ReportPath", "/tasks/v1/report", "task.WarmPath", "/tasks/v1/warm", "+", "", " ", "")
 	files, err := filepath.Glob("*.go")
 	if err != nil {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 )
 
@@ -46,6 +47,16 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/t/{tenant}/mcp", mcprun, AuthBearer},
 		{"ANY", "/t/{tenant}/mcp/{server}", mcprun, AuthBearer},
 		{"ANY", flow.CallbackPath, callback, AuthApp},
+		{"ANY", "/oauth/authorize", connect, AuthApp},
+		{"ANY", "/oauth/requests/{id}", connect, AuthApp},
+		{"ANY", "/oauth/token", connect, AuthApp},
+		{"ANY", "/oauth/revoke", connect, AuthApp},
+		{"ANY", "/oauth/register", connect, AuthApp},
+		{"ANY", "/oauth/jwks", connect, AuthApp},
+		{"ANY", signin.BeginPath, connect, AuthApp},
+		{"ANY", signin.CallbackPath, callback, AuthApp},
+		{"ANY", "/oauth/sign-ins/{id}", connect, AuthApp},
+		{"ANY", "/oauth/sign-out", connect, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/setup", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/connect", connect, AuthApp},
@@ -69,6 +80,7 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/api/v1/links/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/flows/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/flows/{id}/confirm", connect, AuthApp},
+		{"ANY", "/api/v1/sign-ins/{id}/confirm", connect, AuthApp},
 		{"ANY", "/api/v1/audit", connect, AuthApp},
 		{"ANY", "/api/v1/oauth-clients", connect, AuthApp},
 		{"ANY", "/api/v1/oauth-clients/{id}", connect, AuthApp},

@@ -57,6 +57,7 @@ type Site struct {
 	Pages    *page.Pages
 	Keys     APIKeys
 	Sessions Sessions
+	Tenants  flow.Tenants
 	// Local says that this is somebody's own machine.
 	Local  bool
 	Logger *slog.Logger
@@ -118,8 +119,13 @@ func (p Principal) seed(r *http.Request, call string) []byte {
 	if key == "" || !p.APIKey() {
 		return nil
 	}
+	return p.derive(call, key)
+}
+
+// derive makes a secret of the API key and of what it is for.
+func (p Principal) derive(parts ...string) []byte {
 	mac := hmac.New(sha256.New, []byte(p.Key.Reveal()))
-	mac.Write([]byte(call + "\x00" + key))
+	mac.Write([]byte(strings.Join(parts, "\x00")))
 	return mac.Sum(nil)
 }
 
