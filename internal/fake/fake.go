@@ -19,8 +19,8 @@ import (
 )
 
 // Store implements connection.Store, flow.Store, host.Store, host.Pool,
-// host.Catalogues and refresh.Gates; see also [Store.Grants], [Store.Slots], [Store.Audit] and
-// [NewKeys]. Make one with [New].
+// host.Catalogues and refresh.Gates; see also [Store.Grants], [Store.Slots], [Store.Audit],
+// [Store.AuthServer] and [NewKeys]. Make one with [New].
 type Store struct {
 	mu sync.Mutex
 
@@ -46,6 +46,8 @@ type Store struct {
 	deletedTokens map[string]bool
 	gates         map[string][]byte
 	catalogues    map[connection.Key][]byte
+
+	authServer *AuthServer
 }
 
 // New returns an empty store.
@@ -71,6 +73,8 @@ func New() *Store {
 		deletedTokens: map[string]bool{},
 		gates:         map[string][]byte{},
 		catalogues:    map[connection.Key][]byte{},
+
+		authServer: newAuthServer(),
 	}
 }
 
