@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -49,7 +50,9 @@ func (s *Service) MintAll(ctx context.Context, r MintAllRequest) (Minted, error)
 }
 
 // AllURL is the endpoint of all servers of whoever asks, of that tenant.
-func (s *Service) AllURL(tenant string) string { return s.BaseURL + EndpointPath(tenant, "") }
+func (s *Service) AllURL(tenant string) string {
+	return s.BaseURL + authserver.EndpointPath(tenant, "")
+}
 
 // newToken is a token that is good for nothing yet.
 func (s *Service) newToken(ttl time.Duration, seed []byte) (MCPToken, token.Secret) {

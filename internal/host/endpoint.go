@@ -111,7 +111,7 @@ func (s *Service) granted(ctx context.Context, bearer token.Secret, tenant, serv
 	if s.SignIns == nil {
 		return Holder{}, "", ErrNoToken
 	}
-	g, err := s.SignIns.Check(ctx, bearer, s.BaseURL+EndpointPath(tenant, server))
+	g, err := s.SignIns.Check(ctx, bearer, s.BaseURL+authserver.EndpointPath(tenant, server))
 	if errors.Is(err, authserver.ErrNoGrant) {
 		return Holder{}, "", ErrNoToken
 	}
@@ -159,23 +159,12 @@ func (s *Service) Mint(ctx context.Context, r MintRequest) (Minted, error) {
 
 // EndpointURL is the connection's MCP endpoint.
 func (s *Service) EndpointURL(c connection.Connection) string {
-	return s.BaseURL + EndpointPath(c.Tenant, c.Server)
+	return s.BaseURL + authserver.EndpointPath(c.Tenant, c.Server)
 }
 
-// EndpointPath is the path of a server's MCP endpoint; of server "", that of all
-// servers of a user.
-func EndpointPath(tenant, server string) string {
-	path := "/mcp"
-	if server != "" {
-		path += "/" + server
-	}
-	if tenant != flow.DefaultTenant {
-		path = "/t/" + tenant + path
-	}
-	return path
-}
-
-// EndpointAt is what stands at the path of an MCP endpoint; see [EndpointPath].
+// EndpointAt is what stands at the path of an MCP endpoint; see
+// [authserver.EndpointPath]. Whether there is such a tenant or server it does not
+// know.
 func EndpointAt(path string) (tenant, server string, ok bool) {
 	tenant = flow.DefaultTenant
 	if rest, other := strings.CutPrefix(path, "/t/"); other {

@@ -295,7 +295,7 @@ func (w *world) tryPost(m host.Minted, body string, header ...string) (*http.Res
 // send is a request of an MCP client; the caller closes the answer's body. A
 // header whose value is empty is left out.
 func (w *world) send(ctx context.Context, method string, m host.Minted, body string, header ...string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, w.endpoint.URL+"/mcp/"+m.Server, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, w.endpoint.URL+strings.TrimPrefix(m.URL, w.service.BaseURL), strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

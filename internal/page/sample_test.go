@@ -29,7 +29,7 @@ func sampleViews(text func(string) string) map[string]View {
 			{text("Cursor"), text("Put this into ~/.cursor/mcp.json."), text("{\n  \"mcpServers\": {\n    \"google-drive\": {\"url\": \"http://127.0.0.1:8080/mcp/google-drive\"}\n  }\n}")},
 			{text("VS Code"), "", text("{\"servers\": {}}")},
 		},
-		Tokens: []MCPTokenRow{{text("mct_4f9a"), sampleTime, sampleTime}, {ID: text("mct_77b0"), CreatedAt: sampleTime}},
+		Tokens:  []MCPTokenRow{{text("mct_4f9a"), sampleTime, sampleTime}, {ID: text("mct_77b0"), CreatedAt: sampleTime}},
 		Clients: []ClientRow{{text("gra_4f9a"), text("Claude Code"), sampleTime, sampleTime}, {ID: text("gra_77b0"), Name: text("https://client.example/metadata.json"), CreatedAt: sampleTime}},
 		Tools: []Tool{
 			{Name: text("search"), Title: text("Search files"), Description: text("Find files by name or content."), ReadOnly: true, Schema: text(`{"type": "object"}`), Fields: []Field{

@@ -97,7 +97,7 @@ func (h *MCPRun) foreign(w http.ResponseWriter, r *http.Request) bool {
 func (h *MCPRun) challenge(w http.ResponseWriter, r *http.Request, scopes []string, hint string) {
 	challenge, code, description := `Bearer realm="lanyard"`, "", ""
 	if bearer(r) != "" {
-		code, description = "invalid_token", host.ErrNoToken.Error()
+		code, description = "invalid_token", "the token is not valid here, or not any more"
 	}
 	if at := h.challengeAt(r); at != nil {
 		challenge = at(code, description, scopes)
