@@ -29,7 +29,8 @@ func sampleViews(text func(string) string) map[string]View {
 			{text("Cursor"), text("Put this into ~/.cursor/mcp.json."), text("{\n  \"mcpServers\": {\n    \"google-drive\": {\"url\": \"http://127.0.0.1:8080/mcp/google-drive\"}\n  }\n}")},
 			{text("VS Code"), "", text("{\"servers\": {}}")},
 		},
-		Tokens: []MCPTokenRow{{text("mct_4f9a"), sampleTime, sampleTime}, {ID: text("mct_77b0"), CreatedAt: sampleTime}},
+		Tokens:  []MCPTokenRow{{text("mct_4f9a"), sampleTime, sampleTime}, {ID: text("mct_77b0"), CreatedAt: sampleTime}},
+		Clients: []ClientRow{{text("gra_4f9a"), text("Claude Code"), sampleTime, sampleTime}, {ID: text("gra_77b0"), Name: text("https://client.example/metadata.json"), CreatedAt: sampleTime}},
 		Tools: []Tool{
 			{Name: text("search"), Title: text("Search files"), Description: text("Find files by name or content."), ReadOnly: true, Schema: text(`{"type": "object"}`), Fields: []Field{
 				{Name: text("query"), Type: "string", Label: text("Query"), Required: true, Description: text("Words to look for.")},
@@ -53,10 +54,10 @@ func sampleViews(text func(string) string) map[string]View {
 	starting := connection
 	starting.Label, starting.Tools, starting.ToolsPending, starting.Status = "", nil, true, StatusPending
 	unasked := connection
-	unasked.Tools, unasked.Scopes, unasked.Configs, unasked.Tokens = nil, nil, nil, nil
+	unasked.Tools, unasked.Scopes, unasked.Configs, unasked.Tokens, unasked.Clients = nil, nil, nil, nil, nil
 
 	all := AllView{
-		Chrome: chrome, MCPURL: text("http://127.0.0.1:8080/mcp"), Configs: connection.Configs, Tokens: connection.Tokens,
+		Chrome: chrome, MCPURL: text("http://127.0.0.1:8080/mcp"), Configs: connection.Configs, Tokens: connection.Tokens, Clients: connection.Clients,
 		Members: []MemberRow{
 			{ConnectionRow{ID: text("con_1"), Label: text("ada@example.com"), Status: StatusConnected, StatusText: text("Connected")}, text("Google Drive"), text("google-drive__search_files")},
 			{ConnectionRow{ID: text("con_2"), Status: StatusReconnectNeeded, Health: "reconnect"}, text("Slack"), text("slack__…")},

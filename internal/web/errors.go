@@ -79,6 +79,7 @@ var known = []struct {
 	{flow.ErrFlowClaimed, 403, "This was started in another browser", "Continue in the browser where you started, or start again here."},
 	{flow.ErrFlowEnded, 409, "This attempt has already ended", "Look at your servers to see how it ended, or start again."},
 	{flow.ErrNotConfirmable, 409, "There is nothing to confirm", "An attempt can be confirmed for ten minutes after it was granted. Start a new one."},
+	{flow.ErrFlowOther, 403, "This was asked of somebody else", "Nothing was changed. If somebody sent you this address, close the page. If your own MCP client showed it, sign in as the person who uses that client."},
 	{flow.ErrOtherUser, 403, "This belongs to another user", "Confirm with the user that the attempt was started for. If your session shows another one, do not confirm."},
 	{flow.ErrStateUnknown, 400, "We did not ask for this", "This page is the end of connecting a service, and this one was not begun here. Start connecting again."},
 	{flow.ErrStateExpired, 410, "This took too long", "Nothing was changed. Start connecting again; you have ten minutes at the provider."},

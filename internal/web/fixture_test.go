@@ -94,6 +94,7 @@ type site struct {
 	host     *host.Service
 	mcprun   *MCPRun
 	oauth    *authserver.Server
+	grants   authserver.Store
 	provider *authServer
 	tasks    *launcher
 	log      *fake.Log
@@ -165,7 +166,9 @@ func newSite(t testing.TB, base, owner string) *site {
 	s.host = &host.Service{Store: s.store, Connections: s.store, Catalogues: s.store, Tokens: s.refresh, Catalogue: cat, Installer: nothingToInstall{}, Launcher: s.tasks,
 		BearerKey: []byte("0123456789abcdef0123456789abcdef"), BaseURL: base, ControlURL: base, Deployment: deployment,
 		IdleStop: time.Hour, Now: s.clock.now, Logger: logger}
-	s.oauth = &authserver.Server{Store: s.store.AuthServer(), Catalogue: cat, BaseURL: base, Redirects: authserver.DefaultRedirects, AllowLoopback: true, Now: s.clock.now, Logger: logger}
+	s.grants = s.store.AuthServer()
+	s.oauth = &authserver.Server{Store: s.grants, Catalogue: cat, BaseURL: base, Redirects: authserver.DefaultRedirects, AllowLoopback: true, Now: s.clock.now, Logger: logger}
+	s.host.SignIns, s.host.Asker, s.host.StepUp = s.oauth, s.starter, true
 	issuers := &signin.Issuers{AllowLoopback: true, Now: s.clock.now, Logger: logger}
 	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Tenants: s, Local: owner != "", Logger: logger}
 	mux := http.NewServeMux()
@@ -175,8 +178,8 @@ func newSite(t testing.TB, base, owner string) *site {
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat,
 		SignIns:     &signin.Finisher{Store: s.store, Tenants: s, Secrets: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now, Logger: logger},
 		Reconnected: s.host.Restart}).Mount(mux)
-	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Clients: s.store.AuthServer(), Disconnected: s.host.Disconnected, Webhooks: s}).Mount(mux)
-	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}
+	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected, Grants: s.grants, Webhooks: s}).Mount(mux)
+	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }, SignIn: s.oauth, Grants: s.grants}
 	s.mcprun.Mount(mux)
 	s.handler = GuardHost(common.NotFound(mux), HostOf(base), "localhost:8080")
 	t.Cleanup(func() {
@@ -224,6 +227,35 @@ func (s *site) connected(user, server string) connection.Connection {
 		s.t.Fatal(err)
 	}
 	return c
+}
+
+// letIn makes a grant for a client of the user, at a connection or, without one,
+// at all their servers.
+func (s *site) letIn(tenant, user, con string, change ...func(*authserver.Grant)) authserver.Grant {
+	s.t.Helper()
+	g := authserver.Grant{ID: token.NewID("gnt"), Tenant: tenant, UserID: user, ClientID: "https://client.test/metadata.json", ClientName: "A <b>client</b>",
+		Connection: con, Code: authserver.Code{Taken: true}, CreatedAt: s.clock.now(), ExpiresAt: s.clock.now().Add(time.Hour)}
+	if con != "" {
+		c, err := s.store.Get(s.t.Context(), connection.Key{Tenant: tenant, ID: con})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		g.Server, g.Scopes = c.Server, c.Scopes
+	}
+	g.Resource = s.base + authserver.EndpointPath(tenant, g.Server)
+	for _, f := range change {
+		f(&g)
+	}
+	g.Access = []authserver.Access{{Hash: token.Hash(accessOf(g)), ExpiresAt: g.ExpiresAt}}
+	if err := s.grants.AddGrant(s.t.Context(), g); err != nil {
+		s.t.Fatal(err)
+	}
+	return g
+}
+
+// accessOf is the access token of a grant that letIn made.
+func accessOf(g authserver.Grant) token.Secret {
+	return token.Secret("lat_" + g.ID + ".canary" + strings.Repeat("-", 37))
 }
 
 // browser keeps cookies, and sends what browsers send.

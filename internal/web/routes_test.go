@@ -54,6 +54,12 @@ var routes = []struct {
 	{"POST /api/v1/connections/{id}/mcp-tokens", "/api/v1/connections/CON/mcp-tokens", `{"ttl":60}`, "401 sign_in_required", "401 unauthorized", "201", "", "404 connection_unknown", ""},
 	{"GET /api/v1/connections/{id}/mcp-tokens", "/api/v1/connections/CON/mcp-tokens", "", "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"DELETE /api/v1/connections/{id}/mcp-tokens/{token}", "/api/v1/connections/CON/mcp-tokens/MCT", "", "401 sign_in_required", "401 unauthorized", "204", "", "404 connection_unknown", ""},
+	{"GET /api/v1/connections/{id}/clients", "/api/v1/connections/CON/clients", "", "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
+	{"DELETE /api/v1/connections/{id}/clients/{grant}", "/api/v1/connections/CON/clients/GRANT", "", "401 sign_in_required", "401 unauthorized", "204", "", "404 connection_unknown", ""},
+	{"DELETE /api/v1/connections/{id}/clients/{grant}", "/api/v1/connections/CON/clients/ALLGNT", "", "401 sign_in_required", "401 unauthorized", "404 client_unknown", "", "404 connection_unknown", ""},
+	{"GET /api/v1/mcp-clients", "/api/v1/mcp-clients?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "200", "", "403 forbidden", "200"},
+	{"DELETE /api/v1/mcp-clients/{grant}", "/api/v1/mcp-clients/ALLGNT?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "204", "", "403 forbidden", "404 client_unknown"},
+	{"DELETE /api/v1/mcp-clients/{grant}", "/api/v1/mcp-clients/GRANT?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "404 client_unknown", "", "403 forbidden", "404 client_unknown"},
 	{"POST /api/v1/mcp-tokens", "/api/v1/mcp-tokens", `{"user_id":"ada"}`, "401 sign_in_required", "401 unauthorized", "201", "", "403 forbidden", "201"},
 	{"POST /api/v1/mcp-tokens", "/api/v1/mcp-tokens", `{"user_id":"ada","servers":["nothing"]}`, "401 sign_in_required", "401 unauthorized", "404 server_unknown", "", "403 forbidden", "404 server_unknown"},
 	{"GET /api/v1/mcp-tokens", "/api/v1/mcp-tokens?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "200", "", "403 forbidden", "200"},
@@ -65,6 +71,10 @@ var routes = []struct {
 	{"GET /api/v1/audit", "/api/v1/audit", "", "401 unauthorized", "", "200", "401 unauthorized", "", "200"},
 	{"/mcp", "/mcp", `{}`, "401 invalid_token", "", "", "", "", ""},
 	{"/mcp/{server}", "/mcp/notes", `{}`, "401 invalid_token", "", "", "", "", ""},
+	{"/t/{tenant}/mcp", "/t/other/mcp", `{}`, "401 invalid_token", "", "", "", "", ""},
+	{"/t/{tenant}/mcp", "/t/default/mcp", `{}`, "404 not_found", "", "", "", "", ""},
+	{"/t/{tenant}/mcp/{server}", "/t/other/mcp/notes", `{}`, "401 invalid_token", "", "", "", "", ""},
+	{"/t/{tenant}/mcp/{server}", "/t/default/mcp/notes", `{}`, "404 not_found", "", "", "", "", ""},
 	{"POST /tasks/v1/claim", "/tasks/v1/claim", `{"task_id":"tsk_x","ticket":"canary"}`, "403 refused", "", "", "", "", ""},
 	{"POST /tasks/v1/token", "/tasks/v1/token", `{"task_id":"tsk_x"}`, "403 refused", "", "", "", "", ""},
 	{"POST /tasks/v1/report", "/tasks/v1/report", `{"task_id":"tsk_x","state":"ready"}`, "403 refused", "", "", "", "", ""},
@@ -105,10 +115,15 @@ var routes = []struct {
 	{"GET /l/{link}", "/l/LINKREF", "", "200", "", "", "", "", ""},
 	{"POST /l/{link}", "/l/LINKREF", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /c/{flow}", "/c/FLOW", "", "200", "", "", "", "", ""},
+	{"GET /c/{flow}", "/c/ASKED", "", "401", "", "", "200", "403 flow_other_person", "401"},
+	{"POST /c/{flow}", "/c/ASKED", "form action=authorize", "403 cross_site", "", "", "200", "403 flow_other_person", "403 cross_site"},
+	{"POST /c/{flow}", "/c/ASKED", "form action=cancel", "403 cross_site", "", "", "403 access_denied", "403 flow_other_person", "403 cross_site"},
 	{"POST /c/{flow}", "/c/FLOW", "form action=authorize", "403 cross_site", "", "", "200", "", "403 cross_site"},
 	{"GET /mcp/all", "/mcp/all", "", "401", "401 unauthorized", "400 invalid_request", "200", "", "400 invalid_request"},
 	{"POST /mcp/all/mcp-tokens", "/mcp/all/mcp-tokens", "form", "403 cross_site", "", "", "200", "", "403 cross_site"},
 	{"POST /mcp/all/mcp-tokens/{token}/revoke", "/mcp/all/mcp-tokens/ALLMCT/revoke", "form", "403 cross_site", "", "", "303", "404 token_unknown", "403 cross_site"},
+	{"POST /mcp/all/clients/{grant}/revoke", "/mcp/all/clients/ALLGNT/revoke", "form", "403 cross_site", "", "", "303", "404 client_unknown", "403 cross_site"},
+	{"POST /mcp/connections/{id}/clients/{grant}/revoke", "/mcp/connections/CON/clients/GRANT/revoke", "form", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"POST /mcp/connections/{id}/offer", "/mcp/connections/CON/offer", "form shown=whoami", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"GET /mcp/connections/{id}", "/mcp/connections/CON", "", "401", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"POST /mcp/connections/{id}/rename", "/mcp/connections/CON/rename", "form label=x", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
@@ -171,8 +186,13 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	if err := s.store.PutAttempt(t.Context(), attempt); err != nil {
 		t.Fatal(err)
 	}
+	question, err := s.starter.Ask(t.Context(), flow.Question{Tenant: con.Tenant, UserID: "ada", Server: "notes", ConnectionID: con.ID, Seed: []byte("canary-seed")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	fill := strings.NewReplacer("REQUEST", req.ID, "CLIENT", client.ID, "ASKS", s.asks(client, "notes").Encode(), "SGN", attempt.ID,
-		"LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID)
+		"LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "ASKED", strings.TrimPrefix(question, s.base+"/c/"), "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID,
+		"ALLGNT", s.letIn("default", "ada", "").ID, "GRANT", s.letIn("default", "ada", con.ID).ID)
 	path, body = fill.Replace(path), fill.Replace(body)
 	method, _, found := strings.Cut(pattern, " ")
 	if !found {
