@@ -15,6 +15,7 @@ const (
 	sealedGrants = "GRT#*"
 	gates        = "GATE#*"
 	catalogues   = "LST#*"
+	flows        = "FLO#*"
 )
 
 // How the functions write to the table, and read it. A part of a transaction
@@ -68,7 +69,8 @@ func (v *Service) withhold(name string) statements {
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	}
-	// The authorizer and mcpremote write nothing at all.
+	// The authorizer writes nothing at all, and mcpremote begins flows alone: it is
+	// not granted more.
 	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues)}
 }
 

@@ -138,6 +138,10 @@ func TestWithheld(t *testing.T) {
 			{"KEY#0f3a", list{"dynamodb:PartiQLInsert"}, nil},
 			{"GRT#default#con_1", list{"dynamodb:PartiQLInsert"}, nil},
 			{"MCT#0f3a", insertsApart, list{connect, callback, refresh, mcprun}},
+			{"FLO#flo_1", list{"dynamodb:PutItem"}, list{connect, callback, refresh, mcprun, mcpremote}},
+			{"FLO#flo_1", list{"dynamodb:DeleteItem"}, list{connect, callback, refresh, mcprun}},
+			{"FLO#flo_1", list{"dynamodb:PartiQLInsert"}, nil},
+			{"STA#0f3a", insertsApart, list{connect, callback, refresh, mcprun}},
 		} {
 			for _, name := range functionNames {
 				for _, action := range test.actions {

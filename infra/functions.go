@@ -101,7 +101,7 @@ func (v *Service) describeFunctions() []function {
 				"LANYARD_SECRETS":          jsii.String(v.settings.Name),
 				"LANYARD_REFRESH_FUNCTION": jsii.String(v.functionName(refresh)),
 			}),
-			grants: statements{v.readTable(), v.invokeRefresh(), v.readSecrets("ReadTaskBearers", secretTaskBearers)},
+			grants: statements{v.readTable(), v.beginFlows(), v.invokeRefresh(), v.readSecrets("ReadTaskBearers", secretTaskBearers)},
 		},
 		{name: authorizer, program: mcprun, memory: 256, timeout: 10,
 			description: "Lets the bearers of MCP clients pass",

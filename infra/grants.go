@@ -73,6 +73,15 @@ func (v *Service) readTable() awsiam.PolicyStatement {
 	return allow("ReadTable", list{"dynamodb:GetItem", "dynamodb:Query"}, list{v.tableARN()}, nil)
 }
 
+// beginFlows lets a function ask a person to connect: it adds flows, and no other
+// record.
+func (v *Service) beginFlows() awsiam.PolicyStatement {
+	return allow("BeginFlows", list{"dynamodb:PutItem"}, list{v.tableARN()}, map[string]any{
+		"ForAllValues:StringLike": map[string]any{"dynamodb:LeadingKeys": list{flows}},
+		"Null":                    map[string]any{"dynamodb:LeadingKeys": "false"},
+	})
+}
+
 func (v *Service) findDue() awsiam.PolicyStatement {
 	return allow("FindDue", list{"dynamodb:Query"}, list{v.tableARN() + "/index/" + dueIndex}, nil)
 }

@@ -60,6 +60,9 @@ var identifier = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 func (c *checker) identity() {
 	p := c.p
+	if strings.ReplaceAll(p.ID, "_", "-") == SignInClient {
+		c.add("id", "%q is reserved", p.ID)
+	}
 	if !identifier.MatchString(p.ID) {
 		c.add("id", "an id is lower-case letters, digits, - and _, 63 at most")
 	}
@@ -128,6 +131,11 @@ func (c *checker) pattern(path string, param Parameter) {
 }
 
 // Names that the engine fills in templates.
+// SignInClient is no provider's id: our client at a tenant's own issuer, where
+// its people sign in, is kept under it. Neither is sign_in, which has the same
+// name in the environment.
+const SignInClient = "sign-in"
+
 var reservedNames = []string{"client_id", "client_secret", "redirect_uri", "access_token", "token"}
 
 func (c *checker) endpoints() {

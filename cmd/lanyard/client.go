@@ -57,10 +57,15 @@ were granted to another one before keep that one.
 
 The client's secret is read from standard input, or asked for on a terminal. It
 is never an argument, which others on this machine could see. It is stored in
-Secrets Manager, where only the functions callback and refresh read it.`,
+Secrets Manager, where only the functions callback and refresh read it.
+
+"sign-in" is no provider: under that name the client is kept with which people
+sign in at the tenant's own OpenID Connect issuer (lanyard tenants set --sign-in
+oidc). Each tenant needs its own.`,
 		Example: `  lanyard client set google --id 1234.apps.googleusercontent.com
   pass show slack | lanyard client set slack --id 12.34
-  lanyard client set google --id 5678 --tenant acme < secret.txt`,
+  lanyard client set google --id 5678 --tenant acme < secret.txt
+  lanyard client set sign-in --id lanyard --tenant acme < secret.txt`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.Provider = args[0]
@@ -114,7 +119,11 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 				Kept []string `json:"kept"`
 			}{e, append([]string{}, kept...)})
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), printable(fmt.Sprintf("New connections to %s are granted to %s.", e.Provider, e.ID)))
+		done := fmt.Sprintf("New connections to %s are granted to %s.", e.Provider, e.ID)
+		if e.Provider == flow.SignInClient {
+			done = fmt.Sprintf("People of %s sign in with the client %s.", e.Tenant, e.ID)
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), printable(done))
 		if len(kept) > 0 {
 			fmt.Fprintln(cmd.OutOrStdout(), printable("Kept for what was granted to them: "+strings.Join(kept, ", ")))
 		}
@@ -124,6 +133,12 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 
 // checkProvider finds a slip of the pen before it is stored.
 func (c *cli) checkProvider(id, variant string) error {
+	if id == flow.SignInClient {
+		if variant != "" {
+			return usagef("--variant: there is one kind of client to sign in with")
+		}
+		return nil
+	}
 	catalogue, err := c.catalogue()
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/runner"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/internal/web"
@@ -59,6 +60,8 @@ type machine struct {
 	handler      http.Handler
 	starter      *flow.Starter
 	finisher     *flow.Finisher
+	signIns      *signin.Starter
+	signInEnds   *signin.Finisher
 	refresh      *refresh.Service
 	webhooks     *notify.Service
 	host         *host.Service
@@ -117,6 +120,10 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		Engine: engine, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now}
 	m.finisher = &flow.Finisher{Store: m.db, Connections: m.db, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}
+	issuers := &signin.Issuers{AllowLoopback: true, Now: m.now, Logger: logger}
+	m.signIns = &signin.Starter{Store: m.db, Tenants: tenant{cfg}, Clients: clients, Sessions: m.starter, Issuers: issuers, BaseURL: cfg.BaseURL, Now: m.now}
+	m.signInEnds = &signin.Finisher{Store: m.db, Tenants: tenant{cfg}, Secrets: clients, Sessions: m.starter, Issuers: issuers,
+		BaseURL: cfg.BaseURL, Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Pace:    &refresh.Paced{Gates: m.db, Now: m.now, Logger: logger},
 		BaseURL: cfg.BaseURL, Deployment: deployment, Window: cfg.KeepFresh, Now: m.now, Logger: logger}
@@ -220,16 +227,17 @@ func keptFrom(l *local.Launcher, path, remedy string) error {
 }
 
 func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *presets.Catalogue) {
+	m.host.Asker, m.host.StepUp = m.starter, true
 	site := &web.Site{BaseURL: m.cfg.BaseURL, Pages: pages, Keys: local.NewAPIKeys(apiKey, web.ErrUnauthorized),
-		Sessions: m.starter, Local: m.cfg.Personal(), Logger: m.logger}
-	connect := &web.Connect{Site: site, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: m.host.ToolsCount, Reconnected: m.host.Restart}
-	if m.cfg.Personal() {
+		Sessions: m.starter, Tenants: tenant{m.cfg}, Local: m.cfg.Personal(), Logger: m.logger}
+	connect := &web.Connect{Site: site, SignIns: m.signIns, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: m.host.ToolsCount, Reconnected: m.host.Restart}
+	if m.cfg.SignIn.Way() == flow.Local {
 		connect.Owner, connect.Foreign = owner, m.foreign
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	connect.Mount(mux)
-	(&web.Callback{Site: site, Flows: m.finisher, Catalogue: catalogue, Tenants: tenant{m.cfg},
+	(&web.Callback{Site: site, SignIns: m.signInEnds, Flows: m.finisher, Catalogue: catalogue,
 		Reconnected: m.host.Restart}).Mount(mux)
 	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db, Flows: m.db, Disconnected: m.host.Disconnected, Webhooks: m.webhooks}).Mount(mux)
 	(&web.MCPRun{Site: site, Host: m.host, Connections: m.db, Catalogue: catalogue, Progress: m.progress.of}).Mount(mux)
@@ -322,11 +330,11 @@ func (m *machine) run(ctx context.Context) {
 	}()
 }
 
-// greet says where to go. On a machine that others can reach, the page is
-// opened by a link that only who reads this has.
+// greet says where to go. Where people sign in by link, the page is opened by one
+// that only who reads this has.
 func (m *machine) greet(ctx context.Context, w io.Writer) error {
 	at := m.cfg.BaseURL + "/mcp/servers"
-	if !m.cfg.Personal() {
+	if m.cfg.SignIn.Way() == flow.ByLink {
 		_, path, err := m.starter.CreateLink(ctx, flow.LinkRequest{Tenant: flow.DefaultTenant, UserID: owner, TTL: flow.MaxLinkTTL, Owner: true})
 		if err != nil {
 			return err
@@ -368,7 +376,7 @@ func (m *machine) close() {
 type tenant struct{ cfg config.Config }
 
 func (t tenant) Tenant(context.Context, string) (flow.Tenant, error) {
-	return flow.Tenant{ReturnURLs: t.cfg.ReturnURLs, Confirm: t.cfg.Confirm}, nil
+	return flow.Tenant{ReturnURLs: t.cfg.ReturnURLs, Confirm: t.cfg.Confirm, SignIn: t.cfg.SignIn}, nil
 }
 
 // progress keeps the last line that installing each server said, and shows

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
+	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/notify"
 )
 
@@ -57,9 +58,13 @@ func (c *cli) showTenants(cmd *cobra.Command, all []cloud.Tenant, doc any) error
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(doc)
 	}
 	t := newTable(cmd.OutOrStdout())
-	t.row("TENANT", "CONFIRM", "RETURN URLS")
+	t.row("TENANT", "CONFIRM", "SIGN-IN", "RETURN URLS")
 	for _, v := range all {
-		t.row(v.ID, map[bool]string{true: "on", false: "off"}[v.Confirm], strings.Join(v.ReturnURLs, " "))
+		way := string(v.SignIn.Way())
+		if host := v.SignIn.Elsewhere(); host != "" {
+			way += " " + host
+		}
+		t.row(v.ID, map[bool]string{true: "on", false: "off"}[v.Confirm], way, strings.Join(v.ReturnURLs, " "))
 	}
 	return t.flush()
 }
@@ -68,18 +73,24 @@ func (c *cli) showTenants(cmd *cobra.Command, all []cloud.Tenant, doc any) error
 type tenantFlags struct {
 	returnURLs []string
 	confirm    string
+	signIn     signInFlags
 }
 
 func (f *tenantFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.returnURLs, "return-url", nil, "a `URL` that people may be sent back to: an exact one, or a prefix that ends in a slash;\nmay be repeated, and replaces the list that there is (\"\": by none)")
 	flags.StringVar(&f.confirm, "confirm", "", "`on` or off: whether the tenant's backend must confirm who has finished a connection\nthat began from a link or the API")
+	f.signIn.add(flags)
 }
 
 // apply changes a tenant as the flags say.
 func (f *tenantFlags) apply(cmd *cobra.Command) (func(*cloud.Tenant), error) {
 	if f.confirm != "" && f.confirm != "on" && f.confirm != "off" {
 		return nil, usagef("--confirm must be on or off")
+	}
+	setSignIn, err := f.signIn.apply(cmd)
+	if err != nil {
+		return nil, err
 	}
 	list := slices.DeleteFunc(slices.Clone(f.returnURLs), func(s string) bool { return s == "" })
 	if err := (cloud.Tenant{ID: "x", ReturnURLs: list}).Check(); err != nil {
@@ -92,6 +103,7 @@ func (f *tenantFlags) apply(cmd *cobra.Command) (func(*cloud.Tenant), error) {
 		if f.confirm != "" {
 			v.Confirm = f.confirm == "on"
 		}
+		setSignIn(&v.SignIn)
 	}, nil
 }
 
@@ -136,16 +148,22 @@ func (c *cli) tenantSetCommand(p *place) *cobra.Command {
 	var f tenantFlags
 	cmd := &cobra.Command{
 		Use: "set ID", Short: "Change a tenant",
+		Long: `Change a tenant. What is not named stays as it is; --sign-in replaces how its
+people sign in as a whole. Of an OpenID Connect issuer, register the redirect URI
+{base URL}/oauth/sign-in/callback and keep the client with "lanyard client set
+sign-in".`,
 		Example: `  lanyard tenants set default --return-url https://app.example/connected/
-  lanyard tenants set acme --confirm off`,
+  lanyard tenants set acme --confirm off
+  lanyard tenants set acme --sign-in oidc --oidc-issuer https://accounts.google.com --oidc-domain acme.example
+  lanyard tenants set acme --sign-in login_url --login-url https://acme.example/lanyard-login`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			apply, err := f.apply(cmd)
 			if err != nil {
 				return err
 			}
-			if !cmd.Flags().Changed("return-url") && f.confirm == "" {
-				return usagef("there is nothing to set: name --return-url or --confirm")
+			if !cmd.Flags().Changed("return-url") && f.confirm == "" && !f.signIn.changed(cmd) {
+				return usagef("there is nothing to set: name --return-url, --confirm or --sign-in")
 			}
 			return c.operate(cmd, *p, func(ctx context.Context, d *deployment) error {
 				set, err := d.table.Tenants().Update(ctx, args[0], apply)
@@ -190,7 +208,7 @@ func (c *cli) removeTenant(ctx context.Context, d *deployment, id string) error 
 	if err != nil {
 		return err
 	}
-	providers := map[string]bool{}
+	providers := map[string]bool{flow.SignInClient: true}
 	for _, e := range own {
 		providers[e.Provider] = true
 	}

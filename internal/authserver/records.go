@@ -132,7 +132,10 @@ type Grant struct {
 	// Access are the access tokens that live, oldest first.
 	Access    []Access  `json:"access,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
-	UsedAt    time.Time `json:"used_at,omitzero"`
+	// UsedAt is when the client last got tokens, which one in use does every hour:
+	// a bearer's check writes nothing.
+	UsedAt time.Time `json:"used_at,omitzero"`
+	// ExpiresAt is when the refresh token ends, and before there is one, the code.
 	ExpiresAt time.Time `json:"expires_at"`
 	Revision  int64     `json:"revision"`
 }
@@ -151,14 +154,16 @@ type Code struct {
 // lost on its way: the token that was presented last works until one that came
 // of it is used.
 type Refresh struct {
+	// Family is the hash of the part that all refresh tokens of the grant have in
+	// common. Whoever shows it with anything but Last or Next has an old token,
+	// and has stolen it, or was robbed: no list of old ones is kept that somebody
+	// could fill.
+	Family string `json:"family,omitempty"`
 	// Last is the hash of the token that was presented last; empty: none yet.
 	Last string `json:"last,omitempty"`
 	// Next are the hashes of those that were given for it: one, or a few where
 	// the client asked again.
 	Next []string `json:"next,omitempty"`
-	// Spent are those that were presented before, cut short: whoever shows one
-	// has stolen it, or was robbed.
-	Spent []string `json:"spent,omitempty"`
 }
 
 // Access is an access token, as a hash.

@@ -229,3 +229,57 @@ func (c *Client) TestWebhook(ctx context.Context) (out WebhookTest, err error) {
 	out.Raw, err = c.call(ctx, http.MethodPost, "/api/v1/webhooks/test", nil, &out)
 	return out, err
 }
+
+// OAuthClient is an MCP client that was registered by hand.
+type OAuthClient struct {
+	ID string `json:"client_id"`
+	// Secret is there in the answer that registers it, once.
+	Secret       token.Secret `json:"client_secret"`
+	Name         string       `json:"name"`
+	RedirectURIs []string     `json:"redirect_uris"`
+	AuthMethod   string       `json:"token_endpoint_auth_method"`
+	CreatedAt    *time.Time   `json:"created_at"`
+}
+
+// OAuthClientRequest registers an MCP client.
+type OAuthClientRequest struct {
+	Name         string   `json:"name"`
+	RedirectURIs []string `json:"redirect_uris"`
+	// AuthMethod is none, client_secret_basic or client_secret_post; empty: the
+	// server's default.
+	AuthMethod string `json:"token_endpoint_auth_method,omitempty"`
+}
+
+// NewOAuthClient is what became of an [OAuthClientRequest].
+type NewOAuthClient struct {
+	Answer
+	OAuthClient
+}
+
+// AddOAuthClient registers an MCP client with the server.
+func (c *Client) AddOAuthClient(ctx context.Context, in OAuthClientRequest) (out NewOAuthClient, err error) {
+	out.Raw, err = c.call(ctx, http.MethodPost, "/api/v1/oauth-clients", in, &out.OAuthClient)
+	return out, err
+}
+
+// OAuthClients are those that were registered by hand.
+type OAuthClients struct {
+	Answer
+	Clients []OAuthClient `json:"oauth_clients"`
+}
+
+// OAuthClients lists them, without their secrets.
+func (c *Client) OAuthClients(ctx context.Context) (out OAuthClients, err error) {
+	out.Raw, err = c.call(ctx, http.MethodGet, "/api/v1/oauth-clients", nil, &out)
+	return out, err
+}
+
+// RemoveOAuthClient removes one: it gets no more tokens.
+func (c *Client) RemoveOAuthClient(ctx context.Context, id string) error {
+	name, err := segment(id)
+	if err != nil {
+		return err
+	}
+	_, err = c.call(ctx, http.MethodDelete, "/api/v1/oauth-clients/"+name, nil, nil)
+	return err
+}

@@ -151,6 +151,9 @@ func (c *Client) unreachable(err error) error {
 }
 
 func (c *Client) decode(answer *http.Response, data []byte, out any) error {
+	if answer.StatusCode == http.StatusNoContent {
+		return nil
+	}
 	if answer.StatusCode/100 == 2 {
 		if err := json.Unmarshal(data, out); err != nil {
 			// The cause could quote the answer.

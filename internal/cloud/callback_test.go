@@ -90,7 +90,7 @@ func newCallback(t *testing.T, store string, broken func(string, int) fault) *ca
 	engine := &provider.Engine{HTTP: &http.Client{Transport: c.acme}, Now: clock, Logger: logger}
 	start := &flow.Starter{Store: d.table, Connections: d.table, Catalogue: acme{}, Clients: c.ids, Tenants: d.table.Tenants(),
 		Engine: engine, BaseURL: "https://lanyard.example", Now: clock}
-	f, err := start.Start(t.Context(), flow.StartRequest{Tenant: "default", UserID: "ada", Server: "notes", Owner: true})
+	f, err := start.Start(t.Context(), flow.StartRequest{Tenant: "default", UserID: "ada", Server: "notes", Proven: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ type ClientEntry struct {
 
 // ClientID implements [flow.Clients].
 func (c ClientIDs) ClientID(ctx context.Context, tenant, providerID string) (id, variant string, err error) {
-	for _, of := range owners(tenant) {
+	for _, of := range owners(tenant, providerID) {
 		it, err := c.t.get(ctx, join("CLI", of), providerID)
 		if err != nil {
 			return "", "", err
@@ -53,9 +53,10 @@ func (c ClientIDs) ClientID(ctx context.Context, tenant, providerID string) (id,
 	return "", "", noClient(providerID)
 }
 
-// owners are the tenants whose registrations a tenant may use, its own first.
-func owners(tenant string) []string {
-	if tenant == flow.DefaultTenant {
+// owners are the tenants whose registrations at a provider a tenant may use, its
+// own first. Where its people sign in it has its own alone.
+func owners(tenant, providerID string) []string {
+	if tenant == flow.DefaultTenant || providerID == flow.SignInClient {
 		return []string{tenant}
 	}
 	return []string{tenant, flow.DefaultTenant}
@@ -132,7 +133,7 @@ type reading struct {
 // a while ago may have been registered since: then it is read again.
 func (c *ClientSecrets) Client(ctx context.Context, tenant, providerID, id string) (provider.Client, error) {
 	for _, age := range []time.Duration{readTTL, 0} {
-		for _, of := range owners(tenant) {
+		for _, of := range owners(tenant, providerID) {
 			r, err := c.registrations(ctx, of, providerID, age)
 			if err != nil {
 				return provider.Client{}, err

@@ -105,6 +105,34 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// A tenant whose people sign in at its own issuer never sends another tenant's
+// secret there.
+func TestSignInClientIsTheTenantsOwn(t *testing.T) {
+	t.Parallel()
+	w := newClients(t, nil)
+	set := func(tenant, id string) {
+		t.Helper()
+		e := cloud.ClientEntry{Tenant: tenant, Provider: flow.SignInClient, ID: id}
+		if err := w.secrets.Set(t.Context(), w.ids, e, token.Secret("canary-"+id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("default", "one")
+	if id, _, err := w.ids.ClientID(t.Context(), "acme", flow.SignInClient); !errors.Is(err, flow.ErrNoClient) {
+		t.Errorf("acme signs in with %q, %v", id, err)
+	}
+	for _, id := range []string{"", "one"} {
+		if got, err := w.secrets.Client(t.Context(), "acme", flow.SignInClient, id); !errors.Is(err, flow.ErrNoClient) {
+			t.Errorf("acme has the client %q, %v", got.ID, err)
+		}
+	}
+	set("acme", "own")
+	got, err := w.secrets.Client(t.Context(), "acme", flow.SignInClient, "")
+	if err != nil || got.ID != "own" {
+		t.Errorf("acme has the client %q, %v", got.ID, err)
+	}
+}
+
 // What was read serves for a minute, but for a client that is not among it.
 func TestClientSecretsAreRemembered(t *testing.T) {
 	t.Parallel()

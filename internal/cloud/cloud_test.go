@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/cloud/emulate"
 	"github.com/lanyardhq/lanyard/internal/conformance"
@@ -21,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 )
 
 // clock stands still when the suites' records are new.
@@ -107,6 +109,12 @@ func TestFlows(t *testing.T) {
 	})
 }
 
+func TestSignIns(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.SignIns(t, func(t *testing.T) signin.Store { return newTable(t) })
+	})
+}
+
 func TestTasks(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Tasks(t, func(t *testing.T) host.Store { return newTable(t) })
@@ -128,6 +136,12 @@ func TestCatalogues(t *testing.T) {
 func TestGates(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Gates(t, func(t *testing.T) refresh.Gates { return newTable(t) })
+	})
+}
+
+func TestAuthServer(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.AuthServer(t, func(t *testing.T) authserver.Store { return newTable(t).AuthServer() })
 	})
 }
 

@@ -27,7 +27,8 @@ type DynamoDB interface {
 }
 
 // Table is the state of a deployment. It implements connection.Store,
-// flow.Store, host.Store, host.Pool, host.Catalogues and refresh.Gates; see also [Table.Grants] and [Table.Audit].
+// flow.Store, signin.Store, host.Store, host.Pool, host.Catalogues and
+// refresh.Gates; see also [Table.Grants], [Table.Audit] and [Table.AuthServer].
 type Table struct {
 	API  DynamoDB
 	Name string

@@ -17,6 +17,7 @@
 //	OWN#tenant#user             link#… ses#…     what DeleteUser removes
 //	FLO#id                      -                a flow
 //	STA#hash                    -                an OAuth state; taken: without its doc
+//	SGN#id                      -                a sign-in; taken: without its doc
 //	TCON#tenant#connection      -                a connection's task, and the count of its tasks
 //	TASK                        id               whose task that is
 //	WARM                        id               a task that waits for a connection; taken: without its doc, for a moment
@@ -30,6 +31,14 @@
 //	KEYS#tenant                 id               list entry of an API key; revoked: stays
 //	TEN                         tenant           a tenant; removed: without its doc, for good
 //	CLI#tenant                  provider         our registration there, without its secret
+//	OAC#hash                    -                an MCP client, by the hash of its id; deleted: without its doc
+//	OACS                        id               list entry of an MCP client that was entered
+//	OAR#id                      -                an authorization request of one
+//	OAG#id                      -                what a person granted one; deleted: without its doc
+//	OAGS#tenant#user            created#id       list entry of that
+//	OAN#tenant#user             client#resource  that a person allowed a client, by a hash of both
+//	OAX#hash                    -                what works once, and was used
+//	OAW#window                  -                how many were let in
 //	GATE#name                   -                whether a provider may be asked now, and how often
 //
 //	attribute   what
@@ -40,6 +49,8 @@
 //	            answer was lost; its condition then fails on its own first copy,
 //	            which this tells from somebody else's
 //	browser, exp_at   what conditions on links and states compare
+//	tenant, exp_at, user_id, proof   the same, of a sign-in: who was confirmed, and
+//	            the hash of what takes it
 //	due_shard, due_at the index "due": connections that need attention, and when
 //	v, f, sealed      a sealed grant, its version and its fence
 //	ttl         when DynamoDB may remove the item, seconds since 1970. It only

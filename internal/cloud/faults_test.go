@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -146,6 +147,9 @@ func TestStoresInTheStorm(t *testing.T) {
 				})
 				t.Run("Gates", func(t *testing.T) {
 					conformance.Gates(t, func(t *testing.T) refresh.Gates { return table(t) })
+				})
+				t.Run("AuthServer", func(t *testing.T) {
+					conformance.AuthServer(t, func(t *testing.T) authserver.Store { return table(t).AuthServer() })
 				})
 				t.Run("Audit", func(t *testing.T) {
 					conformance.Audit(t, func(t *testing.T) conformance.AuditLog { return table(t).Audit() })

@@ -124,7 +124,7 @@ func (t *Table) DeleteUser(ctx context.Context, tenant, user string) error {
 			}
 			continue
 		}
-		if err := t.transact(ctx, change{remove: at(sessionPK(id), only)}, change{remove: at(textOf(it, "pk"), sk)}); err != nil {
+		if err := t.removeSession(ctx, tenant, user, id); err != nil {
 			return err
 		}
 	}
@@ -165,6 +165,23 @@ func (t *Table) GetSession(ctx context.Context, hash string) (flow.Session, erro
 		return flow.Session{}, err
 	}
 	return s, nil
+}
+
+// DeleteSession implements [flow.Store].
+func (t *Table) DeleteSession(ctx context.Context, hash string) error {
+	var s flow.Session
+	it, err := t.get(ctx, sessionPK(hash), only)
+	if err != nil || it == nil {
+		return err
+	}
+	if err := decode(it, &s, errNoDocument); err != nil {
+		return err
+	}
+	return t.removeSession(ctx, s.Tenant, s.UserID, hash)
+}
+
+func (t *Table) removeSession(ctx context.Context, tenant, user, hash string) error {
+	return t.transact(ctx, change{remove: at(sessionPK(hash), only)}, change{remove: at(join("OWN", tenant, user), join("session", hash))})
 }
 
 // flowItem is the item of a flow.

@@ -28,10 +28,11 @@ var (
 // Tenant is a tenant as it is stored.
 type Tenant struct {
 	ID string `json:"id"`
-	// ReturnURLs and Confirm: see [flow.Tenant].
-	ReturnURLs []string  `json:"return_urls"`
-	Confirm    bool      `json:"confirm"`
-	CreatedAt  time.Time `json:"created_at"`
+	// ReturnURLs, Confirm and SignIn: see [flow.Tenant].
+	ReturnURLs []string    `json:"return_urls"`
+	Confirm    bool        `json:"confirm"`
+	SignIn     flow.SignIn `json:"sign_in,omitzero"`
+	CreatedAt  time.Time   `json:"created_at"`
 }
 
 // Tenants are the tenants of a deployment. The default one is always there:
@@ -60,7 +61,10 @@ func (v Tenant) Check() error {
 			return err
 		}
 	}
-	return nil
+	if v.SignIn.Way() == flow.Local {
+		return errors.New("nobody is at a deployment's own machine: people sign in by link, oidc or login_url")
+	}
+	return v.SignIn.Check(false)
 }
 
 // Get returns a tenant, or ErrNoTenant, which of one that was removed is
@@ -93,7 +97,7 @@ func (s Tenants) Tenant(ctx context.Context, id string) (flow.Tenant, error) {
 	if err != nil {
 		return flow.Tenant{}, fmt.Errorf("tenant %q: %w", id, err)
 	}
-	return flow.Tenant{ReturnURLs: v.ReturnURLs, Confirm: v.Confirm}, nil
+	return flow.Tenant{ReturnURLs: v.ReturnURLs, Confirm: v.Confirm, SignIn: v.SignIn}, nil
 }
 
 // List returns all tenants by id, the default one first.

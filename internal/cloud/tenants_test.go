@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +42,13 @@ func TestTenants(t *testing.T) {
 				t.Errorf("%s: %+v, %v, %v", id, got, err, err2)
 			}
 		}
+		in := flow.SignIn{Method: flow.OIDC, Issuer: "https://accounts.example", Domains: []string{"acme.example"}, UserClaim: flow.ClaimEmail}
+		if _, err := tenants.Update(t.Context(), "acme", func(v *cloud.Tenant) { v.SignIn = in }); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := tenants.Tenant(t.Context(), "acme"); err != nil || !reflect.DeepEqual(got.SignIn, in) {
+			t.Errorf("people of acme sign in by %+v, %v", got.SignIn, err)
+		}
 		list, err := tenants.List(t.Context())
 		if err != nil || len(list) != 2 || list[0].ID != "default" || list[1].ID != "acme" || len(list[1].ReturnURLs) != 1 {
 			t.Errorf("%+v, %v", list, err)
@@ -63,6 +71,16 @@ func TestTenantsAreChecked(t *testing.T) {
 	for _, raw := range []string{"", "app.example", "ftp://app.example/", "javascript:alert(1)", "https://"} {
 		if err := (cloud.Tenant{ID: "a", ReturnURLs: []string{raw}}).Check(); err == nil {
 			t.Errorf("%q was accepted", raw)
+		}
+	}
+	for name, in := range map[string]flow.SignIn{
+		"nobody is at a deployment's machine": {Method: flow.Local},
+		"an issuer on this machine":           {Method: flow.OIDC, Issuer: "http://127.0.0.1:9000", Anybody: true},
+		"anybody of an issuer":                {Method: flow.OIDC, Issuer: "https://accounts.example"},
+		"a login without TLS":                 {Method: flow.LoginURL, LoginURL: "http://app.example/login"},
+	} {
+		if err := (cloud.Tenant{ID: "a", SignIn: in}).Check(); err == nil {
+			t.Errorf("%s was accepted", name)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
@@ -37,6 +38,12 @@ type Config struct {
 	// or the API wait for the tenant's confirmation. On, unless the base URL is
 	// loopback: links to a public one can be mailed to anybody.
 	Confirm bool
+	// SignIn is how people sign in: LANYARD_SIGN_IN (local, link, oidc or
+	// login_url), with LANYARD_OIDC_ISSUER, LANYARD_OIDC_DOMAINS and
+	// LANYARD_OIDC_SUBJECTS (separated by commas), LANYARD_OIDC_ANYBODY (on, off),
+	// LANYARD_OIDC_USER (sub, email) and LANYARD_LOGIN_URL. By themselves: local
+	// where the pages are this machine's alone, else link.
+	SignIn flow.SignIn
 	// ServerEnv is LANYARD_SERVER_ENV: names of variables, separated by
 	// commas, that MCP servers get from our own environment, such as
 	// HTTPS_PROXY and NODE_EXTRA_CA_CERTS.
@@ -115,6 +122,9 @@ func Load(getenv func(string) string) (Config, error) {
 		if err := CheckReturnURL(raw); err != nil {
 			return c, fmt.Errorf("%w: LANYARD_RETURN_URLS: %w", ErrInvalid, err)
 		}
+	}
+	if c.SignIn, err = c.signIn(or); err != nil {
+		return c, err
 	}
 	for _, name := range split(getenv("LANYARD_SERVER_ENV"), ",") {
 		if v := getenv(name); v != "" {

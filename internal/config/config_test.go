@@ -76,6 +76,8 @@ func TestBadSettings(t *testing.T) {
 		{"LANYARD_BASE_URL", "https://connect.example.com/path"}, {"LANYARD_BASE_URL", "https://user:canary@connect.example.com"},
 		{"LANYARD_BASE_URL", "https://connect.example.com?x=canary"}, {"LANYARD_BASE_URL", "https://connect.example.com#x"}, {"LANYARD_BASE_URL", "https://"},
 		{"LANYARD_BASE_URL", "http://localhost.example.com"}, {"LANYARD_BASE_URL", "https://%zz"},
+		{"LANYARD_SIGN_IN", "password"}, {"LANYARD_SIGN_IN", "oidc"}, {"LANYARD_SIGN_IN", "login_url"}, {"LANYARD_OIDC_ISSUER", "https://accounts.example"},
+		{"LANYARD_LOGIN_URL", "https://app.example/login"}, {"LANYARD_OIDC_ANYBODY", "yes"}, {"LANYARD_OIDC_DOMAINS", "example.com"},
 		{"LANYARD_CONFIRM", "yes"}, {"LANYARD_CONFIRM", "ON"},
 		{"LANYARD_RETURN_URLS", "app.example.com"}, {"LANYARD_RETURN_URLS", "https://ok.example.com javascript:alert(1)"}, {"LANYARD_RETURN_URLS", "https:///x"},
 		{"LANYARD_START_ON", "never"}, {"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_IDLE_STOP", "-1m"}, {"LANYARD_IDLE_STOP", "soon"}, {"LANYARD_MAX_LIFE", "12"}, {"LANYARD_MAX_LIFE", "0s"}, {"LANYARD_MAX_LIFE", "337h"}, {"LANYARD_KEEP_FRESH", "7d"}, {"LANYARD_KEEP_FRESH", "1s"},
@@ -157,6 +159,38 @@ func TestConfirmByDefault(t *testing.T) {
 		})
 		if err != nil || cfg.Confirm != c.want {
 			t.Errorf("%+v: confirm %v, %v", c, cfg.Confirm, err)
+		}
+	}
+}
+
+// TestSignIn: the machine's owner is signed in by being there, unless the
+// settings say otherwise.
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	const public = "https://connect.example"
+	for _, test := range []struct {
+		base string
+		env  []string
+		want string // a method, or a part of the error
+	}{
+		{"", nil, "local"},
+		{public, nil, "link"},
+		{"", []string{"LANYARD_SIGN_IN", "link"}, "link"},
+		{public, []string{"LANYARD_SIGN_IN", "local"}, "nobody else can open"},
+		{"", []string{"LANYARD_SIGN_IN", "oidc", "LANYARD_OIDC_ISSUER", "http://127.0.0.1:9000", "LANYARD_OIDC_DOMAINS", "example.com, example.org"}, "oidc"},
+		{public, []string{"LANYARD_SIGN_IN", "oidc", "LANYARD_OIDC_ISSUER", "https://accounts.example", "LANYARD_OIDC_SUBJECTS", "1,2", "LANYARD_OIDC_USER", "email"}, "oidc"},
+		{public, []string{"LANYARD_SIGN_IN", "oidc", "LANYARD_OIDC_ISSUER", "https://accounts.example", "LANYARD_OIDC_ANYBODY", "on"}, "oidc"},
+		{public, []string{"LANYARD_SIGN_IN", "oidc", "LANYARD_OIDC_ISSUER", "https://accounts.example"}, "everybody"},
+		{public, []string{"LANYARD_SIGN_IN", "oidc", "LANYARD_OIDC_ISSUER", "http://accounts.example", "LANYARD_OIDC_SUBJECTS", "1"}, "https"},
+		{public, []string{"LANYARD_SIGN_IN", "login_url", "LANYARD_LOGIN_URL", "https://app.example/login?x=1"}, "login_url"},
+		{public, []string{"LANYARD_SIGN_IN", "login_url", "LANYARD_LOGIN_URL", "http://app.example/login"}, "https"},
+	} {
+		c, err := config.Load(environment(append(test.env, "LANYARD_BASE_URL", test.base)...))
+		if err != nil && (!errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), test.want)) || err == nil && string(c.SignIn.Method) != test.want {
+			t.Errorf("%s %v: %q, %v; want %s", test.base, test.env, c.SignIn.Method, err, test.want)
+		}
+		if test.want == "oidc" && len(c.SignIn.Domains)+len(c.SignIn.Subjects) == 1 {
+			t.Errorf("%v: %+v", test.env, c.SignIn)
 		}
 	}
 }

@@ -25,6 +25,7 @@ func Flows(t *testing.T, newStore func(*testing.T) flow.Store) {
 		"DeleteLinkEndsItsSessions":  deleteLinkEndsItsSessions,
 		"DeleteLinkRacedByASession":  deleteLinkRacedByASession,
 		"DeleteUser":                 deleteUser,
+		"DeleteSession":              deleteSession,
 		"UpdateFlow":                 updateFlow,
 		"UpdateFlowRefused":          updateFlowRefused,
 		"UpdateFlowRaced":            updateFlowRaced,
@@ -55,7 +56,7 @@ func sampleLink() flow.Link {
 func sampleSession() flow.Session {
 	return flow.Session{
 		Hash: "session", Tenant: tenant, UserID: "ann", Browser: "mine", Servers: []string{"drive"}, LinkID: "lnk_1",
-		ReturnURL: "https://app.example/done", Parameters: map[string]string{"shop": "acme"}, ExpiresAt: expiry,
+		Owner: true, Proven: true, Name: "ann@example.com", ReturnURL: "https://app.example/done", Parameters: map[string]string{"shop": "acme"}, ExpiresAt: expiry,
 	}
 }
 

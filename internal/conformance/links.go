@@ -119,3 +119,18 @@ func deleteUser(t *testing.T, s flow.Store) {
 	_, err = s.GetLink(t.Context(), "other", "lnk_1")
 	ok(t, err)
 }
+
+func deleteSession(t *testing.T, s flow.Store) {
+	putAll(t, s)
+	ok(t, s.PutSession(t.Context(), sessionOf("", "another")))
+	for range 2 { // the second has nothing to remove
+		ok(t, s.DeleteSession(t.Context(), "session"))
+		wantSession(t, s, "session", flow.ErrNoSession)
+	}
+	wantSession(t, s, "another", nil)
+	_, err := s.GetLink(t.Context(), tenant, "lnk_1") // the link opens another one
+	ok(t, err)
+	ok(t, s.PutSession(t.Context(), sampleSession()))
+	wantSession(t, s, "session", nil)
+	ok(t, s.DeleteUser(t.Context(), tenant, "ann")) // finds what is left
+}

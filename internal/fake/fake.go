@@ -18,9 +18,10 @@ import (
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
-// Store implements connection.Store, flow.Store, host.Store, host.Pool,
-// host.Catalogues and refresh.Gates; see also [Store.Grants], [Store.Slots], [Store.Audit] and
-// [NewKeys]. Make one with [New].
+// Store implements connection.Store, flow.Store, signin.Store, host.Store,
+// host.Pool, host.Catalogues and refresh.Gates; see also [Store.Grants],
+// [Store.Slots], [Store.Audit], [Store.AuthServer] and [NewKeys]. Make one with
+// [New].
 type Store struct {
 	mu sync.Mutex
 
@@ -30,6 +31,7 @@ type Store struct {
 	links, sessions, flows, states map[string][]byte
 	spent                          map[string]bool // states that were taken
 	deletedLinks                   map[string]bool
+	attempts                       map[string][]byte // nil: taken
 
 	grants map[connection.Key]map[string][]byte
 	slots  map[connection.Key]map[string]slot
@@ -46,6 +48,8 @@ type Store struct {
 	deletedTokens map[string]bool
 	gates         map[string][]byte
 	catalogues    map[connection.Key][]byte
+
+	authServer *AuthServer
 }
 
 // New returns an empty store.
@@ -68,9 +72,12 @@ func New() *Store {
 		tokens:      map[string]host.MCPToken{},
 
 		deletedLinks:  map[string]bool{},
+		attempts:      map[string][]byte{},
 		deletedTokens: map[string]bool{},
 		gates:         map[string][]byte{},
 		catalogues:    map[connection.Key][]byte{},
+
+		authServer: newAuthServer(),
 	}
 }
 

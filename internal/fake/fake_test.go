@@ -3,12 +3,14 @@ package fake_test
 import (
 	"testing"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -18,6 +20,10 @@ func TestConnections(t *testing.T) {
 
 func TestFlows(t *testing.T) {
 	conformance.Flows(t, func(*testing.T) flow.Store { return fake.New() })
+}
+
+func TestSignIns(t *testing.T) {
+	conformance.SignIns(t, func(*testing.T) signin.Store { return fake.New() })
 }
 
 func TestTasks(t *testing.T) {
@@ -43,6 +49,10 @@ func TestGrants(t *testing.T) {
 func TestSlots(t *testing.T) {
 	conformance.Grants(t, func(*testing.T) vault.GrantStore { return fake.New().Slots() })
 	conformance.Slots(t, func(*testing.T) vault.Slots { return fake.New().Slots() })
+}
+
+func TestAuthServer(t *testing.T) {
+	conformance.AuthServer(t, func(*testing.T) authserver.Store { return fake.New().AuthServer() })
 }
 
 func TestAudit(t *testing.T) {

@@ -126,6 +126,14 @@ func (s *Store) GetSession(_ context.Context, hash string) (flow.Session, error)
 	return s.session(hash)
 }
 
+// DeleteSession implements [flow.Store].
+func (s *Store) DeleteSession(_ context.Context, hash string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, hash)
+	return nil
+}
+
 func (s *Store) session(hash string) (flow.Session, error) {
 	var v flow.Session
 	err := decode(s.sessions[hash], &v, flow.ErrNoSession)

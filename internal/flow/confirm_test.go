@@ -79,7 +79,7 @@ func TestOwnerNeedsNoConfirmation(t *testing.T) {
 	t.Parallel()
 	w := newConfirming(t)
 	r := w.request()
-	r.Owner, r.Browser = true, anna
+	r.Proven, r.Browser = true, anna
 	if f, err := w.connect(r, "ada1"); err != nil || f.Status != flow.Connected {
 		t.Errorf("%s %v", f.Status, err)
 	}

@@ -21,6 +21,7 @@ var (
 	ErrFlowClaimed    = &Error{"flow_other_browser", "this connection attempt was started in another browser"}
 	ErrFlowEnded      = &Error{"flow_ended", "this connection attempt has already ended"}
 	ErrNotConfirmable = &Error{"flow_not_pending", "this connection attempt is not waiting for a confirmation"}
+	ErrFlowOther      = &Error{"flow_other_person", "this was asked of somebody else"}
 	ErrOtherUser      = &Error{"flow_other_user", "this connection attempt belongs to another user"}
 
 	ErrStateUnknown = &Error{"state_unknown", "the state is not one of ours"}

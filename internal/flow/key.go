@@ -26,6 +26,8 @@ type KeyRequest struct {
 	// Confirm: the tenant must confirm who pasted them.
 	Confirm   bool
 	ReturnURL string
+	// RequestID: see [Flow].
+	RequestID string
 	// Browser is the browser that sent them; empty for a backend.
 	Browser string
 }
@@ -43,7 +45,7 @@ func (s *Finisher) Connect(ctx context.Context, r KeyRequest) (Flow, connection.
 	}
 	now := s.Now().UTC()
 	f := Flow{ID: token.NewID("flo"), Tenant: r.Tenant, UserID: r.UserID, Server: r.Server, Parameters: r.Parameters,
-		ConnectionID: r.ConnectionID, Confirm: r.Confirm, ReturnURL: r.ReturnURL, Browser: r.Browser, Status: Exchanging,
+		ConnectionID: r.ConnectionID, Confirm: r.Confirm, ReturnURL: r.ReturnURL, RequestID: r.RequestID, Browser: r.Browser, Status: Exchanging,
 		CreatedAt: now, ExpiresAt: now.Add(flowTTL)}
 	if err := s.Store.PutFlow(ctx, f); err != nil {
 		return f, connection.Connection{}, s.unstored(ctx, f, err)

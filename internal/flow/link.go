@@ -162,6 +162,19 @@ func (s *Starter) Session(ctx context.Context, cookie token.Secret, browser stri
 	return ses, nil
 }
 
+// CloseSession ends the page session of a cookie, if the browser is the one that
+// it was given to.
+func (s *Starter) CloseSession(ctx context.Context, cookie token.Secret, browser string) error {
+	ses, err := s.Store.GetSession(ctx, token.Hash(cookie))
+	if errors.Is(err, ErrNoSession) || err == nil && ses.Browser != browser {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.Store.DeleteSession(ctx, ses.Hash)
+}
+
 // exists reports with ErrTenant that the tenant was removed: what was made for
 // it does not outlive it. The default one cannot be.
 func (s *Starter) exists(ctx context.Context, tenant string) error {

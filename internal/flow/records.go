@@ -35,7 +35,13 @@ type Session struct {
 	Servers []string `json:"servers,omitempty"`
 	// Owner: the person who runs this machine.
 	Owner bool `json:"owner,omitempty"`
-	// LinkID is the link that opened it; empty for the owner's own session.
+	// Proven: the person signed in, at the tenant's issuer or its own login. A
+	// link proves nothing: whoever was sent it can open it.
+	Proven bool `json:"proven,omitempty"`
+	// Name is what the person is called on our pages, if not by UserID. Hostile
+	// text.
+	Name string `json:"name,omitempty"`
+	// LinkID is the link that opened it; empty if none did.
 	LinkID     string            `json:"link_id,omitempty"`
 	ReturnURL  string            `json:"return_url,omitempty"`
 	Parameters map[string]string `json:"parameters,omitempty"`
@@ -152,6 +158,8 @@ type Store interface {
 	PutSession(ctx context.Context, s Session) error
 	// GetSession returns ErrNoSession.
 	GetSession(ctx context.Context, hash string) (Session, error)
+	// DeleteSession removes a session. Having nothing to remove is success.
+	DeleteSession(ctx context.Context, hash string) error
 
 	PutFlow(ctx context.Context, f Flow) error
 	// GetFlow returns ErrFlowUnknown.

@@ -31,6 +31,8 @@ type Tenant struct {
 	// Confirm: a connection that began from a link or the API is pending until
 	// the tenant's backend confirms who finished it.
 	Confirm bool
+	// SignIn is how its people sign in.
+	SignIn SignIn
 }
 
 // Tenants knows the tenants.
@@ -84,9 +86,10 @@ type StartRequest struct {
 	Elicited  bool
 	// Browser is the browser that asks, "" when a backend does.
 	Browser string
-	// Owner says that a page session of the machine's own user asks, so that
-	// there is nobody to confirm.
-	Owner bool
+	// Proven says that a page session asks whose person has shown who they are:
+	// the machine's own user, or one who has signed in. Nobody has to confirm
+	// that.
+	Proven bool
 	// Seed: see [LinkRequest].
 	Seed []byte
 }
@@ -115,7 +118,7 @@ func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
 	f := Flow{
 		ID: token.NewID("flo"), Tenant: r.Tenant, UserID: r.UserID, Server: r.Server, Provider: server.OAuthService,
 		Scopes: scopes, ReturnURL: r.ReturnURL, Parameters: r.Parameters, ConnectionID: r.ConnectionID,
-		AllowOtherAccount: r.AllowOtherAccount, Confirm: tenant.Confirm && !r.Owner, Popup: r.Popup,
+		AllowOtherAccount: r.AllowOtherAccount, Confirm: tenant.Confirm && !r.Proven, Popup: r.Popup,
 		RequestID: r.RequestID, Elicited: r.Elicited, Browser: r.Browser, Status: Started, CreatedAt: now, ExpiresAt: now.Add(flowTTL),
 	}
 	if len(r.Seed) > 0 {

@@ -12,10 +12,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/token"
-	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
 // One address for all servers of a user: /mcp offers the tools of each of their
@@ -46,11 +46,13 @@ func (s *Service) MintAll(ctx context.Context, r MintAllRequest) (Minted, error)
 	if err != nil {
 		return Minted{}, err
 	}
-	return Minted{MCPToken: m, Token: secret, URL: s.AllURL()}, nil
+	return Minted{MCPToken: m, Token: secret, URL: s.AllURL(r.Tenant)}, nil
 }
 
-// AllURL is the endpoint of all servers of whoever asks.
-func (s *Service) AllURL() string { return s.BaseURL + "/mcp" }
+// AllURL is the endpoint of all servers of whoever asks, of that tenant.
+func (s *Service) AllURL(tenant string) string {
+	return s.BaseURL + authserver.EndpointPath(tenant, "")
+}
 
 // newToken is a token that is good for nothing yet.
 func (s *Service) newToken(ttl time.Duration, seed []byte) (MCPToken, token.Secret) {
@@ -82,28 +84,13 @@ func (s *Service) keepToken(ctx context.Context, m MCPToken) (MCPToken, error) {
 	return old, err
 }
 
-// BearerAll returns the token, which must be one for all servers of a user.
-// Whatever does not fit is ErrNoToken.
-func (s *Service) BearerAll(ctx context.Context, bearer token.Secret) (MCPToken, error) {
-	if bearer == "" {
-		return MCPToken{}, ErrNoToken
-	}
-	m, err := s.Store.MCPTokenByHash(ctx, token.Hash(bearer))
-	if err != nil {
-		return MCPToken{}, err
-	}
-	if m.Connection != ForUser(m.Connection.Tenant, m.UserID) || s.Now().After(m.ExpiresAt) {
-		return MCPToken{}, ErrNoToken
-	}
-	return m, nil
-}
-
 // Member is one connection behind the endpoint of all servers. It has an alias.
 type Member struct{ connection.Connection }
 
-// Members are the connections behind a token for all servers, oldest first.
-func (s *Service) Members(ctx context.Context, m MCPToken) ([]Member, error) {
-	all, err := s.ofUser(ctx, m)
+// Members are the connections that the holder of a bearer for all servers has,
+// oldest first.
+func (s *Service) Members(ctx context.Context, who Holder) ([]Member, error) {
+	all, err := s.ofUser(ctx, who)
 	if err != nil {
 		return nil, err
 	}
@@ -130,16 +117,16 @@ func (s *Service) Members(ctx context.Context, m MCPToken) ([]Member, error) {
 	return out, nil
 }
 
-// ofUser are all connections that a token is for, oldest first.
-func (s *Service) ofUser(ctx context.Context, m MCPToken) ([]connection.Connection, error) {
+// ofUser are all connections that the holder's bearer is for, oldest first.
+func (s *Service) ofUser(ctx context.Context, who Holder) ([]connection.Connection, error) {
 	var all []connection.Connection
 	for cursor := ""; ; {
-		page, next, err := s.Connections.List(ctx, m.Connection.Tenant, connection.Filter{UserID: m.UserID}, connection.Page{Cursor: cursor, Limit: 200})
+		page, next, err := s.Connections.List(ctx, who.Tenant, connection.Filter{UserID: who.User}, connection.Page{Cursor: cursor, Limit: 200})
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range page {
-			if c.Status != connection.Deleting && (len(m.Servers) == 0 || slices.Contains(m.Servers, c.Server)) {
+			if c.Status != connection.Deleting && who.offered(c.Server) {
 				all = append(all, c)
 			}
 		}
@@ -215,7 +202,7 @@ func cut(name string) (stem string, maybe bool) {
 	return name[:at], err == nil
 }
 
-// caller is who uses a member by the token.
-func (m MCPToken) caller(c connection.Connection) vault.Caller {
-	return vault.Caller{Tenant: m.Connection.Tenant, User: m.UserID, Connection: c.ID, Actor: "mcp:" + m.ID}
+// offered reports whether the server is one that the bearer is for.
+func (h Holder) offered(server string) bool {
+	return len(h.Servers) == 0 || slices.Contains(h.Servers, server)
 }

@@ -17,19 +17,20 @@ import (
 // VisitAll is a request of an MCP client that has shown a bearer for all servers
 // of its user.
 type VisitAll struct {
-	Token MCPToken
+	Holder Holder
 	// Say puts an error into words for the person, and names it for programs. The
 	// connection is zero where the error is of none.
 	Say func(connection.Connection, error) (text, code string)
-	// Deny answers in the words of HTTP a request that is none of MCP's.
-	Deny func(http.ResponseWriter, error)
+	// Deny and Challenge: see [Visit].
+	Deny      func(http.ResponseWriter, error)
+	Challenge func(code, description string, scopes []string) string
 }
 
 // ServeAll is the MCP endpoint of all servers of a user. It has tools only: the
 // names of prompts and the addresses of resources are their servers' own.
 func (s *Service) ServeAll(w http.ResponseWriter, r *http.Request, v VisitAll) {
 	x := &exchange{service: s, r: r, reply: reply{w: w, streams: mcp.AcceptsStream(r)}, Visit: Visit{
-		Connection: connection.Connection{Key: v.Token.Connection}, Client: v.Token.ID, Deny: v.Deny,
+		Connection: connection.Connection{Key: ForUser(v.Holder.Tenant, v.Holder.User)}, Holder: v.Holder, Deny: v.Deny, Challenge: v.Challenge,
 		Say: func(err error) (string, string) { return v.Say(connection.Connection{}, err) },
 	}}
 	a := &everything{x, v}
@@ -73,7 +74,7 @@ func (a *everything) post() {
 
 // members are the connections, or none when the answer was written.
 func (a *everything) members() ([]Member, bool) {
-	found, err := a.service.Members(a.r.Context(), a.all.Token)
+	found, err := a.service.Members(a.r.Context(), a.all.Holder)
 	if err != nil {
 		a.fail(err)
 		return nil, false
@@ -88,7 +89,7 @@ func (a *everything) offer() {
 	}
 	known := mcp.Catalogue{Initialized: a.service.introduction(members)}
 	if a.m.Method == "tools/list" {
-		known.Tools = a.service.toolsOf(a.r.Context(), a.all.Token, members)
+		known.Tools = a.service.toolsOf(a.r.Context(), a.all.Holder, members)
 	}
 	result := known.Answer(a.m, a.version)
 	if result == nil { // a cursor that nobody gave out
@@ -129,11 +130,11 @@ func (s *Service) introduction(members []Member) json.RawMessage {
 const maxLabel = 64
 
 // toolsOf is the list of all members' tools, under their names here.
-func (s *Service) toolsOf(ctx context.Context, t MCPToken, members []Member) json.RawMessage {
+func (s *Service) toolsOf(ctx context.Context, who Holder, members []Member) json.RawMessage {
 	lists := make([][]json.RawMessage, len(members))
 	var wg sync.WaitGroup
 	for i, m := range members {
-		wg.Go(func() { lists[i] = s.toolsIn(ctx, t.caller(m.Connection), m.Connection) })
+		wg.Go(func() { lists[i] = s.toolsIn(ctx, who.Caller(m.ID), m.Connection) })
 	}
 	wg.Wait()
 	seen, out := map[string]bool{}, []json.RawMessage{}
@@ -149,7 +150,7 @@ func (s *Service) toolsOf(ctx context.Context, t MCPToken, members []Member) jso
 	}
 	list, err := json.Marshal(out)
 	if err != nil {
-		s.Logger.WarnContext(ctx, "the tools of all servers could not be listed", "user", t.UserID, "err", err)
+		s.Logger.WarnContext(ctx, "the tools of all servers could not be listed", "user", who.User, "err", err)
 		return json.RawMessage("[]")
 	}
 	return list
@@ -162,7 +163,10 @@ func (a *everything) call() {
 		return
 	}
 	at, name := nameIn(a.m.Raw, a.m.Params)
-	m, tool, ok := a.service.find(a.r.Context(), a.all.Token, members, name)
+	m, tool, ok := a.service.find(a.r.Context(), a.all.Holder, members, name)
+	if !ok {
+		m, tool, ok = a.absent(members, name)
+	}
 	if name == "" || !ok {
 		a.finish(http.StatusOK, mcp.Failure(a.id(), mcp.CodeParams, noTool(name)))
 		return
@@ -176,23 +180,68 @@ func (a *everything) call() {
 	if a.version != "" {
 		r.Header.Set(mcp.NameHeader, mcp.EncodeHeader(tool))
 	}
-	_, refused := a.service.connection(r.Context(), a.all.Token.caller(m.Connection), m.Key)
+	refused := errMissing
+	if m.ID != "" {
+		_, refused = a.service.connection(r.Context(), a.all.Holder.Caller(m.ID), m.Key)
+	}
 	y := &exchange{service: a.service, r: r, reply: a.reply, m: message, version: a.version, session: a.session, Visit: Visit{
-		Connection: m.Connection, Client: a.Client, Refused: refused, Deny: a.Deny,
+		Connection: m.Connection, Holder: a.Holder, Refused: refused, Deny: a.Deny, Challenge: a.Challenge,
 		Say: func(err error) (string, string) { return a.all.Say(m.Connection, err) },
 	}}
+	y.appearing = func(ctx context.Context) (connection.Connection, error) { return a.connected(ctx, m.Server) }
 	y.call()
+}
+
+// absent is the tool of a server that the user has no connection of, or none any
+// more: one without an id stands for it. A call that was answered by asking for
+// one belongs to whichever was connected then, whatever its alias.
+func (a *everything) absent(members []Member, name string) (Member, string, bool) {
+	alias, tool, ok := strings.Cut(name, between)
+	if _, long := cut(name); !ok || long || tool == "" {
+		return Member{}, "", false
+	}
+	server, ok := a.service.Catalogue.Server(alias)
+	if at := strings.LastIndexByte(alias, '-'); !ok && at > 0 { // of a second account
+		server, ok = a.service.Catalogue.Server(alias[:at])
+	}
+	if !ok || !a.all.Holder.offered(server.Name) {
+		return Member{}, "", false
+	}
+	of := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Server != server.Name })
+	if len(of) == 0 {
+		k := connection.Key{Tenant: a.all.Holder.Tenant}
+		return Member{connection.Connection{Key: k, UserID: a.all.Holder.User, Server: server.Name, Alias: alias}}, tool, true
+	}
+	newest := of[len(of)-1]
+	if state, err := ourState(a.m); err != nil || state == "" {
+		return Member{}, "", false
+	}
+	return newest, tool, newest.Tools.Offers(tool)
+}
+
+// connected is the user's newest connection of the server.
+func (a *everything) connected(ctx context.Context, server string) (connection.Connection, error) {
+	members, err := a.service.Members(ctx, a.all.Holder)
+	if err != nil {
+		return connection.Connection{}, err
+	}
+	for _, m := range slices.Backward(members) {
+		if m.Server == server {
+			return a.service.connection(ctx, a.all.Holder.Caller(m.ID), m.Key)
+		}
+	}
+	return connection.Connection{}, errMissing
 }
 
 // find is the member that a tool of this name belongs to, and its name there. A
 // tool that its connection does not offer is none.
-func (s *Service) find(ctx context.Context, t MCPToken, members []Member, name string) (Member, string, bool) {
+func (s *Service) find(ctx context.Context, who Holder, members []Member, name string) (Member, string, bool) {
 	if stem, ok := cut(name); ok { // then it says no more than itself
 		for _, m := range members {
 			if begins := m.Alias + between; !strings.HasPrefix(name, begins) && !strings.HasPrefix(begins, stem) {
 				continue
 			}
-			for _, raw := range s.toolsIn(ctx, t.caller(m.Connection), m.Connection) {
+			for _, raw := range s.toolsIn(ctx, who.Caller(m.ID), m.Connection) {
 				if _, tool := toolAt(raw); tool != "" && m.ToolName(tool) == name {
 					return m, tool, m.Tools.Offers(tool)
 				}
@@ -239,7 +288,7 @@ func (a *everything) answer() {
 		}
 	}
 	if len(asking) != 1 {
-		a.service.Logger.InfoContext(a.r.Context(), "an answer to a server's question was not passed on", "user", a.all.Token.UserID, "servers", len(asking))
+		a.service.Logger.InfoContext(a.r.Context(), "an answer to a server's question was not passed on", "user", a.all.Holder.User, "servers", len(asking))
 		return
 	}
 	y := *a.exchange
@@ -276,9 +325,9 @@ func (a *everything) each(method string) {
 
 // hosted are the members whose servers run in tasks of ours, if they run.
 func (a *everything) hosted() []Member {
-	members, err := a.service.Members(a.r.Context(), a.all.Token)
+	members, err := a.service.Members(a.r.Context(), a.all.Holder)
 	if err != nil {
-		a.service.Logger.WarnContext(a.r.Context(), "a notification was not passed on", "user", a.all.Token.UserID, "err", err)
+		a.service.Logger.WarnContext(a.r.Context(), "a notification was not passed on", "user", a.all.Holder.User, "err", err)
 		return nil
 	}
 	return slices.DeleteFunc(members, func(m Member) bool { return !a.service.hosted(m.Connection) })

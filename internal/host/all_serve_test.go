@@ -68,7 +68,7 @@ func TestAll(t *testing.T) {
 	w.connect("grace", "notes")
 	alias := func(c connection.Connection) string {
 		t.Helper()
-		members, err := w.service.Members(t.Context(), m.MCPToken)
+		members, err := w.service.Members(t.Context(), host.Holder{Tenant: "default", User: m.UserID, Servers: m.Servers})
 		if err != nil {
 			t.Fatal(err)
 		}

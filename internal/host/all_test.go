@@ -22,19 +22,19 @@ func TestBearerAll(t *testing.T) {
 	if err != nil || all.URL != w.service.BaseURL+"/mcp" {
 		t.Fatalf("%q %v", all.URL, err)
 	}
-	if m, err := w.service.BearerAll(ctx, all.Token); err != nil || m.UserID != "ada" || m.Connection.Tenant != "default" {
+	if m, err := w.service.BearerAll(ctx, all.Token, "default"); err != nil || m.User != "ada" || m.Tenant != "default" {
 		t.Errorf("%+v %v", m, err)
 	}
-	_, err = w.service.BearerAll(ctx, one.Token)
+	_, err = w.service.BearerAll(ctx, one.Token, "default")
 	wantErr(t, "a connection's token", err, host.ErrNoToken)
 	for _, server := range []string{"notes", ""} {
-		_, _, err = w.service.Bearer(ctx, all.Token, server)
+		_, _, err = w.service.Bearer(ctx, all.Token, "default", server)
 		wantErr(t, "a token for all at one server", err, host.ErrNoToken)
 	}
-	_, err = w.service.BearerAll(ctx, "")
+	_, err = w.service.BearerAll(ctx, "", "default")
 	wantErr(t, "no token", err, host.ErrNoToken)
 	w.clock.advance(host.DefaultTokenTTL + time.Second)
-	_, err = w.service.BearerAll(ctx, all.Token)
+	_, err = w.service.BearerAll(ctx, all.Token, "default")
 	wantErr(t, "an expired one", err, host.ErrNoToken)
 }
 
@@ -61,7 +61,7 @@ func TestMembers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := w.service.Members(ctx, m.MCPToken)
+		found, err := w.service.Members(ctx, host.Holder{Tenant: "default", User: m.UserID, Servers: m.Servers})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -65,8 +65,8 @@ func TestBearer(t *testing.T) {
 	if m.URL != "https://lanyard.test/mcp/notes" || !strings.HasPrefix(m.Token.Reveal(), "lyt_") {
 		t.Errorf("minted %s %v", m.URL, m.ID)
 	}
-	got, who, err := w.service.Bearer(ctx, m.Token, "notes")
-	if err != nil || got.ID != c.ID || who.User != "ada" || who.Connection != c.ID || who.Tenant != "default" {
+	got, who, err := w.service.Bearer(ctx, m.Token, "default", "notes")
+	if err != nil || got.ID != c.ID || who.User != "ada" || who.Client != m.ID || who.Tenant != "default" {
 		t.Fatalf("bearer: %s, %+v, %v", got.ID, who, err)
 	}
 
@@ -107,15 +107,15 @@ func TestBearer(t *testing.T) {
 		"connection gone":         {ofGone.Token, "notes"},
 		"connection deleting":     {deleting.Token, "notes"},
 	} {
-		_, _, err := w.service.Bearer(ctx, test.bearer, test.server)
+		_, _, err := w.service.Bearer(ctx, test.bearer, "default", test.server)
 		wantErr(t, name, err, host.ErrNoToken)
 	}
 
 	w.with(c, connection.ReconnectNeeded)
-	_, _, err = w.service.Bearer(ctx, m.Token, "notes")
+	_, _, err = w.service.Bearer(ctx, m.Token, "default", "notes")
 	wantErr(t, "reconnect needed", err, refresh.ErrReconnect)
 	w.with(c, connection.Pending)
-	_, _, err = w.service.Bearer(ctx, m.Token, "notes")
+	_, _, err = w.service.Bearer(ctx, m.Token, "default", "notes")
 	wantErr(t, "pending", err, refresh.ErrPending)
 	wantErr(t, "pending", err, host.ErrNotConnected)
 }

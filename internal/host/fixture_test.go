@@ -208,23 +208,31 @@ func newWorld(t *testing.T, launcher host.Launcher, servers ...presets.Server) *
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	deny := func(rw http.ResponseWriter, err error) { http.Error(rw, err.Error(), http.StatusBadGateway) }
-	if r.URL.Path == "/mcp/" { // as package web has /mcp
-		m, err := w.service.BearerAll(r.Context(), token.Secret(bearer))
+	challenge := func(code, _ string, scopes []string) string {
+		return fmt.Sprintf("Bearer error=%q, scope=%q", code, strings.Join(scopes, " "))
+	}
+	tenant, server, ok := host.EndpointAt(strings.TrimSuffix(r.URL.Path, "/"))
+	if !ok {
+		http.NotFound(rw, r)
+		return
+	}
+	if server == "" {
+		who, err := w.service.BearerAll(r.Context(), token.Secret(bearer), tenant)
 		if err != nil {
 			http.Error(rw, err.Error(), http.StatusUnauthorized)
 			return
 		}
 		say := func(_ connection.Connection, err error) (string, string) { return err.Error(), "code" }
-		w.service.ServeAll(rw, r, host.VisitAll{Token: m, Say: say, Deny: deny})
+		w.service.ServeAll(rw, r, host.VisitAll{Holder: who, Say: say, Deny: deny, Challenge: challenge})
 		return
 	}
-	c, who, err := w.service.Bearer(r.Context(), token.Secret(bearer), strings.TrimPrefix(r.URL.Path, "/mcp/"))
+	c, who, err := w.service.Bearer(r.Context(), token.Secret(bearer), tenant, server)
 	if err != nil && !errors.Is(err, host.ErrNotConnected) {
 		http.Error(rw, err.Error(), http.StatusUnauthorized)
 		return
 	}
 	w.service.Serve(rw, r, host.Visit{
-		Connection: c, Client: strings.TrimPrefix(who.Actor, "mcp:"), Refused: err,
+		Connection: c, Holder: who, Refused: err, Challenge: challenge,
 		Say:  func(err error) (string, string) { return err.Error(), "code" },
 		Deny: deny,
 	})
@@ -287,7 +295,7 @@ func (w *world) tryPost(m host.Minted, body string, header ...string) (*http.Res
 // send is a request of an MCP client; the caller closes the answer's body. A
 // header whose value is empty is left out.
 func (w *world) send(ctx context.Context, method string, m host.Minted, body string, header ...string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, w.endpoint.URL+"/mcp/"+m.Server, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, w.endpoint.URL+strings.TrimPrefix(m.URL, w.service.BaseURL), strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

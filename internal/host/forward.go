@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -76,6 +77,13 @@ func (x *exchange) pass(resp *http.Response) {
 			x.fail(ErrLost)
 		}
 	case !x.begun:
+		if n := resp.ContentLength; n > 0 && n <= maxExamined && resp.StatusCode == http.StatusOK {
+			body, err := io.ReadAll(resp.Body)
+			if err == nil && x.examined(body) {
+				return
+			}
+			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+		}
 		h := x.w.Header()
 		for _, name := range []string{"Content-Type", "Content-Length", "Retry-After"} {
 			if v := resp.Header.Get(name); v != "" {
@@ -94,10 +102,18 @@ func (x *exchange) pass(resp *http.Response) {
 			x.fail(ErrLost)
 			return
 		}
+		if len(body) <= maxExamined && x.examined(body) {
+			return
+		}
 		mcp.OneLine(body)
 		x.event(body)
 	}
 }
+
+// failing is the end of a body that was read.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, cmp.Or(f.err, io.EOF) }
 
 // gone reports whether the client has left. Where its request just took too
 // long, it still listens.

@@ -105,8 +105,13 @@ type Service struct {
 	Connections connection.Store
 	Tokens      Tokens
 	Catalogue   flow.Catalogue
-	Installer   Installer
-	Launcher    Launcher
+	// SignIns knows the clients that have signed in; nil: none can. Asker makes the
+	// links by which their persons are asked in the middle of a conversation; nil:
+	// they are told where their pages are.
+	SignIns   SignIns
+	Asker     Asker
+	Installer Installer
+	Launcher  Launcher
 	// Catalogues keeps what servers say of themselves. Nil: only this process does.
 	Catalogues Catalogues
 	// BearerKey is what the tasks' bearers are derived from, and the key of
@@ -124,6 +129,10 @@ type Service struct {
 	// Relay sends a request to a remote server from where there is a way out; what
 	// it is given, [Service.ServeRelayed] takes there. Nil: from here.
 	Relay func(ctx context.Context, call []byte) ([]byte, error)
+	// StepUp answers a client that has signed in with 403 where scopes are missing;
+	// without it, with a result: where the platform takes the challenge out of a
+	// function's own answer.
+	StepUp bool
 	// Inline does what a request begins before it is answered: for a process
 	// that stands still between requests.
 	Inline bool
@@ -144,6 +153,7 @@ type Service struct {
 	remotes  remotes // servers
 	memory   memory  // of what servers say of themselves
 	sessions sealer  // of clients of the era that has sessions
+	states   sealer  // of requests whose person is asked
 	departed ended   // those of them that are over
 	pending  pending // requests whose task starts
 	// patience stands for lookAfter in tests.

@@ -51,7 +51,7 @@ func TestAnsweredWithoutATask(t *testing.T) {
 		}
 	}
 	resp, body := w.post(m, call)
-	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"id":7,"error"`) || !strings.Contains(body, "cannot be used") || len(o.started) > 0 {
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"id":7,"result"`) || !strings.Contains(body, `"isError":true`) || !strings.Contains(body, "cannot be used") || len(o.started) > 0 {
 		t.Errorf("a call of a connection that needs its person: %s %s", resp.Status, body)
 	}
 }

@@ -38,7 +38,7 @@ func (x *exchange) withholds() bool {
 // listOffered answers with the tools that the connection offers.
 func (x *exchange) listOffered() {
 	ctx, c := x.r.Context(), x.Connection
-	who := vault.Caller{Tenant: c.Tenant, User: c.UserID, Connection: c.ID, Actor: "mcp:" + x.Client}
+	who := x.Caller(c.ID)
 	_, early := x.service.state(ctx, c)
 	tools := x.service.toolsIn(ctx, who, c)
 	switch {

@@ -43,6 +43,7 @@ type relayedAnswer struct {
 	// Error names one of relayedErrors, Detail is its whole text.
 	Error      string              `json:"error,omitempty"`
 	Detail     string              `json:"detail,omitempty"`
+	Scopes     []string            `json:"scopes,omitempty"`
 	Failure    *connection.Failure `json:"failure,omitempty"`
 	RetryAfter time.Duration       `json:"retry_after,omitempty"`
 }
@@ -114,6 +115,8 @@ func (a relayedAnswer) err() error {
 	}
 	for _, k := range relayedErrors {
 		switch {
+		case k.name == a.Error && k.err == ErrRemoteScope:
+			return &ScopeError{a.Scopes}
 		case k.name != a.Error:
 		case strings.Contains(a.Detail, k.err.Error()):
 			return named{k.err, a.Detail}
@@ -158,8 +161,11 @@ func (s *Service) relayedError(ctx context.Context, r relayed, err error) relaye
 		}
 		a := relayedAnswer{Error: k.name}
 		// Of other causes than these, the words are for the log.
-		if k.err == ErrRemote || k.err == ErrRemoteScope || k.err == refresh.ErrReconnect {
+		if k.err == ErrRemote || k.err == refresh.ErrReconnect {
 			a.Detail = err.Error()
+		}
+		if scope := (*ScopeError)(nil); errors.As(err, &scope) {
+			a.Scopes = scope.Scopes
 		}
 		return a
 	}

@@ -93,7 +93,7 @@ func (tr remoteTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, cmp.Or(ctx.Err(), err)
 	}
 	r := remoteRequest{method: req.Method, header: forRemote(req.Header), body: body, caller: vault.Caller{
-		Tenant: tr.conn.Tenant, Connection: tr.conn.ID, Actor: "mcp:" + cmp.Or(req.Header.Get(task.ClientHeader), "lanyard"),
+		Tenant: tr.conn.Tenant, Connection: tr.conn.ID, Actor: actor(cmp.Or(req.Header.Get(task.ClientHeader), "lanyard")),
 	}}
 	if opens := req.Header.Get(task.SessionHeader); opens != "" {
 		return tr.inSession(ctx, r, req.Header.Get(mcp.SessionHeader), opens)
@@ -236,7 +236,7 @@ func (tr remoteTransport) judged(ctx context.Context, resp *http.Response) (*htt
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRemoteFailure))
 	if scope, more := wantsScope(challenge); resp.StatusCode == http.StatusForbidden && more {
-		return nil, fmt.Errorf("%w%s", ErrRemoteScope, scope)
+		return nil, &ScopeError{scope}
 	}
 	// What says in MCP's own words what is wrong is for the client.
 	failed := resp.StatusCode >= 400 && resp.StatusCode < 600
@@ -257,19 +257,31 @@ func (tr remoteTransport) judged(ctx context.Context, resp *http.Response) (*htt
 	return nil, fmt.Errorf("%w: it answered %d", ErrRemote, resp.StatusCode)
 }
 
+// maxScopes bounds how many scopes are taken from a challenge, maxScope each, in
+// bytes.
+const (
+	maxScopes = 32
+	maxScope  = 256
+)
+
 // wantsScope reads a challenge for insufficient_scope (RFC 6750 §3.1) and
-// returns what it asks for, in words.
-func wantsScope(challenges []string) (string, bool) {
+// returns the scopes that it asks for.
+func wantsScope(challenges []string) (scopes []string, more bool) {
 	all := strings.Join(challenges, ", ")
 	if !strings.Contains(all, "insufficient_scope") {
-		return "", false
+		return nil, false
 	}
 	_, rest, ok := strings.Cut(all, `scope="`)
-	scope, _, closed := strings.Cut(rest, `"`)
-	if !ok || !closed || scope == "" {
-		return "", true
+	text, _, closed := strings.Cut(rest, `"`)
+	if !ok || !closed {
+		return nil, true
 	}
-	return ": " + provider.Clean(scope), true
+	for scope := range strings.FieldsSeq(text) {
+		if token := !strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }); token && len(scope) <= maxScope && len(scopes) < maxScopes {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes, true
 }
 
 // bounded fails where a body is too large to be an answer.

@@ -241,7 +241,7 @@ func TestRemoteAnswers(t *testing.T) {
 	}{
 		"a fault in MCP's words":    {status: 400, header: "Content-Type: application/json", body: fault, passes: 400, passing: fault},
 		"a missing scope":           {status: 403, header: `Www-Authenticate: Bearer error="insufficient_scope", scope="mail.read mail.send"`, want: host.ErrRemoteScope, said: "mail.read mail.send"},
-		"a scope that is an attack": {status: 403, header: "Www-Authenticate: Bearer error=\"insufficient_scope\", scope=\"a\u202eb\"", want: host.ErrRemoteScope, said: "ab"},
+		"a scope that is an attack": {status: 403, header: "Www-Authenticate: Bearer error=\"insufficient_scope\", scope=\"a\u202eb c\"", want: host.ErrRemoteScope, said: "granted: c"},
 		"forbidden":                 {status: 403, body: "<html>canary", want: host.ErrRemote, said: "403"},
 		"elsewhere":                 {status: 307, header: "Location: http://169.254.169.254/", want: host.ErrRemote, said: "elsewhere"},
 		"out of order":              {status: 502, header: "Content-Type: text/html", body: "<html>canary", want: host.ErrRemote, said: "502"},

@@ -113,7 +113,7 @@ func TestListeningToARemote(t *testing.T) {
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/mcp/far", nil)
 		r.Header.Set(mcp.SessionHeader, id)
 		rec := httptest.NewRecorder()
-		w.service.Serve(rec, r, host.Visit{Connection: c, Client: "mct_1", Deny: func(_ http.ResponseWriter, err error) { t.Error(err) }})
+		w.service.Serve(rec, r, host.Visit{Connection: c, Holder: host.Holder{Tenant: c.Tenant, User: c.UserID, Client: "mct_1"}, Deny: func(_ http.ResponseWriter, err error) { t.Error(err) }})
 		if comments := strings.Count(rec.Body.String(), ": keep-alive"); asked < 2 || asked > 25 || comments < 100 {
 			t.Errorf("it was asked %d times in an hour, the client was told %d times that it is heard", asked, comments)
 		}

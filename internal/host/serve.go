@@ -29,8 +29,8 @@ var (
 // Visit is a request of an MCP client that has shown its bearer.
 type Visit struct {
 	Connection connection.Connection
-	// Client is the id of the client's MCP token.
-	Client string
+	// Holder is the client, and its person.
+	Holder
 	// Refused is why the connection cannot be used now; nil: it can. What its
 	// server offers is said all the same, so that the client shows it.
 	Refused error
@@ -38,6 +38,9 @@ type Visit struct {
 	Say func(error) (text, code string)
 	// Deny answers in the words of HTTP a request that is none of MCP's.
 	Deny func(http.ResponseWriter, error)
+	// Challenge is what WWW-Authenticate says at this endpoint (RFC 6750 §3.1);
+	// nil: clients cannot sign in.
+	Challenge func(code, description string, scopes []string) string
 }
 
 // exchange is one request and the answer to it.
@@ -51,6 +54,12 @@ type exchange struct {
 	// of the era that has sessions, and of this one.
 	version string
 	session *session
+	// asked is what the client's person was asked before by this very request, and
+	// accepted that they went there. appearing is the connection of a server of which
+	// there was none.
+	asked     claims
+	accepted  bool
+	appearing func(context.Context) (connection.Connection, error)
 }
 
 // Serve is the MCP endpoint of a connection, in both eras of Streamable HTTP.
@@ -147,7 +156,7 @@ func (x *exchange) belongs() bool {
 			return false
 		}
 		x.session = &in
-		x.w.Header().Set(mcp.SessionHeader, x.service.sealSession(x.Connection.Key, in))
+		x.w.Header().Set(mcp.SessionHeader, x.service.sealSession(x.Connection.Key, x.Application, in))
 		return true
 	}
 	return x.resumes()
@@ -168,7 +177,7 @@ func (x *exchange) resumes() bool {
 		x.finish(http.StatusBadRequest, mcp.Failure(x.id(), mcp.CodeInvalid, "the "+mcp.SessionHeader+" header is missing: send initialize first"))
 		return false
 	}
-	in, err := x.service.openSession(x.Connection.Key, id)
+	in, err := x.service.openSession(x.Connection.Key, x.Application, id)
 	if err == nil && x.service.departed.has(in.inner) {
 		err = ErrNoSession
 	}

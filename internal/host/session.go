@@ -44,8 +44,10 @@ type session struct {
 //
 //	base64url( 1 | nonce, 12 bytes | AES-256-GCM of: made, 8 bytes | inner, 16 bytes | params )
 //
-// The first byte is the format's version. It, the tenant and the connection are
-// the additional data, so that an id is worth nothing at another connection.
+// The first byte is the format's version. It, the tenant, the connection and, of
+// a client that has signed in, its client_id are the additional data, so that an
+// id is worth nothing at another connection or to another application. Signing
+// in again, for more scopes say, does not end a session.
 type sealer struct {
 	once sync.Once
 	aead cipher.AEAD
@@ -57,10 +59,18 @@ const (
 	madeSize       = 8
 )
 
-// with returns the cipher under a key that is derived from secret.
-func (s *sealer) with(secret []byte) cipher.AEAD {
+// sessionLabel and stateLabel tell the keys apart that are derived from one
+// secret.
+const (
+	sessionLabel = "lanyard mcp session 1"
+	stateLabel   = "lanyard mcp request state 1"
+)
+
+// with returns the cipher under the key of that label that is derived from
+// secret.
+func (s *sealer) with(secret []byte, label string) cipher.AEAD {
 	s.once.Do(func() {
-		key, err := hkdf.Key(sha256.New, secret, nil, "lanyard mcp session 1", 32)
+		key, err := hkdf.Key(sha256.New, secret, nil, label, 32)
 		if err != nil {
 			panic(err) // only for a length that SHA-256 does not give
 		}
@@ -75,8 +85,12 @@ func (s *sealer) with(secret []byte) cipher.AEAD {
 	return s.aead
 }
 
-func sessionContext(k connection.Key) []byte {
-	return fmt.Appendf([]byte{sessionVersion}, "%q %q", k.Tenant, k.ID)
+func sessionContext(k connection.Key, application string) []byte {
+	to := fmt.Appendf([]byte{sessionVersion}, "%q %q", k.Tenant, k.ID)
+	if application != "" {
+		to = fmt.Appendf(to, " %q", application)
+	}
+	return to
 }
 
 // newSession begins a session for a client that sent these params of initialize.
@@ -92,30 +106,30 @@ func newSession(params []byte) (session, error) {
 
 // sealSession makes the id by which the client of the connection brings the
 // session with each request.
-func (s *Service) sealSession(k connection.Key, in session) string {
+func (s *Service) sealSession(k connection.Key, application string, in session) string {
 	inner, err := base64.RawURLEncoding.DecodeString(in.inner)
 	if err != nil || len(inner) != innerSize {
 		panic("host: the session was not made by newSession")
 	}
-	aead := s.sessions.with(s.BearerKey)
+	aead := s.sessions.with(s.BearerKey, sessionLabel)
 	sealed := make([]byte, 1+aead.NonceSize(), 1+aead.NonceSize()+madeSize+innerSize+len(in.params)+aead.Overhead())
 	sealed[0] = sessionVersion
 	nonce := sealed[1:]
 	_, _ = rand.Read(nonce)
 	text := binary.BigEndian.AppendUint64(nil, uint64(s.Now().Unix()))
 	text = append(append(text, inner...), in.params...)
-	return base64.RawURLEncoding.EncodeToString(aead.Seal(sealed, nonce, text, sessionContext(k)))
+	return base64.RawURLEncoding.EncodeToString(aead.Seal(sealed, nonce, text, sessionContext(k, application)))
 }
 
 // openSession returns the session of an id, or ErrNoSession.
-func (s *Service) openSession(k connection.Key, id string) (session, error) {
+func (s *Service) openSession(k connection.Key, application, id string) (session, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	aead := s.sessions.with(s.BearerKey)
+	aead := s.sessions.with(s.BearerKey, sessionLabel)
 	head := 1 + aead.NonceSize()
 	if err != nil || len(sealed) < head || sealed[0] != sessionVersion {
 		return session{}, ErrNoSession
 	}
-	text, err := aead.Open(nil, sealed[1:head], sealed[head:], sessionContext(k))
+	text, err := aead.Open(nil, sealed[1:head], sealed[head:], sessionContext(k, application))
 	if err != nil || len(text) < madeSize+innerSize {
 		return session{}, ErrNoSession
 	}

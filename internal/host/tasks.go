@@ -317,10 +317,14 @@ func (s *Service) Disconnected(ctx context.Context, k connection.Key) {
 }
 
 // Restart ends the connection's task so that the next use starts it with what
-// was granted anew.
+// was granted anew. One that was started since has that: a call may have waited
+// for the grant.
 func (s *Service) Restart(ctx context.Context, k connection.Key) {
 	if t, err := s.Store.TaskOf(ctx, k); err == nil {
-		s.end(ctx, t)
+		c, err := s.Connections.Get(ctx, k)
+		if err != nil || c.ConnectedAt.IsZero() || superseded(t, c) {
+			s.end(ctx, t)
+		}
 	}
 	s.forgetCatalogue(ctx, k)
 }

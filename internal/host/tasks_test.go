@@ -253,7 +253,7 @@ func TestDisconnected(t *testing.T) {
 	if _, ok := w.service.KnownTools(t.Context(), c); ok {
 		t.Error("its tools are still known")
 	}
-	_, _, err := w.service.Bearer(t.Context(), m.Token, "notes")
+	_, _, err := w.service.Bearer(t.Context(), m.Token, "default", "notes")
 	wantErr(t, "its MCP token", err, host.ErrNoToken)
 	if answer := w.call(kept, "still here"); !strings.Contains(answer, "still here") {
 		t.Error(answer)

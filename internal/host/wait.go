@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
@@ -27,38 +28,51 @@ const (
 
 // arrival is what became of a request that was passed on.
 type arrival struct {
+	// conn is the connection whose server it was for.
+	conn connection.Connection
 	resp *http.Response
 	err  error
 }
 
 // call passes a request on, and has the server started and waits for it if need
-// be.
+// be. What only its person can give is asked for.
 func (x *exchange) call() {
-	if x.Refused != nil {
-		x.fail(x.Refused)
-		return
+	switch {
+	case !x.answered():
+	case x.accepted:
+		x.forward("Waiting for "+x.title()+" to be connected…", x.service.upstream, func(ctx context.Context) (connection.Connection, error) {
+			c, err := x.given(ctx)
+			if err == nil {
+				err = x.service.await(ctx, c, waitForTask)
+			}
+			return c, err
+		})
+	case x.Refused != nil:
+		x.refuse(x.Refused)
+	default:
+		x.forward("Starting "+x.title()+"…", x.service.upstream, func(ctx context.Context) (connection.Connection, error) {
+			return x.Connection, x.service.await(ctx, x.Connection, waitForTask)
+		})
 	}
-	x.forward(x.service.upstream(x.Connection), func(ctx context.Context) error { return x.service.await(ctx, x.Connection, waitForTask) })
 }
 
-// forward passes the request on when ready returns, and says meanwhile that it
-// is under way.
-func (x *exchange) forward(via http.RoundTripper, ready func(context.Context) error) {
+// forward passes the request on to the connection that ready returns, and says
+// meanwhile that it is under way.
+func (x *exchange) forward(meanwhile string, via func(connection.Connection) http.RoundTripper, ready func(context.Context) (connection.Connection, error)) {
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
 	x.service.pending.add(x.callKey(x.id()), cancel)
 	defer x.service.pending.remove(x.callKey(x.id()))
 	up, done := make(chan struct{}), make(chan arrival, 1)
 	go func() {
-		if x.service.hosted(x.Connection) {
-			if err := ready(ctx); err != nil {
-				done <- arrival{err: err}
-				return
-			}
+		c, err := ready(ctx)
+		if err != nil {
+			done <- arrival{conn: c, err: err}
+			return
 		}
 		close(up)
-		resp, err := x.send(ctx, via, http.MethodPost)
-		done <- arrival{resp, err}
+		resp, err := x.send(ctx, via(c), http.MethodPost)
+		done <- arrival{c, resp, err}
 	}()
 	note := progressOf(x.m)
 	quiet := time.NewTimer(streamAfter)
@@ -75,13 +89,13 @@ func (x *exchange) forward(via http.RoundTripper, ready func(context.Context) er
 			return
 		case <-tick.C:
 			if x.begun && note != nil {
-				x.event(note.next("Starting " + x.title() + "…"))
+				x.event(note.next(meanwhile))
 				quiet.Reset(keepAlive)
 			}
 		case <-quiet.C:
 			switch {
 			case x.streams && note != nil:
-				x.event(note.next("Starting " + x.title() + "…"))
+				x.event(note.next(meanwhile))
 			case x.streams:
 				x.comment()
 			}
@@ -100,6 +114,9 @@ func (x *exchange) forward(via http.RoundTripper, ready func(context.Context) er
 
 // conclude writes the answer, or why there is none.
 func (x *exchange) conclude(ctx context.Context, a arrival) {
+	if a.conn.ID != "" {
+		x.Connection = a.conn
+	}
 	switch {
 	case a.err == nil:
 		x.pass(a.resp)
@@ -111,16 +128,20 @@ func (x *exchange) conclude(ctx context.Context, a arrival) {
 	case x.r.Context().Err() != nil:
 		x.fail(ErrTooLong)
 	case errors.Is(a.err, ErrStarting) && x.m.Method == "tools/call":
-		x.finish(http.StatusOK, mcp.Reply(x.id(), toolFailure(x.title()+" is still starting. Call again in a moment.", x.version)))
+		x.finish(http.StatusOK, mcp.Reply(x.id(), toolFailure(x.title()+" is still starting. Call again in a moment.", "", x.version)))
 	default:
-		x.fail(a.err)
+		x.refuse(a.err)
 	}
 }
 
 // toolFailure is the result of a tool call that failed with this text: a model
-// reads it, where it would not see an error of the protocol.
-func toolFailure(text, version string) []byte {
+// reads it, where it would not see an error of the protocol. The challenge, if
+// there is one, is for clients that sign in upon it.
+func toolFailure(text, challenge, version string) []byte {
 	result := map[string]any{"content": []map[string]string{{"type": "text", "text": text}}, "isError": true}
+	if challenge != "" {
+		result["_meta"] = map[string][]string{metaChallenge: {challenge}}
+	}
 	if version != "" {
 		result["resultType"] = "complete"
 	}
@@ -177,7 +198,7 @@ func (x *exchange) subscribe() {
 	case x.service.Inline:
 		x.unheard()
 	default:
-		x.forward(x.service.asItIs(x.Connection), x.appears)
+		x.forward("Starting "+x.title()+"…", x.service.asItIs, x.appears)
 	}
 }
 
@@ -188,13 +209,13 @@ func (x *exchange) unheard() {
 }
 
 // appears returns when the connection's server runs, without having it started.
-func (x *exchange) appears(ctx context.Context) error {
+func (x *exchange) appears(ctx context.Context) (connection.Connection, error) {
 	for !x.running() {
 		if err := sleep(ctx, lookEvery); err != nil {
-			return err
+			return x.Connection, err
 		}
 	}
-	return nil
+	return x.Connection, nil
 }
 
 // pending are the requests of this process that were not passed on yet: until

@@ -53,7 +53,7 @@ func (w *world) ask(ctx context.Context, c connection.Connection, body string, h
 		r.Header.Set(header[i], header[i+1])
 	}
 	rec := &slowly{ResponseRecorder: httptest.NewRecorder(), begun: time.Now()}
-	w.service.Serve(rec, r, host.Visit{Connection: c, Client: "mct_1",
+	w.service.Serve(rec, r, host.Visit{Connection: c, Holder: host.Holder{Tenant: c.Tenant, User: c.UserID, Client: "mct_1"},
 		Say:  func(err error) (string, string) { return err.Error(), "code" },
 		Deny: func(rw http.ResponseWriter, err error) { http.Error(rw, err.Error(), http.StatusMethodNotAllowed) }})
 	return rec

@@ -51,7 +51,8 @@ const (
 )
 
 // DB is the state of one machine. It implements connection.Store, flow.Store,
-// host.Store and refresh.Gates; see also [DB.Grants] and [DB.Audit].
+// host.Store and refresh.Gates; see also [DB.Grants], [DB.Audit] and
+// [DB.AuthServer].
 type DB struct {
 	write *sql.DB // one connection: writers of this process queue in Go
 	read  *sql.DB
@@ -121,9 +122,16 @@ func (d *DB) Purge(ctx context.Context, now time.Time) error {
 			`DELETE FROM flows WHERE expires_at <= ?`,
 			`DELETE FROM states WHERE expires_at <= ?`,
 			`DELETE FROM spent_states WHERE spent_at <= ?`,
+			`DELETE FROM sign_ins WHERE expires_at <= ?`,
 			`DELETE FROM mcp_tokens WHERE expires_at <= ?`,
 			`DELETE FROM deleted_mcp_tokens WHERE expires_at <= ?`,
 			`DELETE FROM gates WHERE expires_at <= ?`,
+			`DELETE FROM oauth_clients WHERE expires_at <= ?`,
+			`DELETE FROM oauth_requests WHERE expires_at <= ?`,
+			`DELETE FROM oauth_grants WHERE expires_at <= ?`,
+			`DELETE FROM oauth_consents WHERE expires_at <= ?`,
+			`DELETE FROM oauth_spent WHERE expires_at <= ?`,
+			`DELETE FROM oauth_admitted WHERE expires_at <= ?`,
 		} {
 			if _, err := tx.ExecContext(ctx, q, before); err != nil {
 				return err

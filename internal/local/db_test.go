@@ -14,6 +14,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/local"
+	"github.com/lanyardhq/lanyard/internal/signin"
 )
 
 func TestFilesAreTheOwnersAlone(t *testing.T) {
@@ -184,6 +185,7 @@ func TestPurge(t *testing.T) {
 			db.PutLink(t.Context(), flow.Link{ID: name, Tenant: "default", ExpiresAt: expires}),
 			db.PutSession(t.Context(), flow.Session{Hash: name, ExpiresAt: expires}),
 			db.PutFlow(t.Context(), flow.Flow{ID: name, ExpiresAt: expires}),
+			db.PutAttempt(t.Context(), signin.Attempt{ID: name, ExpiresAt: expires}),
 			db.PutState(t.Context(), flow.State{Hash: name, ExpiresAt: expires}),
 			db.PutState(t.Context(), flow.State{Hash: "spent " + name, ExpiresAt: expires}),
 		); err != nil {
@@ -203,10 +205,11 @@ func TestPurge(t *testing.T) {
 			_, link := db.GetLink(t.Context(), "default", name)
 			_, session := db.GetSession(t.Context(), name)
 			_, f := db.GetFlow(t.Context(), name)
+			_, signIn := db.Attempt(t.Context(), name)
 			_, spent := db.TakeState(t.Context(), "spent "+name, "", now)
 			_, state := db.TakeState(t.Context(), name, "another browser", now)
-			if (link != nil) != gone || (session != nil) != gone || (f != nil) != gone {
-				t.Errorf("%s: link %v, session %v, flow %v; gone: %v", name, link, session, f, gone)
+			if (link != nil) != gone || (session != nil) != gone || (f != nil) != gone || (signIn != nil) != gone {
+				t.Errorf("%s: link %v, session %v, flow %v, sign-in %v; gone: %v", name, link, session, f, signIn, gone)
 			}
 			if gone != errors.Is(state, flow.ErrStateUnknown) || gone != errors.Is(spent, flow.ErrStateUnknown) {
 				t.Errorf("%s: state %v, spent state %v; gone: %v", name, state, spent, gone)

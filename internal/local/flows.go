@@ -140,6 +140,14 @@ func (d *DB) GetSession(ctx context.Context, hash string) (flow.Session, error) 
 	return s, err
 }
 
+// DeleteSession implements [flow.Store].
+func (d *DB) DeleteSession(ctx context.Context, hash string) error {
+	return d.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE hash = ?`, hash)
+		return err
+	})
+}
+
 // GetFlow implements [flow.Store].
 func (d *DB) GetFlow(ctx context.Context, id string) (flow.Flow, error) {
 	return getFlow(ctx, d.read, id)

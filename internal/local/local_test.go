@@ -5,12 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/local"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -39,6 +41,10 @@ func TestFlows(t *testing.T) {
 	conformance.Flows(t, func(t *testing.T) flow.Store { return open(t, t.TempDir()) })
 }
 
+func TestSignIns(t *testing.T) {
+	conformance.SignIns(t, func(t *testing.T) signin.Store { return open(t, t.TempDir()) })
+}
+
 func TestTasks(t *testing.T) {
 	conformance.Tasks(t, func(t *testing.T) host.Store { return open(t, t.TempDir()) })
 }
@@ -53,6 +59,10 @@ func TestGates(t *testing.T) {
 
 func TestGrants(t *testing.T) {
 	conformance.Grants(t, func(t *testing.T) vault.GrantStore { return open(t, t.TempDir()).Grants() })
+}
+
+func TestAuthServer(t *testing.T) {
+	conformance.AuthServer(t, func(t *testing.T) authserver.Store { return open(t, t.TempDir()).AuthServer() })
 }
 
 func TestAudit(t *testing.T) {

@@ -102,6 +102,29 @@ var migrations = [...]string{
 	`CREATE TABLE catalogues (
 		tenant TEXT NOT NULL, connection TEXT NOT NULL, packed BLOB NOT NULL, PRIMARY KEY (tenant, connection)
 	) STRICT;`,
+
+	`CREATE TABLE oauth_clients (
+		id TEXT PRIMARY KEY, kind TEXT NOT NULL,
+		expires_at TEXT, -- NULL: never
+		doc TEXT NOT NULL
+	) STRICT;
+	CREATE TABLE oauth_requests (
+		id TEXT PRIMARY KEY, revision INTEGER NOT NULL, expires_at TEXT NOT NULL, doc TEXT NOT NULL
+	) STRICT;
+	CREATE TABLE oauth_grants (
+		id TEXT PRIMARY KEY, tenant TEXT NOT NULL, user_id TEXT NOT NULL, created_at TEXT NOT NULL, expires_at TEXT NOT NULL,
+		doc TEXT -- NULL: deleted
+	) STRICT;
+	CREATE INDEX oauth_grants_user ON oauth_grants (tenant, user_id, created_at, id);
+	CREATE TABLE oauth_consents (
+		tenant TEXT NOT NULL, user_id TEXT NOT NULL, client TEXT NOT NULL, resource TEXT NOT NULL,
+		expires_at TEXT NOT NULL, doc TEXT NOT NULL,
+		PRIMARY KEY (tenant, user_id, client, resource)
+	) STRICT;
+	CREATE TABLE oauth_spent (what TEXT PRIMARY KEY, expires_at TEXT NOT NULL) STRICT;
+	CREATE TABLE oauth_admitted (name TEXT PRIMARY KEY, count INTEGER NOT NULL, expires_at TEXT NOT NULL) STRICT;`,
+	// Of a sign-in that was taken the document is NULL.
+	`CREATE TABLE sign_ins (id TEXT PRIMARY KEY, expires_at TEXT NOT NULL, doc TEXT) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

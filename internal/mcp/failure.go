@@ -15,6 +15,10 @@ const (
 	CodeServer   = -32000
 )
 
+// CodeURLElicitation is the error by which a client of MCP 2025-11-25 is asked to
+// show its person a link (schema, URL_ELICITATION_REQUIRED).
+const CodeURLElicitation = -32042
+
 // Failure is a JSON-RPC error response to the request with this raw id; empty:
 // to none that could be read.
 func Failure(id []byte, code int, text string) []byte { return failure(id, code, text, nil) }

@@ -3,7 +3,7 @@
 //
 // A handler fills one of the views and renders it:
 //
-//	SignInView     nobody is signed in               → the link printed at start
+//	SignInView     nobody is signed in               → the tenant's login, or a link
 //	LinkView       GET /l/{link}                     → POST claims it
 //	ServersView    GET /mcp/servers                  → POST …/connect or …/key
 //	SetupView      GET /mcp/servers/{name}/setup     a provider has no client yet
@@ -14,6 +14,9 @@
 //	AllView        GET /mcp/all                      one address for all of them
 //	EndedView      the answer to …/disconnect        → the list
 //	ErrorView      anything that failed              → what to do next
+//	AccessView     GET /oauth/requests/{id}          an MCP client asks → POST allow or cancel
+//	KeyView        the same, allowed                 → POST …/key
+//	WaitView       the same, while others act        → asks again by itself
 //
 // Every page works without JavaScript; app.js only saves steps. [CSP] allows
 // nothing inline, so neither do the templates. Text from providers, servers and
@@ -41,7 +44,7 @@ type View interface {
 
 var views = []View{
 	ServersView{}, ConnectionView{}, AllView{}, ConsentView{}, LinkView{}, LeavingView{},
-	DoneView{}, EndedView{}, ErrorView{}, SetupView{}, SignInView{},
+	DoneView{}, EndedView{}, ErrorView{}, SetupView{}, SignInView{}, AccessView{}, KeyView{}, WaitView{},
 }
 
 // Pages holds the parsed templates and the static files. It is safe for

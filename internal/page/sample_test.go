@@ -29,7 +29,8 @@ func sampleViews(text func(string) string) map[string]View {
 			{text("Cursor"), text("Put this into ~/.cursor/mcp.json."), text("{\n  \"mcpServers\": {\n    \"google-drive\": {\"url\": \"http://127.0.0.1:8080/mcp/google-drive\"}\n  }\n}")},
 			{text("VS Code"), "", text("{\"servers\": {}}")},
 		},
-		Tokens: []MCPTokenRow{{text("mct_4f9a"), sampleTime, sampleTime}, {ID: text("mct_77b0"), CreatedAt: sampleTime}},
+		Tokens:  []MCPTokenRow{{text("mct_4f9a"), sampleTime, sampleTime}, {ID: text("mct_77b0"), CreatedAt: sampleTime}},
+		Clients: []ClientRow{{text("gra_4f9a"), text("Claude Code"), sampleTime, sampleTime}, {ID: text("gra_77b0"), Name: text("https://client.example/metadata.json"), CreatedAt: sampleTime}},
 		Tools: []Tool{
 			{Name: text("search"), Title: text("Search files"), Description: text("Find files by name or content."), ReadOnly: true, Schema: text(`{"type": "object"}`), Fields: []Field{
 				{Name: text("query"), Type: "string", Label: text("Query"), Required: true, Description: text("Words to look for.")},
@@ -53,16 +54,19 @@ func sampleViews(text func(string) string) map[string]View {
 	starting := connection
 	starting.Label, starting.Tools, starting.ToolsPending, starting.Status = "", nil, true, StatusPending
 	unasked := connection
-	unasked.Tools, unasked.Scopes, unasked.Configs, unasked.Tokens = nil, nil, nil, nil
+	unasked.Tools, unasked.Scopes, unasked.Configs, unasked.Tokens, unasked.Clients = nil, nil, nil, nil, nil
 
 	all := AllView{
-		Chrome: chrome, MCPURL: text("http://127.0.0.1:8080/mcp"), Configs: connection.Configs, Tokens: connection.Tokens,
+		Chrome: chrome, MCPURL: text("http://127.0.0.1:8080/mcp"), Configs: connection.Configs, Tokens: connection.Tokens, Clients: connection.Clients,
 		Members: []MemberRow{
 			{ConnectionRow{ID: text("con_1"), Label: text("ada@example.com"), Status: StatusConnected, StatusText: text("Connected")}, text("Google Drive"), text("google-drive__search_files")},
 			{ConnectionRow{ID: text("con_2"), Status: StatusReconnectNeeded, Health: "reconnect"}, text("Slack"), text("slack__…")},
 		},
 	}
 	allNew := AllView{Chrome: remote, MCPURL: all.MCPURL, Configs: all.Configs, NewToken: text("lyt_9ZxT0pAq7mLrW3vK")}
+
+	local := Asker{Client: text("Claude Code"), ClientHost: text("claude.ai"), RedirectHost: text("127.0.0.1:33418"), Program: true, Itself: true}
+	program := Asker{Client: text("Cursor"), RedirectHost: text("cursor://anysphere.cursor-mcp"), Program: true}
 
 	return map[string]View{
 		"all": all, "all-minted": allNew,
@@ -85,14 +89,33 @@ func sampleViews(text func(string) string) map[string]View {
 		"done-pending": DoneView{Chrome: remote, Pending: true, ServerDisplayName: text("Google Drive"), ReturnURL: text("https://app.example.com/back"), ContinueURL: text("/mcp/servers"), FlowID: text("flw_1")},
 		"done-not":     DoneView{Chrome: chrome, ServerDisplayName: text("Google Drive"), Popup: true, ContinueURL: text("/mcp/servers")},
 		"error": ErrorView{Chrome: chrome, Code: text("other_account"), Heading: text("That was another account"), Message: text("You chose bob@example.com, and this connection belongs to ada@example.com."), Next: text("Reconnect and choose ada@example.com, or connect bob@example.com beside it."),
-			Actions: []Action{{text("Reconnect"), text("/mcp/servers/google-drive/connect"), true}, {Label: text("All servers"), URL: text("/mcp/servers")}}, Detail: text("error=account_mismatch"), Popup: true, FlowID: text("flw_1"), OpenerOrigin: text("https://app.example.com")},
+			Actions: []Action{{text("Reconnect"), text("/mcp/servers/google-drive/connect"), true, ""}, {text("Cancel"), text("/oauth/requests/req_1"), true, text("cancel")}, {Label: text("All servers"), URL: text("/mcp/servers")}}, Detail: text("error=account_mismatch"), Popup: true, FlowID: text("flw_1"), OpenerOrigin: text("https://app.example.com")},
 		"error-bare": ErrorView{Chrome: Chrome{}},
 		"setup": SetupView{Chrome: chrome, ProviderName: text("Slack"), RedirectURI: text("http://127.0.0.1:8080/mcp/oauth/callback"), ConsoleURL: text("https://api.slack.com/apps"), Help: text("Choose “From scratch”, then OAuth & Permissions."),
 			EnvID: text("SLACK_CLIENT_ID"), EnvSecret: text("SLACK_CLIENT_SECRET"), HTTPSOnly: true, TunnelHint: text("Run cloudflared tunnel --url http://127.0.0.1:8080 and set LANYARD_BASE_URL to the address that it prints."), Scopes: []string{text("channels:read"), text("chat:write")}},
 		"setup-plain": SetupView{Chrome: chrome, ProviderName: text("Acme"), RedirectURI: text("http://127.0.0.1:8080/x"), EnvID: text("ACME_CLIENT_ID"), EnvSecret: text("ACME_CLIENT_SECRET"), HTTPSOnly: true},
-		"signin":      SignInView{Chrome{Title: text("Sign in")}},
-		"ended":       EndedView{Chrome: chrome, Revoked: true},
-		"ended-local": EndedView{Chrome: chrome, Detail: text("The provider did not answer.")},
+		"signin":      SignInView{Chrome: Chrome{Title: text("Sign in")}},
+		"access": AccessView{Chrome: remote, RequestID: text("req_1"), Asker: Asker{Client: text("Claude"), ClientHost: text("claude.ai"), Proven: true, RedirectHost: text("claude.ai")},
+			Name: text("google-drive"), ServerDisplayName: text("Google Drive"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com"), Scopes: scopes, AuthType: "oauth"},
+		"access-accounts": AccessView{Chrome: chrome, RequestID: text("req_1"), Asker: local, Name: text("tracker"), ServerDisplayName: text("Tracker"), RemoteHost: text("mcp.tracker.example"),
+			ProviderName: text("Tracker"), ProviderHost: text("auth.tracker.example"), Scopes: scopes[:2], AuthType: "oauth", Accounts: []Account{
+				{ID: text("con_1"), Label: text("ada@example.com")}, {text("con_2"), text("ada@work.example"), text("Reconnect needed"), true}, {ID: text("con_3")}}},
+		"access-parameters": AccessView{Chrome: chrome, RequestID: text("req_1"), Asker: program, Name: text("shopify"), ServerDisplayName: text("Shopify"), ProviderName: text("Shopify"),
+			ProviderHost: text("my-shop.myshopify.com"), AuthType: "oauth", Parameters: servers[4].Parameters},
+		"access-key":      AccessView{Chrome: chrome, RequestID: text("req_1"), Asker: local, Name: text("brave"), ServerDisplayName: text("Brave Search"), AuthType: "api_key", Accounts: []Account{{ID: text("con_1")}}},
+		"access-all":      AccessView{Chrome: remote, RequestID: text("req_1"), Asker: local, Servers: []string{text("Google Drive"), text("Slack")}},
+		"access-none":     AccessView{Chrome: Chrome{CSRF: text("csrf-token")}, RequestID: text("req_1"), Asker: Asker{RedirectHost: text("client.example")}},
+		"key":             KeyView{Chrome: chrome, RequestID: text("req_1"), Asker: local, Name: text("brave"), DisplayName: text("Brave Search"), EnvValues: servers[3].EnvValues, Parameters: servers[4].Parameters},
+		"key-none":        KeyView{Chrome: chrome, RequestID: text("req_1"), Name: text("time"), DisplayName: text("Time")},
+		"wait":            WaitView{Chrome: remote, RequestID: text("req_1"), Asker: local, ServerDisplayName: text("Google Drive"), Confirming: true, ReturnURL: text("https://app.example.com/back")},
+		"wait-there":      WaitView{Chrome: remote, RequestID: text("req_1"), ServerDisplayName: text("Google Drive")},
+		"leaving-back":    LeavingView{Chrome: chrome, URL: text("https://claude.ai/api/mcp/auth_callback?code=1"), ProviderName: text("Claude"), ProviderHost: text("claude.ai"), Back: true},
+		"leaving-program": LeavingView{Chrome: chrome, URL: text("cursor://anysphere.cursor-mcp/oauth/callback?code=1"), ProviderName: text("Cursor"), ProviderHost: text("cursor://anysphere.cursor-mcp"), Back: true},
+		"ended":           EndedView{Chrome: chrome, Revoked: true},
+		"ended-local":     EndedView{Chrome: chrome, Detail: text("The provider did not answer.")},
+		"signin-link":     SignInView{Chrome: Chrome{Title: text("Sign in")}, Tenant: text("acme"), Waits: true},
+		"signin-host": SignInView{Chrome: Chrome{Title: text("Sign in"), User: text("oidc:x"), Name: text("ada@example.com"), CSRF: text("csrf-token"), CanSignOut: true},
+			Tenant: text("acme"), Host: text("accounts.example"), URL: text("/oauth/sign-in?tenant=acme")},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"time"
 	"unicode"
 )
@@ -90,11 +91,26 @@ func (all assets) functions() template.FuncMap {
 		// segment makes a string one segment of a path: tool names may hold
 		// slashes.
 		"segment": url.PathEscape,
+		"address": address,
+		"program": ProgramURL,
 		"initial": initial,
 		"tone":    tone,
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"day":     func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	}
+}
+
+// scripts are the schemes of addresses that run, or hold, what they name.
+var scripts = []string{"javascript", "vbscript", "data", "blob", "file", "filesystem", "about", "view-source"}
+
+// address is a URL to be followed. html/template lets pass the web's schemes
+// alone; an MCP client's own, which the operator has allowed, may pass, too.
+func address(raw string) any {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || slices.Contains(scripts, u.Scheme) {
+		return raw // as html/template sees fit
+	}
+	return template.URL(raw)
 }
 
 // initial is the letter on a server's tile.

@@ -21,8 +21,11 @@ const (
 type Chrome struct {
 	// Title stands in the browser's tab, before the name of the product.
 	Title string
-	// User is the id of the person signed in; empty: nobody.
-	User string
+	// User is the id of the person signed in; empty: nobody. Name, where it is
+	// set, is shown in its place.
+	User, Name string
+	// CanSignOut: the person can sign out, and in again.
+	CanSignOut bool
 	// CSRF is sent with every form as the field csrf.
 	CSRF string
 	// Local says that the pages are served by the person's own machine.
@@ -139,7 +142,7 @@ func (c ServerCard) Words() string {
 
 // ConnectionView is one connection and what can be done with it. Its forms post
 // to /mcp/connections/{id}/ rename, disconnect, mcp-tokens,
-// mcp-tokens/{token}/revoke and tools/{tool}.
+// mcp-tokens/{token}/revoke, clients/{client}/revoke and tools/{tool}.
 type ConnectionView struct {
 	Chrome
 	ID, ServerName, ServerDisplayName string
@@ -162,7 +165,9 @@ type ConnectionView struct {
 	// NewToken is shown this once.
 	NewToken string
 	Tokens   []MCPTokenRow
-	Tools    []Tool
+	// Clients are those that have signed in.
+	Clients []ClientRow
+	Tools   []Tool
 	// ToolsPending: the server is starting; the page asks again by itself.
 	ToolsPending bool
 	ToolsError   string
@@ -187,14 +192,15 @@ func (v ConnectionView) Name() string {
 }
 
 // AllView is the one address for all of a person's servers. Its forms post to
-// /mcp/all/mcp-tokens and mcp-tokens/{token}/revoke.
+// /mcp/all/mcp-tokens, mcp-tokens/{token}/revoke and clients/{client}/revoke.
 type AllView struct {
 	Chrome
-	// MCPURL, Configs, NewToken and Tokens are as in [ConnectionView].
+	// MCPURL, Configs, NewToken, Tokens and Clients are as in [ConnectionView].
 	MCPURL   string
 	Configs  []Config
 	NewToken string
 	Tokens   []MCPTokenRow
+	Clients  []ClientRow
 	Members  []MemberRow
 }
 
@@ -216,6 +222,15 @@ type Config struct{ Client, Help, Text string }
 type MCPTokenRow struct {
 	ID                   string
 	CreatedAt, ExpiresAt time.Time
+}
+
+// ClientRow is an MCP client that its person has let in by signing in.
+type ClientRow struct {
+	ID string
+	// Name is the client's own: hostile text.
+	Name string
+	// UsedAt is zero where that is not known.
+	CreatedAt, UsedAt time.Time
 }
 
 // Tool is one tool of the server.

@@ -21,14 +21,18 @@ type ConsentView struct {
 	CancelURL string
 }
 
-// LeavingView sends the browser on to the provider. Answer POST /c/{flow} with
-// it, not with a redirect: browsers apply form-action to every redirect that
-// follows a form (CSP 3 §6.4.1), and a provider's sign-in may cross hosts that
-// nobody can list beforehand.
+// LeavingView sends the browser on to the provider, or back to a client that
+// asked for access. Answer a form with it, not with a redirect: browsers apply
+// form-action to every redirect that follows a form (CSP 3 §6.4.1), and a
+// provider's sign-in may cross hosts that nobody can list beforehand.
 type LeavingView struct {
 	Chrome
-	// URL is the authorization request; ProviderHost the host in it.
+	// URL is the authorization request, or the client's redirect URI with its
+	// answer; ProviderName and ProviderHost are whose it is. One that a program
+	// takes waits for a click: browsers ask before they start programs.
 	URL, ProviderName, ProviderHost string
+	// Back: to the client.
+	Back bool
 }
 
 // LinkView asks for one click before a connect link is claimed, so that a bot
@@ -85,11 +89,13 @@ type ErrorView struct {
 	FlowID, OpenerOrigin string
 }
 
-// Action is a way on: a link, or a form without fields. The first is the one
+// Action is a way on: a link, or a form without other fields. The first is the one
 // that is suggested.
 type Action struct {
 	Label, URL string
 	Post       bool
+	// Do is sent by a form as the field action.
+	Do string
 }
 
 // SetupView says how to register a client at a provider.
@@ -114,7 +120,16 @@ type SetupView struct {
 }
 
 // SignInView tells somebody without a session how to get one.
-type SignInView struct{ Chrome }
+type SignInView struct {
+	Chrome
+	// Tenant is whose people this is about; empty: the only one's.
+	Tenant string
+	// Host is where they sign in, and URL the page of ours that leads there; both
+	// empty: by a link.
+	Host, URL string
+	// Waits: an MCP client asks for access meanwhile.
+	Waits bool
+}
 
 func (ServersView) template() string    { return "servers.html" }
 func (ConnectionView) template() string { return "connection.html" }

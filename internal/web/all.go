@@ -16,6 +16,7 @@ import (
 // for MCP clients, its tokens, and a page.
 func (h *MCPRun) mountAll(mux *http.ServeMux) {
 	mux.HandleFunc("/mcp", h.allEndpoint)
+	mux.HandleFunc("/t/{tenant}/mcp", h.allEndpoint)
 	mux.HandleFunc("POST /api/v1/mcp-tokens", h.route(h.mintAll))
 	mux.HandleFunc("GET /api/v1/mcp-tokens", h.route(h.listAll))
 	mux.HandleFunc("DELETE /api/v1/mcp-tokens/{token}", h.route(h.revokeAll))
@@ -91,7 +92,7 @@ type allTokenJSON struct {
 }
 
 func (h *MCPRun) allTokenAnswer(m host.MCPToken, secret string) allTokenJSON {
-	return allTokenJSON{m.ID, m.UserID, append([]string{}, m.Servers...), secret, h.Host.AllURL(), m.CreatedAt, m.ExpiresAt}
+	return allTokenJSON{m.ID, m.UserID, append([]string{}, m.Servers...), secret, h.Host.AllURL(m.Connection.Tenant), m.CreatedAt, m.ExpiresAt}
 }
 
 func (h *MCPRun) listAll(w http.ResponseWriter, r *http.Request) error {
@@ -174,8 +175,9 @@ var errNoTokenForAll = &Problem{Status: 404, Code: "token_unknown", Heading: "Th
 func (h *MCPRun) allPage(w http.ResponseWriter, r *http.Request) {
 	p, user, err := h.owner(r, "")
 	if errors.Is(err, flow.ErrNoSession) {
-		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-		return
+		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
+			return
+		}
 	}
 	var v page.AllView
 	if err == nil {
@@ -189,7 +191,7 @@ func (h *MCPRun) allPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *MCPRun) allView(w http.ResponseWriter, r *http.Request, p Principal, user string) (page.AllView, error) {
-	v := page.AllView{Chrome: h.chrome(w, r, "All servers"), MCPURL: h.Host.AllURL(), Configs: configs("lanyard", h.Host.AllURL(), "YOUR_TOKEN")}
+	v := page.AllView{Chrome: h.chrome(w, r, "All servers"), MCPURL: h.Host.AllURL(p.Tenant), Configs: configs("lanyard", h.Host.AllURL(p.Tenant), "YOUR_TOKEN")}
 	found, err := h.tokensForAll(r, p, user)
 	if err != nil {
 		return v, err
@@ -197,7 +199,12 @@ func (h *MCPRun) allView(w http.ResponseWriter, r *http.Request, p Principal, us
 	for _, m := range found {
 		v.Tokens = append(v.Tokens, page.MCPTokenRow{ID: m.ID, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt})
 	}
-	members, err := h.Host.Members(r.Context(), host.MCPToken{Connection: host.ForUser(p.Tenant, user), UserID: user, Servers: p.Session.Servers})
+	clients, err := clientsOf(r.Context(), h.Grants, p.Tenant, user, ofAll(p))
+	if err != nil {
+		return v, err
+	}
+	v.Clients = clientRows(clients)
+	members, err := h.Host.Members(r.Context(), host.Holder{Tenant: p.Tenant, User: user, Servers: p.Session.Servers})
 	if err != nil {
 		return v, err
 	}

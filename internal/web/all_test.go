@@ -37,7 +37,7 @@ func TestTokensForAll(t *testing.T) {
 	want(t, "a wider token from a narrow link", narrow.fetch("POST", "/api/v1/mcp-tokens", `{"servers":["mail"]}`), 404, "server_unknown")
 	want(t, "revoked from a narrow link", narrow.fetch("DELETE", "/api/v1/mcp-tokens/"+id, ""), 404, "token_unknown")
 	own := narrow.fetch("POST", "/api/v1/mcp-tokens", "")
-	m, err := s.host.BearerAll(t.Context(), token.Secret(field(t, own, "token")))
+	m, err := s.host.BearerAll(t.Context(), token.Secret(field(t, own, "token")), "default")
 	if err != nil || strings.Join(m.Servers, " ") != "notes" {
 		t.Errorf("a narrow link's token is for %q, %v", m.Servers, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
@@ -17,7 +18,7 @@ type Callback struct {
 	*Site
 	Flows     *flow.Finisher
 	Catalogue Catalogue
-	Tenants   flow.Tenants
+	SignIns   *signin.Finisher
 	// Reconnected is told that a connection has other tokens than before.
 	Reconnected func(ctx context.Context, k connection.Key)
 }
@@ -28,6 +29,7 @@ func (h *Callback) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, h.route(h.json))
 	mux.HandleFunc("POST /api/v1/mcp/servers/{name}/connect", h.route(h.connect))
 	mux.HandleFunc("POST /mcp/servers/{name}/key", h.route(h.keyForm))
+	mux.HandleFunc("GET "+signin.CallbackPath, h.signInCallback)
 }
 
 func (h *Callback) page(w http.ResponseWriter, r *http.Request) {
@@ -105,11 +107,14 @@ func (h *Callback) paste(r *http.Request, p Principal, k flow.KeyRequest) (flow.
 		return flow.Flow{}, connection.Connection{}, err
 	}
 	// A backend that sends the values itself knows whose they are.
-	k.Confirm = t.Confirm && !p.APIKey() && !ownerSession(p)
+	k.Confirm = t.Confirm && !p.APIKey() && !proven(p)
 	f, c, err := h.Flows.Connect(r.Context(), k)
 	h.tell(r, f)
 	return f, c, err
 }
+
+// maxRequestID bounds the id of an authorization request, in bytes.
+const maxRequestID = 64
 
 // keyForm takes an API key from our page.
 func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) error {
@@ -129,7 +134,13 @@ func (h *Callback) keyForm(w http.ResponseWriter, r *http.Request) error {
 			k.Parameters[key] = strings.TrimSpace(r.PostForm.Get(name))
 		}
 	}
+	if id := r.PostForm.Get("request"); len(id) <= maxRequestID {
+		k.RequestID = id
+	}
 	f, _, err := h.paste(r, p, k)
+	if f.ID == "" {
+		f.RequestID = k.RequestID // it was not even begun
+	}
 	server, _ := h.Catalogue.Server(f.Server)
 	h.finished(w, r, server, f, err)
 	return nil

@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -31,6 +33,11 @@ type Connect struct {
 	Connections connection.Store
 	Catalogue   Catalogue
 	Audit       AuditReader
+	SignIns     *signin.Starter
+	// OAuth signs MCP clients in.
+	OAuth *authserver.Server
+	// Viewer is the address that a request came from; nil: its peer's.
+	Viewer func(r *http.Request) string
 	// Owner signs a browser of this machine in as its user; empty: nobody.
 	Owner string
 	// Foreign tells a request of a program that is not the owner's, such as an
@@ -62,6 +69,8 @@ func (h *Connect) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("PATCH /api/v1/connections/{id}", h.route(h.changeConnection))
 	mux.HandleFunc("GET /api/v1/audit", h.route(h.audit))
 	h.mountPages(mux)
+	h.mountOAuth(mux)
+	h.mountSignIn(mux)
 }
 
 type serverJSON struct {

@@ -32,7 +32,7 @@ func (h *Connect) connectForm(w http.ResponseWriter, r *http.Request) error {
 	f, err := h.Flows.Start(r.Context(), flow.StartRequest{
 		Tenant: p.Tenant, UserID: p.User, Server: r.PathValue("name"), ReturnURL: p.Session.ReturnURL, Parameters: params,
 		ConnectionID: r.PostForm.Get("connection_id"), AllowOtherAccount: r.PostForm.Get("allow_other_account") == "yes",
-		Browser: p.Browser, Owner: ownerSession(p),
+		Browser: p.Browser, Proven: proven(p),
 	})
 	if errors.Is(err, flow.ErrNoClient) {
 		http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(r.PathValue("name"))+"/setup", http.StatusSeeOther)

@@ -40,13 +40,15 @@ type toolsJSON struct {
 	Deny  []string `json:"deny"`
 }
 
-func connectionAnswer(c connection.Connection) connectionJSON {
-	at := func(t time.Time) *time.Time {
-		if t.IsZero() {
-			return nil
-		}
-		return &t
+// at is a time of an answer: null where there is none.
+func at(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
 	}
+	return &t
+}
+
+func connectionAnswer(c connection.Connection) connectionJSON {
 	return connectionJSON{
 		ID: c.ID, UserID: c.UserID, Server: c.Server, Provider: c.Provider, Status: c.Status, Health: c.Health, Label: c.DisplayLabel(),
 		Tools:   toolsJSON{append([]string{}, c.Tools.Allow...), append([]string{}, c.Tools.Deny...)},

@@ -70,8 +70,7 @@ func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, err := h.person(w, r)
 	if errors.Is(err, flow.ErrNoSession) {
-		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-		return nil
+		return h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI())
 	}
 	if err != nil {
 		return err
@@ -228,9 +227,12 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.setCookie(w, "session", secret, maxSession)
-	target := "/mcp/servers"
-	if len(ses.Servers) == 1 {
-		target += "?server=" + url.QueryEscape(ses.Servers[0])
+	target := h.resume(w, r)
+	if target == "" {
+		target = "/mcp/servers"
+		if len(ses.Servers) == 1 {
+			target += "?server=" + url.QueryEscape(ses.Servers[0])
+		}
 	}
 	http.Redirect(w, r, target, http.StatusSeeOther)
 	return nil
@@ -239,6 +241,19 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
 		return nil
+	}
+	if f, err := h.Flows.Look(r.Context(), r.PathValue("flow")); err == nil && f.Elicited {
+		p, err := h.person(w, r)
+		if errors.Is(err, flow.ErrNoSession) {
+			h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
+			return nil
+		}
+		if err == nil {
+			err = f.Asks(p.Session)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	browser, _ := h.browser(w, r)
 	c, err := h.Flows.Consent(r.Context(), r.PathValue("flow"), browser)
@@ -272,6 +287,9 @@ func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) error {
 	}
 	browser, _ := h.browser(w, r)
 	id := r.PathValue("flow")
+	if err := h.answers(r, id); err != nil {
+		return err
+	}
 	if r.PostForm.Get("action") == "cancel" {
 		f, err := h.Flows.Cancel(r.Context(), id, browser)
 		if err != nil {
@@ -294,6 +312,19 @@ func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) error {
 	h.render(w, r, http.StatusOK, page.LeavingView{Chrome: h.chrome(w, r, "Continue"), URL: target,
 		ProviderName: consent.Provider.DisplayName, ProviderHost: consent.ProviderHost})
 	return nil
+}
+
+// answers checks that an elicited flow is taken up by the person whom it asks.
+func (h *Connect) answers(r *http.Request, id string) error {
+	f, err := h.Flows.Look(r.Context(), id)
+	if err != nil || !f.Elicited {
+		return err
+	}
+	p, err := h.principal(r)
+	if err != nil {
+		return err
+	}
+	return h.Flows.ByOwner(r.Context(), f, p.Session)
 }
 
 // setupPage tells the operator how to register a client at a provider.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
@@ -17,6 +18,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
@@ -71,12 +73,13 @@ var known = []struct {
 	{flow.ErrLinkExpired, 410, "This link has expired", "Ask for a new one where you got it."},
 	{flow.ErrLinkClaimed, 403, "This link was opened elsewhere", "It works in the browser that opened it first. Continue there, or ask for a new link."},
 	{flow.ErrTenant, 404, "There is no such tenant", "Whoever runs this lists them with lanyard tenants list."},
-	{flow.ErrNoSession, 401, "You are not signed in", "Open your connect link again, or the link that was printed when Lanyard started."},
+	{flow.ErrNoSession, 401, "You are not signed in", "Start from your servers, where it says how to sign in; or open your connect link again."},
 	{flow.ErrFlowUnknown, 404, "This attempt does not exist", "Start connecting again."},
 	{flow.ErrFlowExpired, 410, "This took too long", "Nothing was changed. Start connecting again."},
 	{flow.ErrFlowClaimed, 403, "This was started in another browser", "Continue in the browser where you started, or start again here."},
 	{flow.ErrFlowEnded, 409, "This attempt has already ended", "Look at your servers to see how it ended, or start again."},
 	{flow.ErrNotConfirmable, 409, "There is nothing to confirm", "An attempt can be confirmed for ten minutes after it was granted. Start a new one."},
+	{flow.ErrFlowOther, 403, "This was asked of somebody else", "Nothing was changed. If somebody sent you this address, close the page. If your own MCP client showed it, sign in as the person who uses that client."},
 	{flow.ErrOtherUser, 403, "This belongs to another user", "Confirm with the user that the attempt was started for. If your session shows another one, do not confirm."},
 	{flow.ErrStateUnknown, 400, "We did not ask for this", "This page is the end of connecting a service, and this one was not begun here. Start connecting again."},
 	{flow.ErrStateExpired, 410, "This took too long", "Nothing was changed. Start connecting again; you have ten minutes at the provider."},
@@ -102,6 +105,17 @@ var known = []struct {
 	{flow.ErrReturnURL, 400, "This address is not allowed", "Add it to the tenant's list of return URLs."},
 	{flow.ErrChanged, 409, "Somebody else was faster", "Reload and try again."},
 	{flow.ErrExists, 409, "This was done before", "Use another Idempotency-Key for another request."},
+	{signin.ErrUnknown, 404, "This sign-in does not exist", "Sign in again from where you started."},
+	{signin.ErrExpired, 410, "This took too long", "Sign in again: you have ten minutes."},
+	{signin.ErrUsed, 409, "This was already finished", "If you are not signed in, sign in again from where you started."},
+	{signin.ErrBrowser, 403, "This was begun in another browser", "Sign in again here. If somebody sent you this address, close the page."},
+	{signin.ErrProof, 403, "That proves nothing", "Sign in again from where you started."},
+	{signin.ErrOtherUser, 403, "This belongs to another user", "A sign-in is of one user: let the person begin another one."},
+	{signin.ErrMethod, 409, "Not in this way", "Begin again at your servers: the page says how people sign in here."},
+	{signin.ErrReturn, 400, "This address is not allowed", "Start from your servers."},
+	{signin.ErrIssuerDown, 502, "Where you sign in is out of order", "Try again in a few minutes. If it goes on, tell whoever runs this."},
+	{signin.ErrToken, 502, "Who was that?", "Sign in again. If it happens again, the detail tells whoever runs this what to look at."},
+	{signin.ErrNotAllowed, 403, "This account may not come in", "Sign in again with another account, or ask whoever runs this to let yours in."},
 	{provider.ErrTarget, 409, "This provider cannot be used like this", "This is for whoever runs Lanyard: the detail says what has to change."},
 	{connection.ErrNotFound, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
 	{connection.ErrCursor, 400, "This list cannot be continued", "Start from its beginning: the cursor is not one that the list returned."},
@@ -125,6 +139,12 @@ var known = []struct {
 	{notify.ErrTrying, 409, "The webhook is being tried already", "Wait for the trial that is under way: 15 seconds at most."},
 	{notify.ErrRefused, 502, "The webhook was refused", "Look at the endpoint's own log: any answer but a 2xx is a refusal, and redirects are not followed. If it checks signatures, compare the signing secret."},
 	{notify.ErrUnreachable, 502, "The webhook cannot be delivered", "The endpoint must answer within 15 seconds at a public https address."},
+	{authserver.ErrNoRequest, 404, "This sign-in is not known here", "It may have ended, taken longer than half an hour, or been started in another browser. Start again in your MCP client."},
+	{authserver.ErrSpent, 409, "This has been answered", "Go back to your MCP client. If it still waits, start again there."},
+	{authserver.ErrNoClient, 404, "This client is not known", "It may have been removed, or what it publishes of itself cannot be read. Start again in your MCP client."},
+	{authserver.ErrChanged, 409, "Somebody else was faster", "Reload and try again."},
+	{authserver.ErrExists, 409, "This was done before", "Use another Idempotency-Key for another request."},
+	{authserver.ErrTooMany, 503, "Try again in a moment", "More came at once than are let in. Nothing was changed."},
 	{vault.ErrForbidden, 403, "Not yours", "Use a connection of your own."},
 	{vault.ErrAudit, 503, "Try again in a moment", "The audit could not be written, so nothing was handed out."},
 	{vault.ErrSealed, 409, "The stored access cannot be opened", "Its key or its row was changed. Reconnect it."},
@@ -160,6 +180,12 @@ var codes = []struct {
 	{notify.ErrTrying, "webhook_busy"},
 	{notify.ErrRefused, "webhook_refused"},
 	{notify.ErrUnreachable, "webhook_unreachable"},
+	{authserver.ErrNoRequest, "request_unknown"},
+	{authserver.ErrSpent, "request_ended"},
+	{authserver.ErrNoClient, "client_unknown"},
+	{authserver.ErrChanged, "conflict"},
+	{authserver.ErrExists, "conflict"},
+	{authserver.ErrTooMany, "busy"},
 	{vault.ErrForbidden, "forbidden"},
 	{vault.ErrAudit, "audit_unavailable"},
 	{vault.ErrSealed, "sealed_set_unreadable"},
@@ -180,6 +206,10 @@ func problemOf(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p
+	}
+	var refused *authserver.Error
+	if errors.As(err, &refused) {
+		return face(refused)
 	}
 	var down *refresh.Unavailable
 	if errors.As(err, &down) {
@@ -306,7 +336,7 @@ func (s *Site) chrome(w http.ResponseWriter, r *http.Request, title string) page
 	_, secret := s.browser(w, r)
 	c := page.Chrome{Title: title, CSRF: csrf(secret), Local: s.Local}
 	if ses, err := s.Sessions.Session(r.Context(), s.cookie(r, "session"), s.known(r)); err == nil {
-		c.User = ses.UserID
+		c.User, c.Name, c.CanSignOut = ses.UserID, ses.Name, ses.Proven
 	}
 	return c
 }

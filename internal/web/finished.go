@@ -10,8 +10,13 @@ import (
 )
 
 // finished shows how a flow to connect the server ended, and leads on to where
-// it began. Both are empty where the state has not proven whose flow it is.
+// it began: the page of an MCP client's request, too. Both are empty where the state has not proven whose flow it is.
 func (s *Site) finished(w http.ResponseWriter, r *http.Request, server presets.Server, f flow.Flow, err error) {
+	if f.RequestID != "" && f.ID != "" {
+		// An MCP client waits for what became of it.
+		http.Redirect(w, r, requestPath(f.RequestID)+"?flow="+url.QueryEscape(f.ID), http.StatusSeeOther)
+		return
+	}
 	var origin string
 	if f.Popup {
 		origin = originOf(f.ReturnURL)
@@ -19,7 +24,9 @@ func (s *Site) finished(w http.ResponseWriter, r *http.Request, server presets.S
 	if err != nil {
 		p := s.describe(r, err)
 		v := page.ErrorView{Popup: f.Popup, FlowID: f.ID, OpenerOrigin: origin}
-		if f.Server != "" {
+		if f.RequestID != "" {
+			v.Actions = append(v.Actions, page.Action{Label: "Try again", URL: requestPath(f.RequestID)})
+		} else if f.Server != "" {
 			v.Actions = append(v.Actions, page.Action{Label: "Try again", URL: "/mcp/servers?server=" + url.QueryEscape(f.Server)})
 		}
 		if f.ReturnURL != "" {

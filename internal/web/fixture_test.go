@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/fake"
@@ -26,6 +27,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
@@ -91,11 +93,16 @@ type site struct {
 	refresh  *refresh.Service
 	host     *host.Service
 	mcprun   *MCPRun
+	oauth    *authserver.Server
+	grants   authserver.Store
 	provider *authServer
 	tasks    *launcher
 	log      *fake.Log
 	confirm  bool
 	foreign  func(*http.Request) bool
+	// signIn is how people of the tenants sign in: of those that are not in it, by
+	// link.
+	signIn map[string]flow.SignIn
 	// webhook is what trying the default tenant's endpoint says.
 	webhook error
 }
@@ -112,8 +119,8 @@ func (s *site) Test(_ context.Context, tenant string) (int, error) {
 }
 
 // Tenant implements [flow.Tenants].
-func (s *site) Tenant(context.Context, string) (flow.Tenant, error) {
-	return flow.Tenant{ReturnURLs: []string{"https://app.test/done", "https://app.test/in/"}, Confirm: s.confirm}, nil
+func (s *site) Tenant(_ context.Context, id string) (flow.Tenant, error) {
+	return flow.Tenant{SignIn: s.signIn[id], ReturnURLs: []string{"https://app.test/done", "https://app.test/in/"}, Confirm: s.confirm}, nil
 }
 
 type clock struct {
@@ -143,7 +150,8 @@ func newSite(t testing.TB, base, owner string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := cfg.Clients(map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"}})
+	clients := cfg.Clients(map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"},
+		flow.SignInClient: {ID: "lanyard", Secret: "canary-client-secret"}})
 	cat := catalogue{known}
 	deployment := map[string]string{"base": s.provider.url, "demo_base": s.provider.url}
 	engine := &provider.Engine{AllowLoopback: true, Now: s.clock.now, Logger: logger}
@@ -158,14 +166,20 @@ func newSite(t testing.TB, base, owner string) *site {
 	s.host = &host.Service{Store: s.store, Connections: s.store, Catalogues: s.store, Tokens: s.refresh, Catalogue: cat, Installer: nothingToInstall{}, Launcher: s.tasks,
 		BearerKey: []byte("0123456789abcdef0123456789abcdef"), BaseURL: base, ControlURL: base, Deployment: deployment,
 		IdleStop: time.Hour, Now: s.clock.now, Logger: logger}
-	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Local: owner != "", Logger: logger}
+	s.grants = s.store.AuthServer()
+	s.oauth = &authserver.Server{Store: s.grants, Catalogue: cat, BaseURL: base, Redirects: authserver.DefaultRedirects, AllowLoopback: true, Now: s.clock.now, Logger: logger}
+	s.host.SignIns, s.host.Asker, s.host.StepUp = s.oauth, s.starter, true
+	issuers := &signin.Issuers{AllowLoopback: true, Now: s.clock.now, Logger: logger}
+	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Tenants: s, Local: owner != "", Logger: logger}
 	mux := http.NewServeMux()
-	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), Owner: owner, ToolsCount: s.host.ToolsCount,
+	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, Owner: owner, ToolsCount: s.host.ToolsCount,
+		SignIns: &signin.Starter{Store: s.store, Tenants: s, Clients: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now},
 		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}).Mount(mux)
-	(&Callback{Site: common, Flows: finisher, Catalogue: cat, Tenants: s,
+	(&Callback{Site: common, Flows: finisher, Catalogue: cat,
+		SignIns:     &signin.Finisher{Store: s.store, Tenants: s, Secrets: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now, Logger: logger},
 		Reconnected: s.host.Restart}).Mount(mux)
-	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected, Webhooks: s}).Mount(mux)
-	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }}
+	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected, Grants: s.grants, Webhooks: s}).Mount(mux)
+	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }, SignIn: s.oauth, Grants: s.grants}
 	s.mcprun.Mount(mux)
 	s.handler = GuardHost(common.NotFound(mux), HostOf(base), "localhost:8080")
 	t.Cleanup(func() {
@@ -213,6 +227,35 @@ func (s *site) connected(user, server string) connection.Connection {
 		s.t.Fatal(err)
 	}
 	return c
+}
+
+// letIn makes a grant for a client of the user, at a connection or, without one,
+// at all their servers.
+func (s *site) letIn(tenant, user, con string, change ...func(*authserver.Grant)) authserver.Grant {
+	s.t.Helper()
+	g := authserver.Grant{ID: token.NewID("gnt"), Tenant: tenant, UserID: user, ClientID: "https://client.test/metadata.json", ClientName: "A <b>client</b>",
+		Connection: con, Code: authserver.Code{Taken: true}, CreatedAt: s.clock.now(), ExpiresAt: s.clock.now().Add(time.Hour)}
+	if con != "" {
+		c, err := s.store.Get(s.t.Context(), connection.Key{Tenant: tenant, ID: con})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		g.Server, g.Scopes = c.Server, c.Scopes
+	}
+	g.Resource = s.base + authserver.EndpointPath(tenant, g.Server)
+	for _, f := range change {
+		f(&g)
+	}
+	g.Access = []authserver.Access{{Hash: token.Hash(accessOf(g)), ExpiresAt: g.ExpiresAt}}
+	if err := s.grants.AddGrant(s.t.Context(), g); err != nil {
+		s.t.Fatal(err)
+	}
+	return g
+}
+
+// accessOf is the access token of a grant that letIn made.
+func accessOf(g authserver.Grant) token.Secret {
+	return token.Secret("lat_" + g.ID + ".canary" + strings.Repeat("-", 37))
 }
 
 // browser keeps cookies, and sends what browsers send.

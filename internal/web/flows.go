@@ -36,7 +36,7 @@ func (h *Connect) startFlow(w http.ResponseWriter, r *http.Request) error {
 	f, err := h.Flows.Start(r.Context(), flow.StartRequest{
 		Tenant: p.Tenant, UserID: user, Server: r.PathValue("name"), Scopes: in.Scopes, ReturnURL: in.ReturnURL,
 		Parameters: in.Params, ConnectionID: in.ConnectionID, AllowOtherAccount: in.AllowOtherAccount, Popup: in.Popup,
-		Browser: p.Browser, Owner: ownerSession(p), Seed: p.seed(r, "flow"),
+		Browser: p.Browser, Proven: proven(p), Seed: p.seed(r, "flow"),
 	})
 	if err != nil {
 		return err
@@ -47,9 +47,10 @@ func (h *Connect) startFlow(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// ownerSession reports whether the person who runs this machine asks, not
-// somebody who was sent a link.
-func ownerSession(p Principal) bool { return !p.APIKey() && p.Session.Owner }
+// proven reports whether the person has shown who they are, as the owner of this
+// machine or by signing in, and is not somebody who was sent a link: nobody has
+// to confirm them.
+func proven(p Principal) bool { return !p.APIKey() && (p.Session.Owner || p.Session.Proven) }
 
 type flowJSON struct {
 	ID           string      `json:"id"`

@@ -23,11 +23,22 @@ type MCPRun struct {
 	Host        *host.Service
 	Connections connection.Store
 	Catalogue   Catalogue
+	// SignIn leads clients to where they sign in; nil: they cannot. Grants are what
+	// persons allowed those that have.
+	SignIn SignIn
+	Grants Grants
 	// Progress is what installing the server last said; empty: nothing.
 	Progress func(server string) string
 	// TaskIdentity is who the platform says a task that calls us is; empty:
 	// nobody. Nil: a task shows the secret that it was started with.
 	TaskIdentity func(r *http.Request) token.Secret
+}
+
+// SignIn is the authorization server, as far as an MCP endpoint speaks of it.
+type SignIn interface {
+	// Challenge is what WWW-Authenticate says at the path of an endpoint: see
+	// [authserver.Server.Challenge].
+	Challenge(path, code, description string, scopes []string) string
 }
 
 // Mount adds the function's routes.
@@ -44,10 +55,14 @@ func (h *MCPRun) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+task.WarmPath, h.warm)
 	h.mountPages(mux)
 	h.mountAll(mux)
+	h.mountClients(mux)
 }
 
 // MountEndpoint adds the endpoint of MCP clients alone.
-func (h *MCPRun) MountEndpoint(mux *http.ServeMux) { mux.HandleFunc("/mcp/{server}", h.endpoint) }
+func (h *MCPRun) MountEndpoint(mux *http.ServeMux) {
+	mux.HandleFunc("/mcp/{server}", h.endpoint)
+	mux.HandleFunc("/t/{tenant}/mcp/{server}", h.endpoint)
+}
 
 // connection returns the one in the path, if the principal may use it.
 func (h *MCPRun) connection(r *http.Request) (Principal, connection.Connection, error) {

@@ -3,10 +3,10 @@ package web
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // endpoint is the MCP endpoint of one server: what lets a client in, and in
@@ -15,20 +15,21 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 	if h.foreign(w, r) {
 		return
 	}
-	server := r.PathValue("server")
-	if _, ok := h.Catalogue.Server(server); !ok {
+	tenant, name, ok := host.EndpointAt(r.URL.Path)
+	server, known := h.Catalogue.Server(name)
+	if !ok || !known {
 		h.problemJSON(w, errNotFound)
 		return
 	}
-	c, who, err := h.Host.Bearer(r.Context(), bearer(r), server)
+	c, who, err := h.Host.Bearer(r.Context(), bearer(r), tenant, name)
 	switch {
 	case errors.Is(err, host.ErrNoToken):
-		h.challenge(w, r, "Make a token for this server on its connection's page: "+h.BaseURL+"/mcp/servers")
+		h.challenge(w, r, scopeNames(server), "Make a token for this server on its connection's page: "+h.BaseURL+"/mcp/servers")
 	case err != nil && !errors.Is(err, host.ErrNotConnected):
 		h.deny(w, r, err)
 	default:
 		h.Host.Serve(w, r, host.Visit{
-			Connection: c, Client: strings.TrimPrefix(who.Actor, "mcp:"), Refused: err,
+			Connection: c, Holder: who, Refused: err, Challenge: h.challengeAt(r),
 			Say:  func(err error) (string, string) { return h.say(r, c, err) },
 			Deny: func(w http.ResponseWriter, err error) { h.deny(w, r, err) },
 		})
@@ -41,18 +42,42 @@ func (h *MCPRun) allEndpoint(w http.ResponseWriter, r *http.Request) {
 	if h.foreign(w, r) {
 		return
 	}
-	m, err := h.Host.BearerAll(r.Context(), bearer(r))
+	tenant, name, ok := host.EndpointAt(r.URL.Path)
+	if !ok || name != "" {
+		h.problemJSON(w, errNotFound)
+		return
+	}
+	who, err := h.Host.BearerAll(r.Context(), bearer(r), tenant)
 	switch {
 	case errors.Is(err, host.ErrNoToken):
-		h.challenge(w, r, "Make a token for all your servers: "+h.BaseURL+"/mcp/all")
+		h.challenge(w, r, nil, "Make a token for all your servers: "+h.BaseURL+"/mcp/all")
 	case err != nil:
 		h.deny(w, r, err)
 	default:
 		h.Host.ServeAll(w, r, host.VisitAll{
-			Token: m,
-			Say:   func(c connection.Connection, err error) (string, string) { return h.say(r, c, err) },
-			Deny:  func(w http.ResponseWriter, err error) { h.deny(w, r, err) },
+			Holder: who, Challenge: h.challengeAt(r),
+			Say:  func(c connection.Connection, err error) (string, string) { return h.say(r, c, err) },
+			Deny: func(w http.ResponseWriter, err error) { h.deny(w, r, err) },
 		})
+	}
+}
+
+// scopeNames are the scopes that the server's preset names.
+func scopeNames(s presets.Server) (out []string) {
+	for _, sc := range s.OAuthScopes {
+		out = append(out, sc.Scope)
+	}
+	return out
+}
+
+// challengeAt is what WWW-Authenticate says at the request's endpoint; nil:
+// clients cannot sign in.
+func (h *MCPRun) challengeAt(r *http.Request) func(code, description string, scopes []string) string {
+	if h.SignIn == nil {
+		return nil
+	}
+	return func(code, description string, scopes []string) string {
+		return h.SignIn.Challenge(r.URL.Path, code, description, scopes)
 	}
 }
 
@@ -67,10 +92,16 @@ func (h *MCPRun) foreign(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// challenge asks for a bearer (RFC 6750 §3.1).
-func (h *MCPRun) challenge(w http.ResponseWriter, r *http.Request, hint string) {
-	challenge := `Bearer realm="lanyard"`
+// challenge asks for a bearer (RFC 6750 §3.1): where clients can sign in, it
+// leads them there.
+func (h *MCPRun) challenge(w http.ResponseWriter, r *http.Request, scopes []string, hint string) {
+	challenge, code, description := `Bearer realm="lanyard"`, "", ""
 	if bearer(r) != "" {
+		code, description = "invalid_token", "the token is not valid here, or not any more"
+	}
+	if at := h.challengeAt(r); at != nil {
+		challenge = at(code, description, scopes)
+	} else if code != "" {
 		challenge += `, error="invalid_token"`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)

@@ -44,12 +44,13 @@ func TestEndpoint(t *testing.T) {
 		want(t, origin, s.mcp("notes", bearer, initialize, "Origin", origin), 403, "cross_site")
 	}
 	want(t, "no such server", s.mcp("nothing", bearer, initialize), 404, "not_found")
+	const where, invalid = `Bearer resource_metadata="` + loopURL + `/.well-known/oauth-protected-resource/mcp/`, `, error="invalid_token", error_description="the token is not valid here, or not any more"`
 	for name, test := range map[string]struct{ server, authorization, challenge string }{
-		"nothing":        {"notes", "", `Bearer realm="lanyard"`},
-		"another scheme": {"notes", "Basic " + bearer, `Bearer realm="lanyard"`},
-		"made up":        {"notes", "Bearer lyt_canary", `Bearer realm="lanyard", error="invalid_token"`},
-		"another server": {"mail", "Bearer " + bearer, `Bearer realm="lanyard", error="invalid_token"`},
-		"an API key":     {"notes", "Bearer " + apiKey, `Bearer realm="lanyard", error="invalid_token"`},
+		"nothing":        {"notes", "", where + `notes", scope="notes.read"`},
+		"another scheme": {"notes", "Basic " + bearer, where + `notes", scope="notes.read"`},
+		"made up":        {"notes", "Bearer lyt_canary", where + `notes"` + invalid + `, scope="notes.read"`},
+		"another server": {"mail", "Bearer " + bearer, where + `mail"` + invalid + `, scope="notes.read"`},
+		"an API key":     {"notes", "Bearer " + apiKey, where + `notes"` + invalid + `, scope="notes.read"`},
 	} {
 		rec := s.send("POST", "/mcp/"+test.server, initialize, "Authorization", test.authorization)
 		want(t, name, rec, 401, "invalid_token")
@@ -122,7 +123,7 @@ func TestKnownServer(t *testing.T) {
 		}
 	}
 	rec := s.mcp("chat", bearer, `{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"say_hello"}}`, "Mcp-Session-Id", s.mcp("chat", bearer, initialize).Header().Get("Mcp-Session-Id"))
-	if !strings.Contains(rec.Body.String(), `"id":3,"error"`) || !strings.Contains(rec.Body.String(), "/mcp/connections/"+c.ID) || !strings.Contains(rec.Body.String(), "reconnect_needed") {
+	if !strings.Contains(rec.Body.String(), `"id":3,"result"`) || !strings.Contains(rec.Body.String(), `"isError":true`) || !strings.Contains(rec.Body.String(), s.base+"/c/flo_") {
 		t.Errorf("a call: %d %s", rec.Code, rec.Body)
 	}
 	if tasks, err := s.store.Tasks(t.Context()); err != nil || len(tasks) > 0 {

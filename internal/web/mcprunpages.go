@@ -30,8 +30,9 @@ func (h *MCPRun) mountPages(mux *http.ServeMux) {
 func (h *MCPRun) connectionPage(w http.ResponseWriter, r *http.Request) {
 	_, c, err := h.connection(r)
 	if errors.Is(err, flow.ErrNoSession) {
-		h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-		return
+		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
+			return
+		}
 	}
 	if err != nil {
 		h.problem(w, r, err)
@@ -65,6 +66,11 @@ func (h *MCPRun) view(w http.ResponseWriter, r *http.Request, c connection.Conne
 	for _, m := range found {
 		v.Tokens = append(v.Tokens, page.MCPTokenRow{ID: m.ID, CreatedAt: m.CreatedAt, ExpiresAt: m.ExpiresAt})
 	}
+	clients, err := clientsOf(r.Context(), h.Grants, c.Tenant, c.UserID, ofConnection(c.ID))
+	if err != nil {
+		h.Logger.WarnContext(r.Context(), "clients not listed", "connection", c.ID, "err", err)
+	}
+	v.Clients = clientRows(clients)
 	known, ok := h.Host.KnownTools(r.Context(), c)
 	v.Tools, v.ToolsPending = withheld(toolViews(known), c.Tools), !ok && c.Status == connection.Connected
 	return v

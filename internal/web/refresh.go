@@ -22,9 +22,17 @@ type Refresh struct {
 	Connections connection.Store
 	// Flows holds the links and sessions of a user who is deleted.
 	Flows flow.Store
+	// Grants are ended with their connections; nil: no client can sign in.
+	Grants UserGrants
 	// Disconnected is told that a connection has gone.
 	Disconnected func(ctx context.Context, k connection.Key)
 	Webhooks     Webhooks
+}
+
+// UserGrants is [Grants], and ends all that a user has allowed.
+type UserGrants interface {
+	Grants
+	DeleteUser(ctx context.Context, tenant, user string) error
 }
 
 // Webhooks tries the tenants' webhook endpoints.
@@ -110,16 +118,37 @@ func (h *Refresh) disconnect(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Refresh) end(r *http.Request, p Principal, id string) (refresh.Outcome, error) {
 	k := connection.Key{Tenant: p.Tenant, ID: id}
+	c, err := h.Connections.Get(r.Context(), k)
 	if len(p.Session.Servers) > 0 {
-		if _, err := own(r.Context(), h.Connections, p, id); err != nil {
-			return refresh.Outcome{}, err
-		}
+		c, err = own(r.Context(), h.Connections, p, id)
+	}
+	if err != nil {
+		return refresh.Outcome{}, err
 	}
 	out, err := h.Service.Disconnect(r.Context(), caller(p), k)
 	if err == nil {
-		h.Disconnected(context.WithoutCancel(r.Context()), k)
+		ctx := context.WithoutCancel(r.Context())
+		h.Disconnected(ctx, k)
+		h.endGrants(ctx, c)
 	}
 	return out, err
+}
+
+// endGrants ends what clients were allowed at a connection that has gone. Without
+// it they let nobody in either.
+func (h *Refresh) endGrants(ctx context.Context, c connection.Connection) {
+	if h.Grants == nil {
+		return
+	}
+	found, err := h.Grants.Grants(ctx, c.Tenant, c.UserID)
+	for _, g := range found {
+		if err == nil && g.Connection == c.ID {
+			err = h.Grants.DeleteGrant(ctx, g.ID)
+		}
+	}
+	if err != nil {
+		h.Logger.WarnContext(ctx, "what clients were allowed was not removed", "connection", c.ID, "err", err)
+	}
 }
 
 // deleteUser disconnects everything of one user and ends their sessions.
@@ -134,6 +163,11 @@ func (h *Refresh) deleteUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.Disconnected(context.WithoutCancel(r.Context()), host.ForUser(p.Tenant, user)) // the tokens for all their servers
+	if h.Grants != nil {
+		if err := h.Grants.DeleteUser(r.Context(), p.Tenant, user); err != nil {
+			return err
+		}
+	}
 	type ended struct {
 		ID string `json:"id"`
 		refresh.Outcome

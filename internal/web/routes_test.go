@@ -11,10 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/internal/signin"
+	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -51,6 +54,12 @@ var routes = []struct {
 	{"POST /api/v1/connections/{id}/mcp-tokens", "/api/v1/connections/CON/mcp-tokens", `{"ttl":60}`, "401 sign_in_required", "401 unauthorized", "201", "", "404 connection_unknown", ""},
 	{"GET /api/v1/connections/{id}/mcp-tokens", "/api/v1/connections/CON/mcp-tokens", "", "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"DELETE /api/v1/connections/{id}/mcp-tokens/{token}", "/api/v1/connections/CON/mcp-tokens/MCT", "", "401 sign_in_required", "401 unauthorized", "204", "", "404 connection_unknown", ""},
+	{"GET /api/v1/connections/{id}/clients", "/api/v1/connections/CON/clients", "", "401 sign_in_required", "401 unauthorized", "200", "", "404 connection_unknown", ""},
+	{"DELETE /api/v1/connections/{id}/clients/{grant}", "/api/v1/connections/CON/clients/GRANT", "", "401 sign_in_required", "401 unauthorized", "204", "", "404 connection_unknown", ""},
+	{"DELETE /api/v1/connections/{id}/clients/{grant}", "/api/v1/connections/CON/clients/ALLGNT", "", "401 sign_in_required", "401 unauthorized", "404 client_unknown", "", "404 connection_unknown", ""},
+	{"GET /api/v1/mcp-clients", "/api/v1/mcp-clients?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "200", "", "403 forbidden", "200"},
+	{"DELETE /api/v1/mcp-clients/{grant}", "/api/v1/mcp-clients/ALLGNT?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "204", "", "403 forbidden", "404 client_unknown"},
+	{"DELETE /api/v1/mcp-clients/{grant}", "/api/v1/mcp-clients/GRANT?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "404 client_unknown", "", "403 forbidden", "404 client_unknown"},
 	{"POST /api/v1/mcp-tokens", "/api/v1/mcp-tokens", `{"user_id":"ada"}`, "401 sign_in_required", "401 unauthorized", "201", "", "403 forbidden", "201"},
 	{"POST /api/v1/mcp-tokens", "/api/v1/mcp-tokens", `{"user_id":"ada","servers":["nothing"]}`, "401 sign_in_required", "401 unauthorized", "404 server_unknown", "", "403 forbidden", "404 server_unknown"},
 	{"GET /api/v1/mcp-tokens", "/api/v1/mcp-tokens?user_id=ada", "", "401 sign_in_required", "401 unauthorized", "200", "", "403 forbidden", "200"},
@@ -62,6 +71,10 @@ var routes = []struct {
 	{"GET /api/v1/audit", "/api/v1/audit", "", "401 unauthorized", "", "200", "401 unauthorized", "", "200"},
 	{"/mcp", "/mcp", `{}`, "401 invalid_token", "", "", "", "", ""},
 	{"/mcp/{server}", "/mcp/notes", `{}`, "401 invalid_token", "", "", "", "", ""},
+	{"/t/{tenant}/mcp", "/t/other/mcp", `{}`, "401 invalid_token", "", "", "", "", ""},
+	{"/t/{tenant}/mcp", "/t/default/mcp", `{}`, "404 not_found", "", "", "", "", ""},
+	{"/t/{tenant}/mcp/{server}", "/t/other/mcp/notes", `{}`, "401 invalid_token", "", "", "", "", ""},
+	{"/t/{tenant}/mcp/{server}", "/t/default/mcp/notes", `{}`, "404 not_found", "", "", "", "", ""},
 	{"POST /tasks/v1/claim", "/tasks/v1/claim", `{"task_id":"tsk_x","ticket":"canary"}`, "403 refused", "", "", "", "", ""},
 	{"POST /tasks/v1/token", "/tasks/v1/token", `{"task_id":"tsk_x"}`, "403 refused", "", "", "", "", ""},
 	{"POST /tasks/v1/report", "/tasks/v1/report", `{"task_id":"tsk_x","state":"ready"}`, "403 refused", "", "", "", "", ""},
@@ -71,13 +84,46 @@ var routes = []struct {
 	{"POST /mcp/servers/{name}/connect", "/mcp/servers/notes/connect", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"POST /mcp/servers/{name}/connect", "/mcp/servers/notes/connect", "form connection_id=CON", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"POST /mcp/servers/{name}/key", "/mcp/servers/keyed/key", "form env.KEY=canary&param.shop=x", "403 cross_site", "", "", "303", "", "403 cross_site"},
+	{"GET /.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server", "", "200", "", "", "", "", ""},
+	{"GET /.well-known/openid-configuration", "/.well-known/openid-configuration", "", "200", "", "", "", "", ""},
+	{"GET /.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource", "", "404 not_found", "", "", "", "", ""},
+	{"GET /.well-known/oauth-protected-resource/{path...}", "/.well-known/oauth-protected-resource/mcp/notes", "", "200", "", "", "", "", ""},
+	{"GET /.well-known/{path...}", "/.well-known/security.txt", "", "404 not_found", "", "", "", "", ""},
+	{"OPTIONS /.well-known/{path...}", "/.well-known/x", "", "204", "", "", "", "", ""},
+	{"GET /oauth/jwks", "/oauth/jwks", "", "200", "", "", "", "", ""},
+	{"POST /oauth/token", "/oauth/token", "form grant_type=authorization_code&client_id=CLIENT&code=canary", "400 invalid_grant", "401 invalid_client", "", "400 invalid_grant", "", "401 invalid_client"},
+	{"OPTIONS /oauth/token", "/oauth/token", "", "204", "", "", "", "", ""},
+	{"POST /oauth/revoke", "/oauth/revoke", "form client_id=CLIENT&token=canary", "200", "401 invalid_client", "", "200", "", "401 invalid_client"},
+	{"OPTIONS /oauth/revoke", "/oauth/revoke", "", "204", "", "", "", "", ""},
+	{"POST /oauth/register", "/oauth/register", `{"redirect_uris":["https://x.example/"],"token_endpoint_auth_method":"none"}`, "201", "", "", "", "", ""},
+	{"OPTIONS /oauth/register", "/oauth/register", "", "204", "", "", "", "", ""},
+	{"GET /oauth/authorize", "/oauth/authorize?ASKS", "", "303", "", "", "", "", ""},
+	{"GET /oauth/authorize", "/oauth/authorize?client_id=canary", "", "400 invalid_client", "", "", "", "", ""},
+	{"POST /oauth/authorize", "/oauth/authorize", "form ASKS", "303", "", "", "", "", ""},
+	{"GET /oauth/requests/{id}", "/oauth/requests/REQUEST", "", "404 request_unknown", "", "", "200", "404 request_unknown", ""},
+	{"POST /oauth/requests/{id}", "/oauth/requests/REQUEST", "form action=allow&connection=CON", "403 cross_site", "", "", "200", "404 request_unknown", "403 cross_site"},
+	{"POST /oauth/requests/{id}", "/oauth/requests/REQUEST", "form action=cancel", "403 cross_site", "", "", "200", "404 request_unknown", "403 cross_site"},
+	{"POST /api/v1/oauth-clients", "/api/v1/oauth-clients", `{"name":"x","redirect_uris":["https://x.example/"]}`, "401 unauthorized", "", "201", "401 unauthorized", "", "403 forbidden"},
+	{"GET /api/v1/oauth-clients", "/api/v1/oauth-clients", "", "401 unauthorized", "", "200", "401 unauthorized", "", "403 forbidden"},
+	{"DELETE /api/v1/oauth-clients/{id}", "/api/v1/oauth-clients/CLIENT", "", "401 unauthorized", "", "204", "401 unauthorized", "", "403 forbidden"},
+	{"GET " + signin.BeginPath, "/oauth/sign-in?return=/mcp/servers", "", "401", "", "", "", "", ""},
+	{"GET " + signin.BeginPath, "/oauth/sign-in?return=//evil.test/", "", "400 sign_in_return_invalid", "", "", "", "", ""},
+	{"GET " + signin.CallbackPath, "/oauth/sign-in/callback?code=canary&state=canary", "", "404 sign_in_unknown", "", "", "", "", ""},
+	{"GET /oauth/sign-ins/{id}", "/oauth/sign-ins/SGN?proof=canary", "", "403 sign_in_other_browser", "", "", "", "", ""},
+	{"POST /api/v1/sign-ins/{id}/confirm", "/api/v1/sign-ins/SGN/confirm", `{"user_id":"ada"}`, "401 unauthorized", "", "200", "401 unauthorized", "", "404 sign_in_unknown"},
+	{"POST /oauth/sign-out", "/oauth/sign-out", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /l/{link}", "/l/LINKREF", "", "200", "", "", "", "", ""},
 	{"POST /l/{link}", "/l/LINKREF", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /c/{flow}", "/c/FLOW", "", "200", "", "", "", "", ""},
+	{"GET /c/{flow}", "/c/ASKED", "", "401", "", "", "200", "403 flow_other_person", "401"},
+	{"POST /c/{flow}", "/c/ASKED", "form action=authorize", "403 cross_site", "", "", "200", "403 flow_other_person", "403 cross_site"},
+	{"POST /c/{flow}", "/c/ASKED", "form action=cancel", "403 cross_site", "", "", "403 access_denied", "403 flow_other_person", "403 cross_site"},
 	{"POST /c/{flow}", "/c/FLOW", "form action=authorize", "403 cross_site", "", "", "200", "", "403 cross_site"},
 	{"GET /mcp/all", "/mcp/all", "", "401", "401 unauthorized", "400 invalid_request", "200", "", "400 invalid_request"},
 	{"POST /mcp/all/mcp-tokens", "/mcp/all/mcp-tokens", "form", "403 cross_site", "", "", "200", "", "403 cross_site"},
 	{"POST /mcp/all/mcp-tokens/{token}/revoke", "/mcp/all/mcp-tokens/ALLMCT/revoke", "form", "403 cross_site", "", "", "303", "404 token_unknown", "403 cross_site"},
+	{"POST /mcp/all/clients/{grant}/revoke", "/mcp/all/clients/ALLGNT/revoke", "form", "403 cross_site", "", "", "303", "404 client_unknown", "403 cross_site"},
+	{"POST /mcp/connections/{id}/clients/{grant}/revoke", "/mcp/connections/CON/clients/GRANT/revoke", "form", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"POST /mcp/connections/{id}/offer", "/mcp/connections/CON/offer", "form shown=whoami", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
 	{"GET /mcp/connections/{id}", "/mcp/connections/CON", "", "401", "401 unauthorized", "200", "", "404 connection_unknown", ""},
 	{"POST /mcp/connections/{id}/rename", "/mcp/connections/CON/rename", "form label=x", "403 cross_site", "", "", "303", "404 connection_unknown", "403 cross_site"},
@@ -131,7 +177,22 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID)
+	adas, client := s.signedIn("ada"), s.enter(webRedirect)
+	req, err := s.oauth.Authorize(t.Context(), s.asks(client, "notes"), token.Hash(token.Secret(adas.cookies[adas.name("browser")])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempt := signin.Attempt{ID: "sgn_1", Tenant: con.Tenant, Method: flow.LoginURL, Browser: "a browser", ReturnPath: "/mcp/servers", ExpiresAt: s.clock.now().Add(time.Minute)}
+	if err := s.store.PutAttempt(t.Context(), attempt); err != nil {
+		t.Fatal(err)
+	}
+	question, err := s.starter.Ask(t.Context(), flow.Question{Tenant: con.Tenant, UserID: "ada", Server: "notes", ConnectionID: con.ID, Seed: []byte("canary-seed")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.NewReplacer("REQUEST", req.ID, "CLIENT", client.ID, "ASKS", s.asks(client, "notes").Encode(), "SGN", attempt.ID,
+		"LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "ASKED", strings.TrimPrefix(question, s.base+"/c/"), "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID,
+		"ALLGNT", s.letIn("default", "ada", "").ID, "GRANT", s.letIn("default", "ada", con.ID).ID)
 	path, body = fill.Replace(path), fill.Replace(body)
 	method, _, found := strings.Cut(pattern, " ")
 	if !found {
@@ -151,7 +212,9 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	case "another tenant":
 		header = append(header, "Authorization", "Bearer "+otherKey)
 	case "ada", "grace":
-		b = s.signedIn(who)
+		if b = adas; who == "grace" {
+			b = s.signedIn(who)
+		}
 		if isForm {
 			body += "&csrf=" + b.csrf()
 		}
@@ -194,7 +257,7 @@ func checkAnswer(t *testing.T, path string, rec *httptest.ResponseRecorder) {
 func TestRoutesAreListed(t *testing.T) {
 	t.Parallel()
 	mounted := regexp.MustCompile(`mux\.Handle(?:Func)?\("([^"]*)"( ?\+ ?[A-Za-z.]+)?`)
-	values := strings.NewReplacer("flow.CallbackPath", flow.CallbackPath, "task.ClaimPath", "/tasks/v1/claim", "task.TokenPath", "/tasks/v1/token",
+	values := strings.NewReplacer("flow.CallbackPath", flow.CallbackPath, "signin.BeginPath", signin.BeginPath, "signin.CallbackPath", signin.CallbackPath, "task.ClaimPath", "/tasks/v1/claim", "task.TokenPath", "/tasks/v1/token",
 		"task.ReportPath", "/tasks/v1/report", "task.WarmPath", "/tasks/v1/warm", "+", "", " ", "")
 	files, err := filepath.Glob("*.go")
 	if err != nil {

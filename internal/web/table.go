@@ -2,6 +2,7 @@ package web
 
 import (
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 )
 
@@ -43,7 +44,19 @@ func Routes(remote ...string) []Route {
 
 		{"ANY", "/mcp", mcprun, AuthBearer},
 		{"ANY", "/mcp/{server}", mcprun, AuthBearer},
+		{"ANY", "/t/{tenant}/mcp", mcprun, AuthBearer},
+		{"ANY", "/t/{tenant}/mcp/{server}", mcprun, AuthBearer},
 		{"ANY", flow.CallbackPath, callback, AuthApp},
+		{"ANY", "/oauth/authorize", connect, AuthApp},
+		{"ANY", "/oauth/requests/{id}", connect, AuthApp},
+		{"ANY", "/oauth/token", connect, AuthApp},
+		{"ANY", "/oauth/revoke", connect, AuthApp},
+		{"ANY", "/oauth/register", connect, AuthApp},
+		{"ANY", "/oauth/jwks", connect, AuthApp},
+		{"ANY", signin.BeginPath, connect, AuthApp},
+		{"ANY", signin.CallbackPath, callback, AuthApp},
+		{"ANY", "/oauth/sign-ins/{id}", connect, AuthApp},
+		{"ANY", "/oauth/sign-out", connect, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/setup", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/connect", connect, AuthApp},
@@ -51,12 +64,14 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/mcp/all", mcprun, AuthApp},
 		{"ANY", "/mcp/all/mcp-tokens", mcprun, AuthApp},
 		{"ANY", "/mcp/all/mcp-tokens/{token}/revoke", mcprun, AuthApp},
+		{"ANY", "/mcp/all/clients/{grant}/revoke", mcprun, AuthApp},
 		{"ANY", "/mcp/connections/{id}", mcprun, AuthApp},
 		{"ANY", "/mcp/connections/{id}/rename", connect, AuthApp},
 		{"ANY", "/mcp/connections/{id}/offer", connect, AuthApp},
 		{"ANY", "/mcp/connections/{id}/disconnect", refresh, AuthApp},
 		{"ANY", "/mcp/connections/{id}/mcp-tokens", mcprun, AuthApp},
 		{"ANY", "/mcp/connections/{id}/mcp-tokens/{token}/revoke", mcprun, AuthApp},
+		{"ANY", "/mcp/connections/{id}/clients/{grant}/revoke", mcprun, AuthApp},
 		{"ANY", "/mcp/connections/{id}/tools/{tool}", mcprun, AuthApp},
 
 		{"ANY", "/api/v1" + flow.CallbackPath, callback, AuthApp},
@@ -67,7 +82,10 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/api/v1/links/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/flows/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/flows/{id}/confirm", connect, AuthApp},
+		{"ANY", "/api/v1/sign-ins/{id}/confirm", connect, AuthApp},
 		{"ANY", "/api/v1/audit", connect, AuthApp},
+		{"ANY", "/api/v1/oauth-clients", connect, AuthApp},
+		{"ANY", "/api/v1/oauth-clients/{id}", connect, AuthApp},
 		{"ANY", "/api/v1/users/{id}", refresh, AuthApp},
 		{"ANY", "/api/v1/webhooks/test", refresh, AuthApp},
 		{"ANY", "/api/v1/connections", connect, AuthApp},
@@ -76,6 +94,10 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/api/v1/connections/{id}/token", refresh, AuthApp},
 		{"ANY", "/api/v1/connections/{id}/mcp-tokens", mcprun, AuthApp},
 		{"ANY", "/api/v1/connections/{id}/mcp-tokens/{token}", mcprun, AuthApp},
+		{"ANY", "/api/v1/connections/{id}/clients", mcprun, AuthApp},
+		{"ANY", "/api/v1/connections/{id}/clients/{grant}", mcprun, AuthApp},
+		{"ANY", "/api/v1/mcp-clients", mcprun, AuthApp},
+		{"ANY", "/api/v1/mcp-clients/{grant}", mcprun, AuthApp},
 		{"ANY", "/api/v1/mcp-tokens", mcprun, AuthApp},
 		{"ANY", "/api/v1/mcp-tokens/{token}", mcprun, AuthApp},
 		{"ANY", "/api/v1/connections/{id}/tools", mcprun, AuthApp},
@@ -87,7 +109,7 @@ func Routes(remote ...string) []Route {
 		{"POST", task.WarmPath, mcprun, AuthIAM},
 	}
 	for _, name := range remote {
-		out = append(out, Route{"ANY", "/mcp/" + name, FunctionMCPRemote, AuthBearer})
+		out = append(out, Route{"ANY", "/mcp/" + name, FunctionMCPRemote, AuthBearer}, Route{"ANY", "/t/{tenant}/mcp/" + name, FunctionMCPRemote, AuthBearer})
 	}
 	return out
 }

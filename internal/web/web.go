@@ -23,6 +23,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ type Site struct {
 	Pages    *page.Pages
 	Keys     APIKeys
 	Sessions Sessions
+	Tenants  flow.Tenants
 	// Local says that this is somebody's own machine.
 	Local  bool
 	Logger *slog.Logger
@@ -117,8 +119,13 @@ func (p Principal) seed(r *http.Request, call string) []byte {
 	if key == "" || !p.APIKey() {
 		return nil
 	}
+	return p.derive(call, key)
+}
+
+// derive makes a secret of the API key and of what it is for.
+func (p Principal) derive(parts ...string) []byte {
 	mac := hmac.New(sha256.New, []byte(p.Key.Reveal()))
-	mac.Write([]byte(call + "\x00" + key))
+	mac.Write([]byte(strings.Join(parts, "\x00")))
 	return mac.Sum(nil)
 }
 
@@ -309,5 +316,10 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client has gone if this fails
 }
 
+// programs are the paths that programs call, beside those of the API.
+var programs = []string{"/oauth/token", "/oauth/revoke", "/oauth/register", "/oauth/jwks"}
+
 // wantsJSON reports whether to answer a program instead of a person.
-func wantsJSON(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
+func wantsJSON(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/.well-known/") || slices.Contains(programs, r.URL.Path)
+}

@@ -48,7 +48,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 		return nil, err
 	}
 	hosting.Tokens, hosting.Inline = cloud.RefreshFunction(cloud.NewLambda(b.AWS), s.RefreshFunction), true
-	hosting.BearerKey, hosting.AllowLoopback = key, s.Emulated
+	hosting.BearerKey, hosting.AllowLoopback, hosting.Asker = key, s.Emulated, b.Starter
 	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	if elsewhere {
@@ -133,14 +133,14 @@ func authorizer(hosting *host.Service) func(context.Context, *http.Request, stri
 // principal is what a bearer is good for at the path: a connection, or all
 // servers of a user.
 func principal(ctx context.Context, hosting *host.Service, bearer token.Secret, path string) (string, error) {
-	if path == "/mcp" {
-		m, err := hosting.BearerAll(ctx, bearer)
-		return m.Connection.ID, err
-	}
-	server, ok := strings.CutPrefix(path, "/mcp/")
-	if !ok {
+	tenant, server, ok := host.EndpointAt(path)
+	switch {
+	case !ok:
 		return "", host.ErrNoToken
+	case server == "":
+		who, err := hosting.BearerAll(ctx, bearer, tenant)
+		return host.ForUser(tenant, who.User).ID, err
 	}
-	c, _, err := hosting.Bearer(ctx, bearer, server)
+	c, _, err := hosting.Bearer(ctx, bearer, tenant, server)
 	return c.ID, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/gateway"
 	"github.com/lanyardhq/lanyard/internal/notify"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/internal/web"
 )
@@ -62,7 +63,9 @@ func Callback(_ context.Context, b *Base) (*gateway.Function, error) {
 	}
 	finisher := &flow.Finisher{Store: b.Table, Connections: b.Table, Catalogue: b.Catalogue, Secrets: s.clients, Engine: b.Engine, Vault: s.vault,
 		BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
-	h := &web.Callback{Site: b.Site, Flows: finisher, Catalogue: b.Catalogue, Tenants: b.Table.Tenants(), Reconnected: unheard}
+	signIns := &signin.Finisher{Store: b.Table, Tenants: b.Table.Tenants(), Secrets: s.clients, Sessions: b.Starter, Issuers: b.issuers(),
+		BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
+	h := &web.Callback{Site: b.Site, SignIns: signIns, Flows: finisher, Catalogue: b.Catalogue, Reconnected: unheard}
 	return &gateway.Function{HTTP: b.serve(h.Mount, finisher.Wait)}, nil
 }
 

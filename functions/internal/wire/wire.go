@@ -24,6 +24,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/gateway"
 	"github.com/lanyardhq/lanyard/internal/page"
 	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/web"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -91,7 +92,7 @@ func newBase(ctx context.Context, getenv func(string) string) (*Base, error) {
 	b.Engine = &provider.Engine{AllowLoopback: settings.Emulated, Now: time.Now, Logger: b.Logger}
 	b.Starter = &flow.Starter{Store: b.Table, Connections: b.Table, Catalogue: b.Catalogue, Clients: b.Table.ClientIDs(), Tenants: b.Table.Tenants(),
 		Engine: b.Engine, BaseURL: settings.BaseURL, Now: time.Now}
-	b.Site = &web.Site{BaseURL: settings.BaseURL, Pages: pages, Keys: b.Table.APIKeys(web.ErrUnauthorized), Sessions: b.Starter, Logger: b.Logger}
+	b.Site = &web.Site{BaseURL: settings.BaseURL, Pages: pages, Keys: b.Table.APIKeys(web.ErrUnauthorized), Sessions: b.Starter, Tenants: b.Table.Tenants(), Logger: b.Logger}
 	return b, nil
 }
 
@@ -110,9 +111,15 @@ func (b *Base) serve(mount func(*http.ServeMux), settled func()) http.Handler {
 
 // Connect is the function connect.
 func Connect(_ context.Context, b *Base) (*gateway.Function, error) {
-	h := &web.Connect{Site: b.Site, Flows: b.Starter, Connections: b.Table, Catalogue: b.Catalogue, Audit: b.Table.Audit(),
+	h := &web.Connect{Site: b.Site, SignIns: &signin.Starter{Store: b.Table, Tenants: b.Table.Tenants(), Clients: b.Table.ClientIDs(),
+		Sessions: b.Starter, Issuers: b.issuers(), BaseURL: b.Settings.BaseURL, Now: time.Now}, Flows: b.Starter, Connections: b.Table, Catalogue: b.Catalogue, Audit: b.Table.Audit(),
 		Reconnected: unheard, ClientCommand: b.clientCommand}
 	return &gateway.Function{HTTP: b.serve(h.Mount, func() {})}, nil
+}
+
+// issuers are where people sign in. Each function asks them for itself.
+func (b *Base) issuers() *signin.Issuers {
+	return &signin.Issuers{AllowLoopback: b.Settings.Emulated, Now: time.Now, Logger: b.Logger}
 }
 
 // clientCommand is how the operator sets a client for a provider.

@@ -79,6 +79,9 @@ func TestAuthorizer(t *testing.T) {
 		"an encoded one":  asks(t, "/mcp/mail%2F..%2Fnotes", good),
 		"another route":   asks(t, "/api/v1/connections", good),
 		"no server named": asks(t, "/mcp/", good),
+		"another tenant":  asks(t, "/t/acme/mcp/notes", good),
+		"a tenant twice":  asks(t, "/t/default/mcp/notes", good),
+		"all servers":     asks(t, "/mcp", good),
 	} {
 		out, err := authorize(t.Context(), r, methodARN)
 		if !errors.Is(err, gateway.ErrUnauthenticated) || len(out.PolicyDocument.Statement) != 0 {
