@@ -14,6 +14,12 @@ const (
 	auditLines   = "AUD#*"
 	sealedGrants = "GRT#*"
 	gates        = "GATE#*"
+	mcpClients   = "OAC*" // OAC#, and OACS, the list of those that were entered
+	requests     = "OAR#*"
+	granted      = "OAG*" // OAG#, and OAGS#, the lists of users
+	consents     = "OAN#*"
+	spent        = "OAX#*"
+	admitted     = "OAW#*"
 	catalogues   = "LST#*"
 	flows        = "FLO#*"
 )
@@ -45,6 +51,9 @@ var (
 //     their connection. What is in one, models read.
 //   - Gates: refresh alone writes them. Whoever could close one would keep
 //     everybody's tokens from being renewed.
+//   - MCP clients and how they sign in: connect is the authorization server. mcprun
+//     and refresh end what was granted, and what was consented to with it; the
+//     others read what was granted, or nothing.
 func (v *Service) withhold(name string) statements {
 	switch name {
 	case connect:
@@ -54,24 +63,24 @@ func (v *Service) withhold(name string) statements {
 		}
 	case mcprun:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates),
-			v.denyItems("NotItsToRead", tableReads, sealedGrants),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates, mcpClients, requests, spent, admitted),
+			v.denyItems("NotItsToRead", tableReads, sealedGrants, mcpClients, requests),
 		}
 	case callback:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues),
-			v.denyItems("NotItsToRead", tableReads, catalogues),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues, mcpClients, requests, granted, consents, spent, admitted),
+			v.denyItems("NotItsToRead", tableReads, catalogues, mcpClients, requests, granted, consents),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	case refresh:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, tenants, clients),
+			v.denyItems("NotItsToWrite", tableWrites, tenants, clients, mcpClients, requests, spent, admitted),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	}
 	// The authorizer writes nothing at all, and mcpremote begins flows alone: it is
 	// not granted more.
-	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues)}
+	return statements{v.denyItems("NotItsToRead", tableReads, sealedGrants, catalogues, mcpClients, requests, consents)}
 }
 
 // denyItems denies actions on the items whose partition key is like one of keys,

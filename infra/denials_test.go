@@ -141,6 +141,16 @@ func TestWithheld(t *testing.T) {
 			{"FLO#flo_1", list{"dynamodb:PutItem"}, list{connect, callback, refresh, mcprun, mcpremote}},
 			{"FLO#flo_1", list{"dynamodb:DeleteItem"}, list{connect, callback, refresh, mcprun}},
 			{"FLO#flo_1", list{"dynamodb:PartiQLInsert"}, nil},
+			{"OAC#0f3a", insertsApart, list{connect}},
+			{"OAC#0f3a", list{"dynamodb:GetItem"}, list{connect, refresh}},
+			{"OACS", insertsApart, list{connect}},
+			{"OAR#req_1", insertsApart, list{connect}},
+			{"OAG#gnt_1", insertsApart, list{connect, refresh, mcprun}},
+			{"OAG#gnt_1", list{"dynamodb:GetItem"}, list{connect, refresh, mcprun, mcpremote, authorizer}},
+			{"OAGS#default#ada", list{"dynamodb:PutItem"}, list{connect, refresh, mcprun}},
+			{"OAN#default#ada", insertsApart, list{connect, refresh, mcprun}},
+			{"OAX#0f3a", insertsApart, list{connect}},
+			{"OAW#registrations", insertsApart, list{connect}},
 			{"STA#0f3a", insertsApart, list{connect, callback, refresh, mcprun}},
 		} {
 			for _, name := range functionNames {

@@ -2,19 +2,48 @@ package main
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscertificatemanager"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfront"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudfrontorigins"
 	"github.com/aws/jsii-runtime-go"
+
+	"github.com/lanyardhq/lanyard/presets"
 )
 
-// edgeFunction is what CloudFront runs for each request.
+// edgeFunction is what CloudFront runs for each request, without the servers'
+// scopes. There is none for answers: CloudFront runs it for no error, so that it
+// could not give a challenge the name back that API Gateway takes from it.
 //
 //go:embed edge.js
 var edgeFunction string
+
+// withScopes is the edge function of a deployment: it knows the scopes of the
+// servers that are offered.
+func withScopes(servers []presets.Server) string {
+	scopes := map[string]string{}
+	for _, s := range servers {
+		var names []string
+		for _, sc := range s.OAuthScopes {
+			if !slices.Contains(names, sc.Scope) {
+				names = append(names, sc.Scope)
+			}
+		}
+		if len(names) > 0 {
+			scopes[s.Name] = strings.Join(names, " ")
+		}
+	}
+	text, err := json.Marshal(scopes) // a JavaScript literal, too; keys are sorted
+	if err != nil {
+		panic(err) // a map of strings
+	}
+	return strings.Replace(edgeFunction, "var scopes = {};", "var scopes = "+string(text)+";", 1)
+}
 
 // originTimeout is how long CloudFront waits for the first byte, and for each
 // next one, in seconds. To a client that accepts event streams mcprun answers,
@@ -37,7 +66,7 @@ func (v *Service) makeEdge() {
 		CustomHeaders:      &map[string]*string{originHeader: v.secretValue(secretOrigin)},
 	})
 	function := awscloudfront.NewFunction(v.Stack, jsii.String("EdgeFunction"), &awscloudfront.FunctionProps{
-		Code:    awscloudfront.FunctionCode_FromInline(jsii.String(edgeFunction)),
+		Code:    awscloudfront.FunctionCode_FromInline(jsii.String(withScopes(v.settings.offered))),
 		Runtime: awscloudfront.FunctionRuntime_JS_2_0(),
 		Comment: jsii.String("Sets the headers that only CloudFront may set"),
 	})

@@ -10,7 +10,7 @@ function challenge(request, server) {
   var text = 'Bearer resource_metadata="https://' + request.headers.host.value + '/.well-known/oauth-protected-resource' + request.uri + '"';
   // RFC 6750, section 3.1: the error only where a token was presented.
   if (request.headers.authorization) text += ', error="invalid_token"';
-  if (scopes[server]) text += ', scope="' + scopes[server] + '"';
+  if (Object.hasOwn(scopes, server)) text += ', scope="' + scopes[server] + '"';
   return text;
 }
 

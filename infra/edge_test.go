@@ -6,19 +6,51 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/lanyardhq/lanyard/internal/authserver"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // TestEdgeFunction runs what CloudFront runs.
 func TestEdgeFunction(t *testing.T) {
 	t.Parallel()
+	known, err := presets.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	function := withScopes(known.Servers())
+	if len(function) > 10<<10 {
+		t.Errorf("it has %d bytes, of which CloudFront takes 10240", len(function))
+	}
+	says := &authserver.Server{BaseURL: "https://d1.cloudfront.example", Catalogue: known}
+	challenge := func(path, code string) string {
+		_, server, ok := says.Endpoint(path)
+		if !ok {
+			t.Fatalf("%s is no endpoint", path)
+		}
+		var scopes []string
+		s, _ := known.Server(server)
+		for _, sc := range s.OAuthScopes {
+			scopes = append(scopes, sc.Scope)
+		}
+		return says.Challenge(path, code, "", scopes)
+	}
 	for _, test := range []struct{ uri, headers, challenge string }{
-		{"/mcp/slack", `{}`, `Bearer realm="lanyard"`},
-		{"/mcp/slack", `{"authorization":{"value":"Bearer x"}}`, `Bearer realm="lanyard", error="invalid_token"`},
-		{"/mcp/slack", `{"x-lanyard-challenge":{"value":"Basic"}}`, `Bearer realm="lanyard"`},
+		{"/mcp/google-drive", `{}`, challenge("/mcp/google-drive", "")},
+		{"/mcp/google-drive", `{"authorization":{"value":"Bearer x"}}`, challenge("/mcp/google-drive", "invalid_token")},
+		{"/mcp/google-drive", `{"x-lanyard-challenge":{"value":"Basic"}}`, challenge("/mcp/google-drive", "")},
+		{"/t/acme/mcp/google-drive", `{}`, challenge("/t/acme/mcp/google-drive", "")},
+		{"/mcp", `{}`, challenge("/mcp", "")},
+		{"/t/acme/mcp", `{"authorization":{"value":"Bearer x"}}`, challenge("/t/acme/mcp", "invalid_token")},
+		{"/mcp/nothing", `{}`, `Bearer resource_metadata="https://d1.cloudfront.example/.well-known/oauth-protected-resource/mcp/nothing"`},
+		{"/mcp/constructor", `{}`, `Bearer resource_metadata="https://d1.cloudfront.example/.well-known/oauth-protected-resource/mcp/constructor"`},
+		{`/mcp/x", scope="y`, `{}`, ""}, {"/t/A/mcp", `{}`, ""}, {"/t/a/b/mcp", `{}`, ""}, {"/mcp/servers/x", `{}`, ""}, {"/mcpx", `{}`, ""},
 		{"/api/v1/links", `{"x-lanyard-challenge":{"value":"Basic"},"x-lanyard-viewer":{"value":"10.0.0.1"}}`, ""},
 	} {
-		event := fmt.Sprintf(`{"viewer":{"ip":"192.0.2.7"},"request":{"method":"POST","uri":%q,"headers":%s}}`, test.uri, test.headers)
-		out, err := exec.Command("node", "-e", edgeFunction+"\nconsole.log(JSON.stringify(handler("+event+")))").CombinedOutput()
+		headers := strings.Replace(test.headers, "{", `{"host":{"value":"d1.cloudfront.example"},`, 1)
+		headers = strings.Replace(headers, ",}", "}", 1)
+		event := fmt.Sprintf(`{"viewer":{"ip":"192.0.2.7"},"request":{"method":"POST","uri":%q,"headers":%s}}`, test.uri, headers)
+		out, err := exec.Command("node", "-e", function+"\nconsole.log(JSON.stringify(handler("+event+")))").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}

@@ -59,7 +59,7 @@ func (v *Service) describeFunctions() []function {
 	return []function{
 		{name: connect, program: connect, memory: 256, timeout: 28,
 			description: "Links, pages, consent: everything before the provider. Reads no secret",
-			environment: v.environment(),
+			environment: v.environment(v.oauthRedirects()),
 			grants:      statements{v.useTable()},
 		},
 		{name: callback, program: callback, memory: 256, timeout: 120,
@@ -128,6 +128,15 @@ func (v *Service) environment(more ...map[string]*string) map[string]*string {
 		}
 	}
 	return env
+}
+
+// oauthRedirects is what connect is told of redirect URIs; nothing where none are
+// allowed beside those that are known.
+func (v *Service) oauthRedirects() map[string]*string {
+	if len(v.settings.OAuthRedirects) == 0 {
+		return nil
+	}
+	return map[string]*string{"LANYARD_OAUTH_REDIRECTS": jsii.String(strings.Join(v.settings.OAuthRedirects, " "))}
 }
 
 // warmPool is what mcprun is told of tasks that wait; nothing where none do.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/web"
 )
@@ -57,7 +58,7 @@ func TestRoutes(t *testing.T) {
 // mcpremote, which has a way out, no network of ours and no rights on tasks.
 func TestRemoteRoutes(t *testing.T) {
 	t.Parallel()
-	for file, want := range map[string][]string{shipped: nil, full: {"ANY /mcp/tracker CUSTOM STREAM"}} {
+	for file, want := range map[string][]string{shipped: nil, full: {"ANY /mcp/tracker CUSTOM STREAM", "ANY /t/{tenant}/mcp/tracker CUSTOM STREAM"}} {
 		a := synth(t, file)
 		var got []string
 		for _, id := range a.service.of("AWS::ApiGateway::Method") {
@@ -66,6 +67,7 @@ func TestRemoteRoutes(t *testing.T) {
 				got = append(got, fmt.Sprint(flat(m.at("HttpMethod")), " ", a.service.path(m.at("ResourceId")), " ", m.at("AuthorizationType"), " ", m.at("Integration", "ResponseTransferMode")))
 			}
 		}
+		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", file, got, want)
 		}
@@ -160,7 +162,7 @@ func routed(method, path string) string {
 // the function that mounts them.
 func mountedPatterns(t *testing.T) map[string]string {
 	t.Helper()
-	known := map[string]string{"flow.CallbackPath": flow.CallbackPath,
+	known := map[string]string{"flow.CallbackPath": flow.CallbackPath, "signin.BeginPath": signin.BeginPath, "signin.CallbackPath": signin.CallbackPath,
 		"task.ClaimPath": task.ClaimPath, "task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath, "task.WarmPath": task.WarmPath}
 	functions := map[string]string{"Connect": connect, "Callback": callback, "Refresh": refresh, "MCPRun": mcprun}
 	var text func(e ast.Expr) string

@@ -24,6 +24,7 @@ type Settings struct {
 	Certificate         string         `yaml:"certificate"`
 	Presets             []string       `yaml:"presets"`
 	Servers             []string       `yaml:"servers"`
+	OAuthRedirects      []string       `yaml:"oauth_redirects"`
 	VaultStore          string         `yaml:"vault_store"`
 	Table               string         `yaml:"table"`
 	StartOn             string         `yaml:"start_on"`
@@ -42,6 +43,8 @@ type Settings struct {
 	// those that run elsewhere.
 	enabled []presets.Server
 	remotes []string
+	// offered are all of them.
+	offered []presets.Server
 }
 
 // Throttle bounds the requests of the whole API.
@@ -172,6 +175,11 @@ func (s *Settings) check(dir string) *problem {
 	case s.Throttle.Rate < 1 || s.Throttle.Burst < 1:
 		return badf("throttle", "needs a rate and a burst of 1 or more")
 	}
+	for _, raw := range s.OAuthRedirects {
+		if err := config.CheckOAuthRedirect(raw); err != nil {
+			return badf("oauth_redirects", "cannot be used: %s", err)
+		}
+	}
 	for name, n := range s.ReservedConcurrency {
 		if !slices.Contains(functionNames, name) || n < 0 {
 			return badf("reserved_concurrency", "holds a number, 0 or more, for any of %s; not %s: %d", strings.Join(functionNames, ", "), name, n)
@@ -217,6 +225,7 @@ func (s *Settings) loadServers(dir string) *problem {
 		default:
 			s.enabled = append(s.enabled, server)
 		}
+		s.offered = append(s.offered, server)
 	}
 	for name, n := range s.WarmPool {
 		if !slices.Contains(s.Servers, name) || slices.Contains(s.remotes, name) || n < 0 || n > config.MaxWarm {

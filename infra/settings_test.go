@@ -29,7 +29,8 @@ func TestShippedSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.Presets, got.enabled, want.enabled = nil, nil, nil
+	got.Presets, got.OAuthRedirects = nil, nil
+	got.enabled, want.enabled, got.offered, want.offered = nil, nil, nil, nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the file\n%+v\nthe defaults\n%+v", got, want)
 	}

@@ -14,10 +14,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/demo"
 	"github.com/lanyardhq/lanyard/internal/flow"
@@ -62,6 +64,7 @@ type machine struct {
 	finisher     *flow.Finisher
 	signIns      *signin.Starter
 	signInEnds   *signin.Finisher
+	oauth        *authserver.Server
 	refresh      *refresh.Service
 	webhooks     *notify.Service
 	host         *host.Service
@@ -124,6 +127,8 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	m.signIns = &signin.Starter{Store: m.db, Tenants: tenant{cfg}, Clients: clients, Sessions: m.starter, Issuers: issuers, BaseURL: cfg.BaseURL, Now: m.now}
 	m.signInEnds = &signin.Finisher{Store: m.db, Tenants: tenant{cfg}, Secrets: clients, Sessions: m.starter, Issuers: issuers,
 		BaseURL: cfg.BaseURL, Now: m.now, Logger: logger}
+	m.oauth = &authserver.Server{Store: m.db.AuthServer(), Catalogue: catalogue, BaseURL: cfg.BaseURL, AllowLoopback: true,
+		Redirects: slices.Concat(authserver.DefaultRedirects, cfg.OAuthRedirects), Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Pace:    &refresh.Paced{Gates: m.db, Now: m.now, Logger: logger},
 		BaseURL: cfg.BaseURL, Deployment: deployment, Window: cfg.KeepFresh, Now: m.now, Logger: logger}
@@ -135,6 +140,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		return nil, err
 	}
 	m.host = &host.Service{Store: m.db, Connections: m.db, Catalogues: m.db, Tokens: m.refresh, Catalogue: catalogue,
+		SignIns: m.oauth, Asker: m.starter, StepUp: true,
 		Installer: &install.Installer{Dir: filepath.Join(cfg.DataDir, "packages"), Logger: logger, Progress: m.progress.say},
 		Launcher:  m.launcher, BearerKey: keys.Derive("task bearers"), BaseURL: cfg.BaseURL, ControlURL: "http://" + cfg.Addr,
 		Deployment: deployment, OnlyForCalls: cfg.StartOn == config.StartOnCall, AllowLoopback: true,
@@ -230,7 +236,7 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 	m.host.Asker, m.host.StepUp = m.starter, true
 	site := &web.Site{BaseURL: m.cfg.BaseURL, Pages: pages, Keys: local.NewAPIKeys(apiKey, web.ErrUnauthorized),
 		Sessions: m.starter, Tenants: tenant{m.cfg}, Local: m.cfg.Personal(), Logger: m.logger}
-	connect := &web.Connect{Site: site, SignIns: m.signIns, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: m.host.ToolsCount, Reconnected: m.host.Restart}
+	connect := &web.Connect{Site: site, SignIns: m.signIns, OAuth: m.oauth, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: m.host.ToolsCount, Reconnected: m.host.Restart}
 	if m.cfg.SignIn.Way() == flow.Local {
 		connect.Owner, connect.Foreign = owner, m.foreign
 	}
@@ -239,8 +245,8 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 	connect.Mount(mux)
 	(&web.Callback{Site: site, SignIns: m.signInEnds, Flows: m.finisher, Catalogue: catalogue,
 		Reconnected: m.host.Restart}).Mount(mux)
-	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db, Flows: m.db, Disconnected: m.host.Disconnected, Webhooks: m.webhooks}).Mount(mux)
-	(&web.MCPRun{Site: site, Host: m.host, Connections: m.db, Catalogue: catalogue, Progress: m.progress.of}).Mount(mux)
+	(&web.Refresh{Site: site, Service: m.refresh, Connections: m.db, Flows: m.db, Grants: m.oauth.Store, Disconnected: m.host.Disconnected, Webhooks: m.webhooks}).Mount(mux)
+	(&web.MCPRun{Site: site, Host: m.host, Connections: m.db, Catalogue: catalogue, SignIn: m.oauth, Grants: m.oauth.Store, Progress: m.progress.of}).Mount(mux)
 	hosts := []string{m.cfg.Addr, web.HostOf(m.cfg.BaseURL)}
 	if _, port, err := net.SplitHostPort(m.cfg.Addr); err == nil && m.cfg.Personal() {
 		hosts = append(hosts, "localhost:"+port)

@@ -38,6 +38,7 @@ import (
 	"github.com/lanyardhq/lanyard/e2e/stack/front"
 	"github.com/lanyardhq/lanyard/e2e/stack/lambdas"
 	"github.com/lanyardhq/lanyard/e2e/stack/sigv4"
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -112,7 +113,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	edgeServer := &http.Server{Handler: front.Edge{API: s.api}}
+	edgeServer := &http.Server{Handler: front.Edge{API: s.api, SignIn: &authserver.Server{BaseURL: cfg.BaseURL, Catalogue: s.catalogue}}}
 	go func() { _ = edgeServer.Serve(edge) }()
 	defer edgeServer.Close()
 	var background sync.WaitGroup

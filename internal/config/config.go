@@ -44,6 +44,10 @@ type Config struct {
 	// LANYARD_OIDC_USER (sub, email) and LANYARD_LOGIN_URL. By themselves: local
 	// where the pages are this machine's alone, else link.
 	SignIn flow.SignIn
+	// OAuthRedirects is LANYARD_OAUTH_REDIRECTS: redirect URIs with a scheme of
+	// their own that MCP clients may have beside those that are known, separated
+	// by spaces.
+	OAuthRedirects []string
 	// ServerEnv is LANYARD_SERVER_ENV: names of variables, separated by
 	// commas, that MCP servers get from our own environment, such as
 	// HTTPS_PROXY and NODE_EXTRA_CA_CERTS.
@@ -124,6 +128,9 @@ func Load(getenv func(string) string) (Config, error) {
 		}
 	}
 	if c.SignIn, err = c.signIn(or); err != nil {
+		return c, err
+	}
+	if c.OAuthRedirects, err = oauthRedirects(getenv("LANYARD_OAUTH_REDIRECTS")); err != nil {
 		return c, err
 	}
 	for _, name := range split(getenv("LANYARD_SERVER_ENV"), ",") {

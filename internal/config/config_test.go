@@ -45,7 +45,7 @@ func TestSettings(t *testing.T) {
 	c, err := config.Load(environment("LANYARD_ADDR", " 0.0.0.0:9000 ", "LANYARD_BASE_URL", "https://connect.example.com/", "LANYARD_DATA", "/var/lib/lanyard",
 		"LANYARD_API_KEY", "canary", "LANYARD_PRESETS", "a: b ::c", "LANYARD_RETURN_URLS", "https://app.example.com/in/  http://localhost:3000/done",
 		"LANYARD_CONFIRM", "on", "LANYARD_SERVER_ENV", "HTTPS_PROXY, EMPTY,,NODE_EXTRA_CA_CERTS", "HTTPS_PROXY", "http://proxy:3128", "NODE_EXTRA_CA_CERTS", "/ca.pem",
-		"SECRET", "not asked for", "LANYARD_SERVER_READ", "/etc/ssl:/opt/x", "LANYARD_START_ON", "call", "LANYARD_IDLE_STOP", "90s", "LANYARD_MAX_LIFE", "3h", "LANYARD_DEMO_ADDR", "off",
+		"SECRET", "not asked for", "LANYARD_OAUTH_REDIRECTS", " zed://mcp/cb  goose://oauth ", "LANYARD_SERVER_READ", "/etc/ssl:/opt/x", "LANYARD_START_ON", "call", "LANYARD_IDLE_STOP", "90s", "LANYARD_MAX_LIFE", "3h", "LANYARD_DEMO_ADDR", "off",
 		"LANYARD_WEBHOOK_URL", "https://app.example.com/hook ", "LANYARD_WEBHOOK_SECRET", "canary", "LANYARD_WEBHOOK_RETURN_URL", "http://localhost:3000/done"))
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +57,9 @@ func TestSettings(t *testing.T) {
 	}
 	if c.WebhookURL != "https://app.example.com/hook" || c.WebhookSecret.Reveal() != "canary" || c.WebhookReturnURL != "http://localhost:3000/done" {
 		t.Errorf("webhooks to %s and %s", c.WebhookURL, c.WebhookReturnURL)
+	}
+	if !slices.Equal(c.OAuthRedirects, []string{"zed://mcp/cb", "goose://oauth"}) {
+		t.Errorf("redirects %q", c.OAuthRedirects)
 	}
 	if len(c.ServerEnv) != 2 || c.ServerEnv["HTTPS_PROXY"] != "http://proxy:3128" || c.ServerEnv["NODE_EXTRA_CA_CERTS"] != "/ca.pem" {
 		t.Errorf("servers get %v", c.ServerEnv)
@@ -78,6 +81,7 @@ func TestBadSettings(t *testing.T) {
 		{"LANYARD_BASE_URL", "http://localhost.example.com"}, {"LANYARD_BASE_URL", "https://%zz"},
 		{"LANYARD_SIGN_IN", "password"}, {"LANYARD_SIGN_IN", "oidc"}, {"LANYARD_SIGN_IN", "login_url"}, {"LANYARD_OIDC_ISSUER", "https://accounts.example"},
 		{"LANYARD_LOGIN_URL", "https://app.example/login"}, {"LANYARD_OIDC_ANYBODY", "yes"}, {"LANYARD_OIDC_DOMAINS", "example.com"},
+		{"LANYARD_OAUTH_REDIRECTS", "https://client.example/cb"}, {"LANYARD_OAUTH_REDIRECTS", "ok://app/cb javascript://%0aalert(1)"}, {"LANYARD_OAUTH_REDIRECTS", "app:cb"},
 		{"LANYARD_CONFIRM", "yes"}, {"LANYARD_CONFIRM", "ON"},
 		{"LANYARD_RETURN_URLS", "app.example.com"}, {"LANYARD_RETURN_URLS", "https://ok.example.com javascript:alert(1)"}, {"LANYARD_RETURN_URLS", "https:///x"},
 		{"LANYARD_START_ON", "never"}, {"LANYARD_IDLE_STOP", "10"}, {"LANYARD_IDLE_STOP", "0s"}, {"LANYARD_IDLE_STOP", "-1m"}, {"LANYARD_IDLE_STOP", "soon"}, {"LANYARD_MAX_LIFE", "12"}, {"LANYARD_MAX_LIFE", "0s"}, {"LANYARD_MAX_LIFE", "337h"}, {"LANYARD_KEEP_FRESH", "7d"}, {"LANYARD_KEEP_FRESH", "1s"},

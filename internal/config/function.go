@@ -35,6 +35,8 @@ type Function struct {
 	// Servers is LANYARD_SERVERS, the names of the servers that are offered,
 	// separated by commas; none: all.
 	Servers []string
+	// OAuthRedirects is LANYARD_OAUTH_REDIRECTS: see [Config.OAuthRedirects].
+	OAuthRedirects []string
 	// AuditDays is LANYARD_AUDIT_DAYS: how many days audit lines are kept, 400.
 	AuditDays int
 	// KeepFresh is LANYARD_KEEP_FRESH: see [Config.KeepFresh].
@@ -115,6 +117,9 @@ func LoadFunction(getenv func(string) string) (Function, error) {
 		return f, err
 	}
 	if f.KeepFresh, err = keepFresh(or("LANYARD_KEEP_FRESH", defaultKeepFresh)); err != nil {
+		return f, err
+	}
+	if f.OAuthRedirects, err = oauthRedirects(get("LANYARD_OAUTH_REDIRECTS")); err != nil {
 		return f, err
 	}
 	if f.WarmPool, err = warmPool(get("LANYARD_WARM_POOL")); err != nil {

@@ -17,8 +17,19 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/lanyardhq/lanyard/e2e/stack/lambdas"
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/gateway"
+	"github.com/lanyardhq/lanyard/presets"
 )
+
+// noServers offers nothing.
+type noServers struct{}
+
+func (noServers) Server(string) (presets.Server, bool) { return presets.Server{}, false }
+func (noServers) Servers() []presets.Server            { return nil }
+
+// told is the challenge of the endpoint that the tests ask.
+const told = `Bearer resource_metadata="https://edge.test/.well-known/oauth-protected-resource/mcp/notes"`
 
 // inProcess is a function without the process: the adapter that is in each.
 type inProcess struct{ *gateway.Function }
@@ -64,7 +75,7 @@ func serve(t *testing.T, h http.HandlerFunc) (edge, api *httptest.Server) {
 			}
 			return "arn:aws:sts::123456789012:assumed-role/task/0123", nil
 		}})
-	edge, api = httptest.NewServer(Edge{a}), httptest.NewServer(a)
+	edge, api = httptest.NewServer(Edge{a, &authserver.Server{BaseURL: "https://edge.test", Catalogue: noServers{}}}), httptest.NewServer(a)
 	t.Cleanup(edge.Close)
 	t.Cleanup(api.Close)
 	return edge, api
@@ -159,9 +170,9 @@ func TestWhoPasses(t *testing.T) {
 		"past the edge":                 {api.URL + "/live/l/x", nil, 403, "not for use from outside", ""},
 		"past the edge with a key":      {api.URL + "/live/l/x", origin(nil), 200, "as ", ""},
 		"another stage":                 {api.URL + "/prod/l/x", origin(nil), 403, "Forbidden", ""},
-		"no bearer":                     {edge.URL + "/mcp/notes", nil, 401, "invalid_token", `Bearer realm="lanyard"`},
-		"a wrong one":                   {edge.URL + "/mcp/notes", bearer("Bearer bad"), 401, "invalid_token", `Bearer realm="lanyard", error="invalid_token"`},
-		"a challenge of the client's":   {edge.URL + "/mcp/notes", http.Header{"X-Lanyard-Challenge": {"Basic"}}, 401, "invalid_token", `Bearer realm="lanyard"`},
+		"no bearer":                     {edge.URL + "/mcp/notes", nil, 401, "invalid_token", told},
+		"a wrong one":                   {edge.URL + "/mcp/notes", bearer("Bearer bad"), 401, "invalid_token", told + `, error="invalid_token"`},
+		"a challenge of the client's":   {edge.URL + "/mcp/notes", http.Header{"X-Lanyard-Challenge": {"Basic"}}, 401, "invalid_token", told},
 		"a good one":                    {edge.URL + "/mcp/notes", bearer("Bearer good"), 200, "as ", ""},
 		"a good one, past the edge":     {api.URL + "/live/mcp/notes", bearer("Bearer good"), 403, "not for use from outside", ""},
 		"for another server":            {edge.URL + "/mcp/notes", bearer("Bearer elsewhere"), 403, "refused", ""},

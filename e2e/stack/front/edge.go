@@ -3,22 +3,47 @@ package front
 import (
 	"net"
 	"net/http"
-	"strings"
+	"slices"
+
+	"github.com/lanyardhq/lanyard/internal/authserver"
+	"github.com/lanyardhq/lanyard/internal/host"
 )
 
 // Edge is CloudFront: one host, no stage in its paths, and headers that only it
 // can set.
-type Edge struct{ API *API }
+type Edge struct {
+	API *API
+	// SignIn says what the edge function, which was deployed with the scopes of
+	// the servers, says to clients; that function's own test holds it against this.
+	SignIn *authserver.Server
+}
+
+// challenge is what a client is told that comes to an MCP endpoint without a good
+// token; empty elsewhere.
+func (e Edge) challenge(r *http.Request) string {
+	tenant, name, ok := host.EndpointAt(r.URL.Path)
+	if !ok {
+		return ""
+	}
+	code := ""
+	if r.Header.Get("Authorization") != "" {
+		code = "invalid_token"
+	}
+	var scopes []string
+	server, _ := e.SignIn.Catalogue.Server(name)
+	for _, sc := range server.OAuthScopes {
+		if !slices.Contains(scopes, sc.Scope) {
+			scopes = append(scopes, sc.Scope)
+		}
+	}
+	return e.SignIn.Challenge(authserver.EndpointPath(tenant, name), code, "", scopes)
+}
 
 // ServeHTTP implements [http.Handler].
 func (e Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := r.Clone(r.Context())
 	out.Header.Del(challengeHeader)
-	if strings.HasPrefix(r.URL.Path, "/mcp/") {
-		challenge := `Bearer realm="lanyard"`
-		if r.Header.Get("Authorization") != "" {
-			challenge += `, error="invalid_token"`
-		}
+	if challenge := e.challenge(r); challenge != "" {
 		out.Header.Set(challengeHeader, challenge)
 	}
 	ip, _, _ := net.SplitHostPort(r.RemoteAddr)

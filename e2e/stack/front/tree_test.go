@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/web"
 )
@@ -18,12 +19,12 @@ var mounted = regexp.MustCompile(`mux\.Handle(?:Func)?\("([^"]*)"(?:\+([\w.]+))?
 // TestRoutesFitHandlers: whatever a function mounts, the API sends to it.
 func TestRoutesFitHandlers(t *testing.T) {
 	t.Parallel()
-	constants := map[string]string{"": "", "flow.CallbackPath": flow.CallbackPath, "task.ClaimPath": task.ClaimPath,
+	constants := map[string]string{"": "", "flow.CallbackPath": flow.CallbackPath, "signin.BeginPath": signin.BeginPath, "signin.CallbackPath": signin.CallbackPath, "task.ClaimPath": task.ClaimPath,
 		"task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath, "task.WarmPath": task.WarmPath}
 	root := tree(web.Routes())
 	checked := 0
-	for file, function := range map[string]string{"connect.go": "connect", "connectpages.go": "connect", "callback.go": "callback",
-		"refresh.go": "refresh", "mcprun.go": "mcprun", "mcprunpages.go": "mcprun"} {
+	for file, function := range map[string]string{"connect.go": "connect", "connectpages.go": "connect", "oauth.go": "connect", "signin.go": "connect", "callback.go": "callback",
+		"refresh.go": "refresh", "mcprun.go": "mcprun", "mcprunpages.go": "mcprun", "all.go": "mcprun", "clients.go": "mcprun"} {
 		source, err := os.ReadFile("../../../internal/web/" + file)
 		if err != nil {
 			t.Fatal(err)
@@ -43,7 +44,7 @@ func TestRoutesFitHandlers(t *testing.T) {
 				path += "some/file.css"
 			}
 			// A name that no literal has.
-			path = regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "x-1")
+			path = regexp.MustCompile(`\{\w+(\.\.\.)?\}`).ReplaceAllString(path, "x-1")
 			n, _ := root.find(path)
 			r, ok := n.route(method)
 			if !ok || r.Function != function {

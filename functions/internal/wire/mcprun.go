@@ -28,7 +28,7 @@ var forTasks = []string{"LANYARD_REFRESH_FUNCTION", "LANYARD_CONTROL_URL", "LANY
 // it is the authorizer; with the one alone by which tokens are asked for, it is
 // who reaches remote servers. One that has some of them is neither.
 func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
-	hosting := &host.Service{Store: b.Table, Connections: b.Table, Catalogues: b.Table, Catalogue: b.Catalogue, BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
+	hosting := &host.Service{Store: b.Table, Connections: b.Table, Catalogues: b.Table, Catalogue: b.Catalogue, SignIns: b.OAuth, BaseURL: b.Settings.BaseURL, Now: time.Now, Logger: b.Logger}
 	var set []string
 	for _, name := range forTasks {
 		if b.Settings.Need(name) == nil {
@@ -49,7 +49,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	}
 	hosting.Tokens, hosting.Inline = cloud.RefreshFunction(cloud.NewLambda(b.AWS), s.RefreshFunction), true
 	hosting.BearerKey, hosting.AllowLoopback, hosting.Asker = key, s.Emulated, b.Starter
-	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue,
+	h := &web.MCPRun{Site: b.Site, Host: hosting, Connections: b.Table, Catalogue: b.Catalogue, SignIn: b.OAuth, Grants: b.OAuth.Store,
 		Progress: func(string) string { return "" }, TaskIdentity: taskIdentity}
 	if elsewhere {
 		hosting.Catalogues = nil // what a remote server offers, it says itself

@@ -84,7 +84,7 @@ func Refresh(_ context.Context, b *Base) (*gateway.Function, error) {
 		Links: b.Starter, Gates: b.Table, BaseURL: b.Settings.BaseURL, AllowLoopback: b.Settings.Emulated, Now: time.Now, Logger: b.Logger}
 	service.Notify = webhooks
 	service.Pace = &refresh.Paced{Gates: b.Table, Now: time.Now, Logger: b.Logger}
-	h := &web.Refresh{Site: b.Site, Service: service, Connections: b.Table, Flows: b.Table, Disconnected: b.disconnected, Webhooks: webhooks}
+	h := &web.Refresh{Site: b.Site, Service: service, Connections: b.Table, Flows: b.Table, Grants: b.OAuth.Store, Disconnected: b.disconnected, Webhooks: webhooks}
 	queue := &cloud.Queue{API: sqs.NewFromConfig(b.AWS), URL: b.Settings.QueueURL}
 	keys := b.Table.APIKeys(web.ErrUnauthorized)
 	resource := cfn.LambdaWrap(func(ctx context.Context, e cfn.Event) (string, map[string]any, error) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -68,6 +70,7 @@ type Base struct {
 	Catalogue catalogue
 	Site      *web.Site
 	Starter   *flow.Starter
+	OAuth     *authserver.Server
 	Engine    *provider.Engine
 	Logger    *slog.Logger
 }
@@ -93,6 +96,8 @@ func newBase(ctx context.Context, getenv func(string) string) (*Base, error) {
 	b.Starter = &flow.Starter{Store: b.Table, Connections: b.Table, Catalogue: b.Catalogue, Clients: b.Table.ClientIDs(), Tenants: b.Table.Tenants(),
 		Engine: b.Engine, BaseURL: settings.BaseURL, Now: time.Now}
 	b.Site = &web.Site{BaseURL: settings.BaseURL, Pages: pages, Keys: b.Table.APIKeys(web.ErrUnauthorized), Sessions: b.Starter, Tenants: b.Table.Tenants(), Logger: b.Logger}
+	b.OAuth = &authserver.Server{Store: b.Table.AuthServer(), Catalogue: b.Catalogue, BaseURL: settings.BaseURL, AllowLoopback: settings.Emulated,
+		Redirects: slices.Concat(authserver.DefaultRedirects, settings.OAuthRedirects), Now: time.Now, Logger: b.Logger}
 	return b, nil
 }
 
@@ -113,9 +118,13 @@ func (b *Base) serve(mount func(*http.ServeMux), settled func()) http.Handler {
 func Connect(_ context.Context, b *Base) (*gateway.Function, error) {
 	h := &web.Connect{Site: b.Site, SignIns: &signin.Starter{Store: b.Table, Tenants: b.Table.Tenants(), Clients: b.Table.ClientIDs(),
 		Sessions: b.Starter, Issuers: b.issuers(), BaseURL: b.Settings.BaseURL, Now: time.Now}, Flows: b.Starter, Connections: b.Table, Catalogue: b.Catalogue, Audit: b.Table.Audit(),
-		Reconnected: unheard, ClientCommand: b.clientCommand}
+		OAuth: b.OAuth, Viewer: viewer, Reconnected: unheard, ClientCommand: b.clientCommand}
 	return &gateway.Function{HTTP: b.serve(h.Mount, func() {})}, nil
 }
+
+// viewer is the address that CloudFront saw: only what came through it gets to a
+// function, and nobody else can set the header.
+func viewer(r *http.Request) string { return r.Header.Get("X-Lanyard-Viewer") }
 
 // issuers are where people sign in. Each function asks them for itself.
 func (b *Base) issuers() *signin.Issuers {
