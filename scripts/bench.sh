@@ -1,17 +1,18 @@
 #!/bin/bash
 # Measures on this machine: docs/benchmarks.md says what, and what came out.
 #
-#	scripts/bench.sh [coldstart] [bridge] [catalogue] [throughput] [simulation]
+#	scripts/bench.sh [coldstart] [bridge] [catalogue] [throughput] [simulation] [signin]
 #
-# Without a name all five. BENCH_CONNECTIONS is how many connections the
+# Without a name all six. BENCH_CONNECTIONS is how many connections the
 # simulation has (1000000), BENCH_HOURS how many calm hours it has beside its
 # half an hour (0), BENCH_WORKERS how many processes attend
 # what is due (10); BENCH_REFRESHES (3000) and BENCH_ROUNDS (3) are the throughput's.
 # BENCH_TURNS is how often each bridge is loaded (7), BENCH_TURN how long (2s);
-# BENCH_LISTS is how often a list is asked for (5000).
+# BENCH_LISTS is how often a list is asked for (5000), BENCH_SIGNIN how often a
+# bearer of an MCP client is checked in a round (20000).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=" ${*:-coldstart bridge catalogue throughput simulation} "
+what=" ${*:-coldstart bridge catalogue throughput simulation signin} "
 
 # Each function's cold start beside that of the smallest one: what Lambda adds to
 # it, and its slower processors, are not in it.
@@ -48,4 +49,9 @@ fi
 if [[ $what == *" simulation "* ]]; then
 	test='^TestSimulation$'
 	BENCH_CONNECTIONS=${BENCH_CONNECTIONS:-1000000} scale env
+fi
+
+# What the tokens of MCP clients cost, on the stores of one machine.
+if [[ $what == *" signin "* ]]; then
+	BENCH_SIGNIN=${BENCH_SIGNIN:-20000} go test -count=1 -v -run '^TestSignIn$' ./e2e/signin
 fi

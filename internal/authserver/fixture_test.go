@@ -175,3 +175,12 @@ func members(t *testing.T, doc json.RawMessage) map[string]any {
 	ok(t, json.Unmarshal(doc, &m))
 	return m
 }
+
+// register makes a client that registers itself, and returns the answer.
+func (w *world) register(t *testing.T, body string) (id string, answer map[string]any) {
+	t.Helper()
+	doc, err := w.Register(t.Context(), []byte(body), "192.0.2.1")
+	ok(t, err)
+	answer = members(t, doc)
+	return answer["client_id"].(string), answer
+}

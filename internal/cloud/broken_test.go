@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
@@ -89,6 +90,12 @@ func brokenFlows(mistake func(cloud.DynamoDB) cloud.DynamoDB) func(*testing.T) {
 	}
 }
 
+func brokenAuthServer(mistake func(cloud.DynamoDB) cloud.DynamoDB) func(*testing.T) {
+	return func(t *testing.T) {
+		conformance.AuthServer(t, func(t *testing.T) authserver.Store { return brokenTable(t, mistake).AuthServer() })
+	}
+}
+
 // tableMutants are broken tables, by their mistake.
 var tableMutants = map[string]mutant{
 	"single writes without conditions": {"UpdateRaced", func(t *testing.T) {
@@ -132,6 +139,11 @@ var tableMutants = map[string]mutant{
 	}},
 	"a state that anybody takes": {"TakeStateRefused",
 		brokenFlows(func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })},
+	"a code that is taken by several": {"UpdateGrantRaced", brokenAuthServer(func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })},
+	"what works once works again":     {"SpendOnce", brokenAuthServer(func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })},
+	"a request that two answer":       {"UpdateRequestRaced", brokenAuthServer(func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })},
+	"a count that others overwrite":   {"AdmitSoMany", brokenAuthServer(func(d cloud.DynamoDB) cloud.DynamoDB { return putsAnyway{d} })},
+	"a deleted grant's id is free":    {"DeletedGrantIsNotAdded", brokenAuthServer(func(d cloud.DynamoDB) cloud.DynamoDB { return transactsAnyway{d} })},
 	"transactions without conditions": {"BeginTaskRaced", func(t *testing.T) {
 		conformance.Tasks(t, func(t *testing.T) host.Store {
 			return brokenTable(t, func(d cloud.DynamoDB) cloud.DynamoDB { return transactsAnyway{d} })

@@ -133,21 +133,20 @@ func (s AuthServer) AddGrant(ctx context.Context, g authserver.Grant) error {
 
 // GetGrant implements [authserver.Store].
 func (s AuthServer) GetGrant(ctx context.Context, id string) (authserver.Grant, error) {
-	return loadOAuthGrant(ctx, s.d.read, id)
-}
-
-func loadOAuthGrant(ctx context.Context, q queryer, id string) (authserver.Grant, error) {
 	var g authserver.Grant
-	err := load(ctx, q, &g, authserver.ErrNoGrant, `SELECT doc FROM oauth_grants WHERE id = ? AND doc IS NOT NULL`, id)
+	err := loadRow(s.d.oauthGrant.QueryRowContext(ctx, id), &g, authserver.ErrNoGrant)
 	return g, err
 }
+
+const selectOAuthGrant = `SELECT doc FROM oauth_grants WHERE id = ? AND doc IS NOT NULL`
 
 // UpdateGrant implements [authserver.Store]; change must not call the store, as
 // in [DB.Update].
 func (s AuthServer) UpdateGrant(ctx context.Context, id string, change func(*authserver.Grant) error) (authserver.Grant, error) {
 	var g authserver.Grant
-	err := s.d.transact(ctx, func(tx *sql.Tx) (err error) {
-		if g, err = loadOAuthGrant(ctx, tx, id); err != nil {
+	err := s.d.transact(ctx, func(tx *sql.Tx) error {
+		g = authserver.Grant{}
+		if err := load(ctx, tx, &g, authserver.ErrNoGrant, selectOAuthGrant, id); err != nil {
 			return err
 		}
 		revision := g.Revision

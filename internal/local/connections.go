@@ -45,13 +45,16 @@ func proposedSubject(c connection.Connection) any {
 
 // Get implements [connection.Store].
 func (d *DB) Get(ctx context.Context, k connection.Key) (connection.Connection, error) {
-	return getConnection(ctx, d.read, k)
+	var c connection.Connection
+	err := loadRow(d.connection.QueryRowContext(ctx, k.Tenant, k.ID), &c, connection.ErrNotFound)
+	return c, err
 }
+
+const selectConnection = `SELECT doc FROM connections WHERE tenant = ? AND id = ?`
 
 func getConnection(ctx context.Context, q queryer, k connection.Key) (connection.Connection, error) {
 	var c connection.Connection
-	err := load(ctx, q, &c, connection.ErrNotFound,
-		`SELECT doc FROM connections WHERE tenant = ? AND id = ?`, k.Tenant, k.ID)
+	err := load(ctx, q, &c, connection.ErrNotFound, selectConnection, k.Tenant, k.ID)
 	return c, err
 }
 

@@ -56,6 +56,9 @@ const (
 type DB struct {
 	write *sql.DB // one connection: writers of this process queue in Go
 	read  *sql.DB
+	// Every call of an MCP endpoint asks these: parsing them takes as long as the
+	// reading does.
+	connection, oauthGrant *sql.Stmt
 }
 
 // Open opens the database in dir, which it makes (0700) if there is none,
@@ -79,6 +82,12 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*DB, error) {
 	err = migrate(ctx, d)
 	if err == nil {
 		err = d.Purge(ctx, now())
+	}
+	if err == nil {
+		d.connection, err = d.read.PrepareContext(ctx, selectConnection)
+	}
+	if err == nil {
+		d.oauthGrant, err = d.read.PrepareContext(ctx, selectOAuthGrant)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), d.Close())
@@ -168,15 +177,19 @@ type queryer interface {
 // load reads the document that the query selects into out; absent is returned
 // when there is none.
 func load(ctx context.Context, q queryer, out any, absent error, query string, args ...any) error {
-	var doc string
-	err := q.QueryRowContext(ctx, query, args...).Scan(&doc)
+	return loadRow(q.QueryRowContext(ctx, query, args...), out, absent)
+}
+
+func loadRow(row *sql.Row, out any, absent error) error {
+	var doc []byte
+	err := row.Scan(&doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return absent
 	}
 	if err != nil {
 		return explain(err)
 	}
-	return json.Unmarshal([]byte(doc), out)
+	return json.Unmarshal(doc, out)
 }
 
 // insert runs an INSERT … ON CONFLICT DO NOTHING; taken is returned when the

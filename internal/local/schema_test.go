@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
@@ -184,6 +185,51 @@ func TestPurgeOfGenerations(t *testing.T) {
 	for k, want := range map[connection.Key]int64{there: 2, running: 2, gone: 1} {
 		if got := begin(k); got != want {
 			t.Errorf("%s: generation %d, want %d", k.ID, got, want)
+		}
+	}
+}
+
+// TestPurgeOfSignIns: what signs MCP clients in goes a day after its end, the
+// mark of a deleted grant with it; a client without an end stays.
+func TestPurgeOfSignIns(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	d, err := Open(t.Context(), t.TempDir(), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	s, end := d.AuthServer(), now.Add(time.Hour)
+	add := func() []error {
+		return []error{
+			s.AddClient(t.Context(), authserver.Client{ID: "expires", ExpiresAt: end}),
+			s.AddClient(t.Context(), authserver.Client{ID: "stays"}),
+			s.AddRequest(t.Context(), authserver.Request{ID: "req_1", ExpiresAt: end}),
+			s.AddGrant(t.Context(), authserver.Grant{ID: "gnt_1", ExpiresAt: end}),
+			s.AddGrant(t.Context(), authserver.Grant{ID: "gnt_2", ExpiresAt: end}),
+			s.Spend(t.Context(), "jti", end),
+			s.Admit(t.Context(), "window", 1, end),
+		}
+	}
+	there := []error{authserver.ErrExists, authserver.ErrExists, authserver.ErrExists, authserver.ErrExists, authserver.ErrExists, authserver.ErrSpent, authserver.ErrTooMany}
+	for _, test := range []struct {
+		at   time.Time
+		want []error
+	}{
+		{now, make([]error, len(there))},
+		{end.Add(24*time.Hour - 1), there},
+		{end.Add(24 * time.Hour), []error{nil, authserver.ErrExists, nil, nil, nil, nil, nil}},
+	} {
+		if err := d.Purge(t.Context(), test.at); err != nil {
+			t.Fatal(err)
+		}
+		for i, err := range add() {
+			if !errors.Is(err, test.want[i]) {
+				t.Errorf("at %v: record %d: error %v, want %v", test.at, i, err, test.want[i])
+			}
+		}
+		if err := s.DeleteGrant(t.Context(), "gnt_2"); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

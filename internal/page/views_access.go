@@ -8,10 +8,10 @@ type AccessView struct {
 	Chrome
 	RequestID string
 	Asker
-	// Name and ServerDisplayName are of the server that the access is for; empty:
-	// all of the person's, which Servers names.
-	Name, ServerDisplayName string
-	Servers                 []string
+	// ServerDisplayName is of the server that the access is for; empty: all of the
+	// person's, which Servers names.
+	ServerDisplayName string
+	Servers           []string
 	// RemoteHost is where the server runs, if not here.
 	RemoteHost string
 	// ProviderName and ProviderHost are where an account is connected; empty: the
@@ -21,8 +21,8 @@ type AccessView struct {
 	// Accounts are the person's connections of the server. One of them, or
 	// another account, is chosen.
 	Accounts []Account
-	// Parameters are asked for another account.
-	Parameters []Parameter
+	// Typed is asked for another account.
+	Typed Typed
 	// AuthType is the server's: oauth, api_key or none.
 	AuthType string
 }
@@ -69,10 +69,15 @@ type KeyView struct {
 	Chrome
 	RequestID string
 	Asker
-	// Name is the server's.
-	Name, DisplayName string
-	Parameters        []Parameter
-	EnvValues         []EnvValue
+	ServerDisplayName string
+	Typed             Typed
+}
+
+// Typed is what a person types to connect the server of that name.
+type Typed struct {
+	Name       string
+	Parameters []Parameter
+	EnvValues  []EnvValue
 }
 
 // WaitView is shown while somebody else has to act. The page asks again by

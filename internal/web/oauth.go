@@ -277,7 +277,7 @@ func (h *Connect) depart(w http.ResponseWriter, r *http.Request, target string, 
 }
 
 // maxClientName bounds a client's name as people are shown it, in characters.
-const maxClientName = 60
+const maxClientName = 48
 
 // asker is what a person is told of a client, whose redirect URI that is.
 func asker(c authserver.Client, redirect string) page.Asker {

@@ -145,7 +145,7 @@ func (a asked) renew(c connection.Connection) bool {
 
 // requestAsks is our consent page.
 func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) error {
-	v := page.AccessView{Chrome: h.chrome(w, r, "Allow access"), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI)}
+	v := page.AccessView{Chrome: h.chromeOf(w, r, "Allow access", a.person), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI)}
 	if a.req.Server == "" {
 		for _, c := range a.own {
 			s, _ := h.Catalogue.Server(c.Server)
@@ -157,7 +157,7 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 		h.render(w, r, http.StatusOK, v)
 		return nil
 	}
-	v.Name, v.ServerDisplayName, v.RemoteHost, v.AuthType = a.server.Name, a.server.DisplayName, a.server.RemoteHost(), string(a.server.AuthType)
+	v.ServerDisplayName, v.RemoteHost, v.AuthType = a.server.DisplayName, a.server.RemoteHost(), string(a.server.AuthType)
 	if r.URL.Query().Get("other") == "" {
 		for _, c := range a.own {
 			row := page.Account{ID: c.ID, Label: labelOr(c, a.server.DisplayName), Renew: a.renew(c)}
@@ -172,7 +172,7 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 	}
 	if a.server.AuthType == presets.TypeOAuth {
 		v.Scopes = scopesOf(a.server, a.req.Scopes)
-		v.Parameters = h.parametersOf(a.server, a.person)
+		v.Typed = page.Typed{Name: a.server.Name, Parameters: h.parametersOf(a.server, a.person)}
 		err := h.provider(r, a, &v)
 		if errors.Is(err, flow.ErrNoClient) && len(v.Accounts) == 0 {
 			return h.toSetup(w, r, a.server.Name)
@@ -183,6 +183,14 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 	}
 	h.render(w, r, http.StatusOK, v)
 	return nil
+}
+
+// chromeOf is chrome for somebody who may have been signed in by this very
+// request.
+func (h *Connect) chromeOf(w http.ResponseWriter, r *http.Request, title string, p Principal) page.Chrome {
+	c := h.chrome(w, r, title)
+	c.User, c.Name = p.User, p.Session.Name
+	return c
 }
 
 // provider tells the page where an account is connected. Where that depends on
@@ -376,9 +384,9 @@ func (h *Connect) requestWantsKey(w http.ResponseWriter, r *http.Request, a aske
 		return h.requestAsks(w, r, a)
 	}
 	v := page.KeyView{Chrome: h.chrome(w, r, "Connect "+a.server.DisplayName), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI),
-		Name: a.server.Name, DisplayName: a.server.DisplayName, Parameters: h.parametersOf(a.server, a.person)}
+		ServerDisplayName: a.server.DisplayName, Typed: page.Typed{Name: a.server.Name, Parameters: h.parametersOf(a.server, a.person)}}
 	for _, e := range a.server.EnvValues {
-		v.EnvValues = append(v.EnvValues, page.EnvValue{Name: e.Name, Label: e.Label, HelpURL: e.HelpURL, Secret: e.Secret})
+		v.Typed.EnvValues = append(v.Typed.EnvValues, page.EnvValue{Name: e.Name, Label: e.Label, HelpURL: e.HelpURL, Secret: e.Secret})
 	}
 	h.render(w, r, http.StatusOK, v)
 	return nil
