@@ -63,7 +63,7 @@ test('the TypeScript SDK of the era with sessions registers itself, and connects
   await refresh(memory.client.client_id, memory.saved.refresh_token); // the newest one is used, by somebody
   const reused = await refresh(memory.client.client_id, before.refresh_token);
   assert.equal(reused.body.error, 'invalid_grant');
-  await assert.rejects(used(client, 'fingerprint'), /Unauthorized|401|invalid/i);
+  await assert.rejects(used(client, 'fingerprint'), /Unauthorized|401|invalid|revoked/i);
   await client.close();
 });
 
@@ -91,7 +91,7 @@ test('the TypeScript SDK of both eras, by its metadata document', { skip: deploy
   const mine = body.clients.find((c) => c.client_id === document);
   assert.equal(mine.name, 'Analyst');
   assert.equal((await engine.app.api('DELETE', `/api/v1/connections/${id}/clients/${mine.id}`)).status, 204);
-  await assert.rejects(used(client, 'fingerprint'), /Unauthorized|401|invalid/i);
+  await assert.rejects(used(client, 'fingerprint'), /Unauthorized|401|invalid|revoked/i);
   await client.close();
 });
 
