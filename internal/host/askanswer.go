@@ -30,6 +30,7 @@ func (x *exchange) link(n need, text string, own []byte) {
 		if with := x.amended(n, text, own); with != nil {
 			own = with
 		}
+		mcp.OneLine(own)
 		x.finish(http.StatusOK, own)
 		return
 	}
