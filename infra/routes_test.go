@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/web"
 )
@@ -160,7 +161,7 @@ func routed(method, path string) string {
 // the function that mounts them.
 func mountedPatterns(t *testing.T) map[string]string {
 	t.Helper()
-	known := map[string]string{"flow.CallbackPath": flow.CallbackPath,
+	known := map[string]string{"flow.CallbackPath": flow.CallbackPath, "signin.BeginPath": signin.BeginPath, "signin.CallbackPath": signin.CallbackPath,
 		"task.ClaimPath": task.ClaimPath, "task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath, "task.WarmPath": task.WarmPath}
 	functions := map[string]string{"Connect": connect, "Callback": callback, "Refresh": refresh, "MCPRun": mcprun}
 	var text func(e ast.Expr) string

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/web"
 )
@@ -19,10 +20,10 @@ var mounted = regexp.MustCompile(`mux\.Handle(?:Func)?\("([^"]*)"(?:\+([\w.]+))?
 func TestRoutesFitHandlers(t *testing.T) {
 	t.Parallel()
 	constants := map[string]string{"": "", "flow.CallbackPath": flow.CallbackPath, "task.ClaimPath": task.ClaimPath,
-		"task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath, "task.WarmPath": task.WarmPath}
+		"signin.BeginPath": signin.BeginPath, "signin.CallbackPath": signin.CallbackPath, "task.TokenPath": task.TokenPath, "task.ReportPath": task.ReportPath, "task.WarmPath": task.WarmPath}
 	root := tree(web.Routes())
 	checked := 0
-	for file, function := range map[string]string{"connect.go": "connect", "connectpages.go": "connect", "callback.go": "callback",
+	for file, function := range map[string]string{"connect.go": "connect", "connectpages.go": "connect", "signin.go": "connect", "callback.go": "callback",
 		"refresh.go": "refresh", "mcprun.go": "mcprun", "mcprunpages.go": "mcprun"} {
 		source, err := os.ReadFile("../../../internal/web/" + file)
 		if err != nil {
