@@ -24,6 +24,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -135,6 +136,9 @@ func TestStoresInTheStorm(t *testing.T) {
 				})
 				t.Run("Flows", func(t *testing.T) {
 					conformance.Flows(t, func(t *testing.T) flow.Store { return table(t) })
+				})
+				t.Run("SignIns", func(t *testing.T) {
+					conformance.SignIns(t, func(t *testing.T) signin.Store { return table(t) })
 				})
 				t.Run("Tasks", func(t *testing.T) {
 					conformance.Tasks(t, func(t *testing.T) host.Store { return table(t) })

@@ -16,6 +16,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
 
@@ -123,6 +124,14 @@ var mutants = map[string]broken{
 	"audit drops lines": {"AppendRaced", func(t *testing.T) {
 		conformance.Audit(t, func(*testing.T) conformance.AuditLog { return drops{fake.New().Audit()} })
 	}},
+	"a sign-in of whoever comes last": {"ConfirmRefused",
+		signIns(func(s *fake.Store) signin.Store { return confirmsAnew{s} })},
+	"a sign-in of any tenant": {"ConfirmRefused",
+		signIns(func(s *fake.Store) signin.Store { return confirmsForAll{s} })},
+	"a sign-in without a proof": {"TakeRefused",
+		signIns(func(s *fake.Store) signin.Store { return takesUnproven{s} })},
+	"a sign-in as it was before": {"TakeRacedByAConfirmation",
+		signIns(func(s *fake.Store) signin.Store { return takesAsRead{s} })},
 	"none": {"", connections(func(s *fake.Store) connection.Store { return s })},
 }
 

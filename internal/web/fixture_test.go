@@ -92,6 +92,7 @@ type site struct {
 	vault    *vault.Vault
 	refresh  *refresh.Service
 	host     *host.Service
+	connect  *Connect
 	mcprun   *MCPRun
 	oauth    *authserver.Server
 	grants   authserver.Store
@@ -172,9 +173,10 @@ func newSite(t testing.TB, base, owner string) *site {
 	issuers := &signin.Issuers{AllowLoopback: true, Now: s.clock.now, Logger: logger}
 	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Tenants: s, Local: owner != "", Logger: logger}
 	mux := http.NewServeMux()
-	(&Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, Owner: owner, ToolsCount: s.host.ToolsCount,
+	s.connect = &Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, Owner: owner, ToolsCount: s.host.ToolsCount,
 		SignIns: &signin.Starter{Store: s.store, Tenants: s, Clients: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now},
-		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}).Mount(mux)
+		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}
+	s.connect.Mount(mux)
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat,
 		SignIns:     &signin.Finisher{Store: s.store, Tenants: s, Secrets: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now, Logger: logger},
 		Reconnected: s.host.Restart}).Mount(mux)
@@ -290,6 +292,9 @@ func (b *browser) send(method, path, body string, header ...string) *httptest.Re
 	rec := b.s.send(method, path, body, append([]string{"Cookie", b.jar()}, header...)...)
 	for _, c := range rec.Result().Cookies() {
 		b.cookies[c.Name] = c.Value
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		}
 	}
 	return rec
 }
@@ -300,6 +305,13 @@ func (b *browser) jar() string {
 		all = append(all, name+"="+value)
 	}
 	return strings.Join(all, "; ")
+}
+
+// request is one of this browser's.
+func (b *browser) request() *http.Request {
+	r := httptest.NewRequest(http.MethodGet, b.s.base+"/", nil)
+	r.Header.Set("Cookie", b.jar())
+	return r
 }
 
 func (b *browser) get(path string) *httptest.ResponseRecorder {
