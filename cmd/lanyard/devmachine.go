@@ -233,7 +233,6 @@ func keptFrom(l *local.Launcher, path, remedy string) error {
 }
 
 func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *presets.Catalogue) {
-	m.host.Asker, m.host.StepUp = m.starter, true
 	site := &web.Site{BaseURL: m.cfg.BaseURL, Pages: pages, Keys: local.NewAPIKeys(apiKey, web.ErrUnauthorized),
 		Sessions: m.starter, Tenants: tenant{m.cfg}, Local: m.cfg.Personal(), Logger: m.logger}
 	connect := &web.Connect{Site: site, SignIns: m.signIns, OAuth: m.oauth, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: m.host.ToolsCount, Reconnected: m.host.Restart}

@@ -450,6 +450,11 @@ func TestAskAll(t *testing.T) {
 	if got := w.visitAll(grace, request(8, showsLinks, "tools/call", call+fmt.Sprintf(`,"requestState":%q,"inputResponses":{"connect":{"action":"accept"}}`, got.Result.RequestState))); got.status != http.StatusBadRequest {
 		t.Errorf("another user's state: %d %s", got.status, got.raw)
 	}
+	elsewhere := w.connect("ada", "far")
+	if got := w.visitAll(who, request(8, showsLinks, "tools/call", strings.Replace(call, "notes-ab12", "far", 1)+fmt.Sprintf(`,"requestState":%q,"inputResponses":{"connect":{"action":"accept"}}`, got.Result.RequestState))); got.status != http.StatusBadRequest {
+		t.Errorf("another server's state: %d %s", got.status, got.raw)
+	}
+	w.with(elsewhere, connection.Deleting)
 	got = w.visitAll(who, request(8, showsLinks, "tools/call", call+fmt.Sprintf(`,"requestState":%q,"inputResponses":{"connect":{"action":"accept"}}`, got.Result.RequestState)))
 	if all := sent(); got.text() != "done" || len(all) != 1 || !strings.Contains(all[0], `"name":"whoami"`) || strings.Contains(all[0], "requestState") {
 		t.Errorf("%s: %v", got.raw, all)

@@ -157,7 +157,7 @@ func (x *exchange) answered() bool {
 		x.accepted = true
 	case "":
 	default:
-		x.told(c.need(), x.title()+" was not connected: its person declined. The call was not made.")
+		x.told(x.title()+" was not connected: its person declined. The call was not made.", "")
 		return false
 	}
 	return true

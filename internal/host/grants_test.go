@@ -75,6 +75,18 @@ func TestSignedIn(t *testing.T) {
 	ended, _ := in.grant("default", "ada", "notes", deleting.ID)
 	all, _ := in.grant("default", "ada", "", "")
 	minted := w.mint(c)
+	// What a grant says of itself must agree, whatever the store holds.
+	crooked := map[string]func(*authserver.Grant){
+		"tenant": func(g *authserver.Grant) { g.Tenant = "acme" }, "server": func(g *authserver.Grant) { g.Server = "mail" },
+		"no connection": func(g *authserver.Grant) { g.Connection = "" },
+	}
+	for name, change := range crooked {
+		access, g := in.grant("default", "ada", "notes", c.ID)
+		change(&g)
+		in.grants[access] = g
+		_, _, err := w.service.Bearer(ctx, access, "default", "notes")
+		wantErr(t, "a grant of another "+name, err, host.ErrNoToken)
+	}
 	for name, test := range map[string]struct {
 		bearer         token.Secret
 		tenant, server string
