@@ -52,7 +52,7 @@ func (s *site) untouched(path string) {
 	}
 }
 
-func TestAttackOpenRedirect(t *testing.T) {
+func TestAttackOpenRedirectByAClient(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "me")
 	c, app := s.enter(webRedirect, "https://client.example/a/b"), s.enter(appRedirect)
@@ -97,7 +97,7 @@ func TestAttackConsentFixation(t *testing.T) {
 	s := newSite(t, loopURL, "")
 	con := s.connected("ada", "notes")
 	mallory, ada, c := s.browser(), s.signedIn("ada"), s.enter(webRedirect)
-	path := mallory.request(s.asks(c, "notes"))
+	path := mallory.begins(s.asks(c, "notes"))
 	// The victim opens what mallory began, and presses what there is to press.
 	refused(t, "look", ada.led(path), 404, "request_unknown")
 	refused(t, "allow", ada.post(path, "action", "allow", "connection", con.ID), 404, "request_unknown")
@@ -105,7 +105,7 @@ func TestAttackConsentFixation(t *testing.T) {
 	s.untouched(path)
 	// The other way round: mallory takes up what the victim began, before and after
 	// it was allowed.
-	path = ada.request(s.asks(c, "notes"))
+	path = ada.begins(s.asks(c, "notes"))
 	refused(t, "mallory looks", mallory.led(path), 404, "request_unknown")
 	asked := leads(t, ada.post(path, "action", "allow", "connection", "other"))
 	refused(t, "mallory brings the provider's answer", mallory.led(s.answer(asked)), 403, "state_other_browser")
@@ -119,11 +119,11 @@ func TestAttackClickjacking(t *testing.T) {
 	s := newSite(t, loopURL, "")
 	s.connected("ada", "notes")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	asked := s.browser().request(s.asks(c, "notes"))
-	path := ada.request(s.asks(c, "notes"))
+	asked := s.browser().begins(s.asks(c, "notes"))
+	path := ada.begins(s.asks(c, "notes"))
 	for what, rec := range map[string]*httptest.ResponseRecorder{
 		"consent": ada.led(path), "error": ada.led(asked), "refused": ada.led("/oauth/authorize?client_id=x"),
-		"leaving":  ada.post(ada.request(s.asks(c, "notes")), "action", "cancel"),
+		"leaving":  ada.post(ada.begins(s.asks(c, "notes")), "action", "cancel"),
 		"provider": ada.post(path, "action", "allow", "connection", "other"), "waiting": ada.led(path),
 	} {
 		h := rec.Header()
@@ -144,7 +144,7 @@ func TestAttackCSRF(t *testing.T) {
 	s := newSite(t, loopURL, "")
 	con := s.connected("ada", "notes")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	path := ada.request(s.asks(c, "notes"))
+	path := ada.begins(s.asks(c, "notes"))
 	body := url.Values{"action": {"allow"}, "connection": {con.ID}, "csrf": {ada.csrf()}}.Encode()
 	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
 	for what, c := range map[string]struct {
@@ -195,7 +195,7 @@ func TestAttackStateBeforeConsent(t *testing.T) {
 	count := &states{Store: s.store}
 	s.starter.Store = count
 	b, c := s.browser(), s.enter(webRedirect)
-	path := b.request(s.asks(c, "notes"))
+	path := b.begins(s.asks(c, "notes"))
 	for _, query := range []string{"", "?again=1", "?other=1", "?flow=flo_x", "?action=allow"} {
 		page := b.led(path + query)
 		want(t, query, page, 200, "")
@@ -203,7 +203,7 @@ func TestAttackStateBeforeConsent(t *testing.T) {
 			t.Errorf("%s: the page holds a state", query)
 		}
 	}
-	b.post(b.request(s.asks(c, "notes")), "action", "cancel")
+	b.post(b.begins(s.asks(c, "notes")), "action", "cancel")
 	if count.flows+count.states > 0 {
 		t.Errorf("%d flows and %d states before anybody consented", count.flows, count.states)
 	}
@@ -275,7 +275,7 @@ func TestAttackDowngradeToPlain(t *testing.T) {
 	}
 	// The challenge itself is no verifier.
 	con := s.connected("ada", "notes")
-	code := s.answered(ada.post(ada.request(s.asks(c, "notes")), "action", "allow", "connection", con.ID), webRedirect)
+	code := s.answered(ada.post(ada.begins(s.asks(c, "notes")), "action", "allow", "connection", con.ID), webRedirect)
 	refused(t, "the challenge as verifier", s.redeem(c, code, "code_verifier", challengeOf(verifier)), 400, "invalid_grant")
 }
 
@@ -304,7 +304,7 @@ func TestAttackCodeReplay(t *testing.T) {
 	s := newSite(t, loopURL, "")
 	con := s.connected("ada", "notes")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	code := s.answered(ada.post(ada.request(s.asks(c, "notes")), "action", "allow", "connection", con.ID), webRedirect)
+	code := s.answered(ada.post(ada.begins(s.asks(c, "notes")), "action", "allow", "connection", con.ID), webRedirect)
 	got := s.tokens(s.redeem(c, code))
 	if !s.good(got.Access, "notes") {
 		t.Fatal("the first use gives no token")
@@ -326,7 +326,7 @@ func TestAttackStolenCode(t *testing.T) {
 		s := newSite(t, loopURL, "")
 		con := s.connected("ada", "notes")
 		c, ada := s.enter(webRedirect, "https://client.example/a"), s.signedIn("ada")
-		code := s.answered(ada.post(ada.request(s.asks(c, "notes")), "action", "allow", "connection", con.ID), webRedirect)
+		code := s.answered(ada.post(ada.begins(s.asks(c, "notes")), "action", "allow", "connection", con.ID), webRedirect)
 		if more[1] == "OTHER" {
 			more = []string{"client_id", s.enter(webRedirect).ID}
 		}
@@ -404,7 +404,7 @@ func TestAttackDenied(t *testing.T) {
 	s := newSite(t, loopURL, "")
 	con := s.connected("ada", "notes")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	path := ada.request(s.asks(c, "notes"))
+	path := ada.begins(s.asks(c, "notes"))
 	told(t, s, ada.post(path, "action", "cancel"), "access_denied")
 	for _, rec := range []*httptest.ResponseRecorder{ada.led(path), ada.post(path, "action", "allow", "connection", con.ID), ada.post(path, "action", "cancel")} {
 		refused(t, "afterwards", rec, 409, "request_ended")
@@ -414,14 +414,14 @@ func TestAttackDenied(t *testing.T) {
 	}
 	// Without a session one can still say no.
 	nobody := s.browser()
-	told(t, s, nobody.post(nobody.request(s.asks(c, "notes")), "action", "cancel"), "access_denied")
+	told(t, s, nobody.post(nobody.begins(s.asks(c, "notes")), "action", "cancel"), "access_denied")
 }
 
 func TestAttackAnotherUsersRequest(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")
 	c, ada := s.enter(webRedirect), s.browser()
-	path := ada.request(s.asks(c, "notes"))
+	path := ada.begins(s.asks(c, "notes"))
 	link := s.link(`{"user_id":"ada"}`)
 	ada.get(link)
 	ada.post(link)
@@ -439,7 +439,7 @@ func TestAttackAnotherUsersRequest(t *testing.T) {
 		}
 	}
 	// Another tenant's endpoint is not for this session, nor its consent.
-	path = ada.request(s.asks(c, "notes", "resource", s.base+"/t/other/mcp/notes"))
+	path = ada.begins(s.asks(c, "notes", "resource", s.base+"/t/other/mcp/notes"))
 	want(t, "another tenant's", ada.led(path), 401, "")
 	want(t, "another tenant's, allowed", ada.post(path, "action", "allow", "connection", "other"), 401, "")
 	s.untouched(path)
@@ -450,7 +450,7 @@ func TestAttackGETDoesNotConsent(t *testing.T) {
 	s := newSite(t, loopURL, "")
 	con := s.connected("ada", "notes")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	path := ada.request(s.asks(c, "notes"))
+	path := ada.begins(s.asks(c, "notes"))
 	for _, method := range []string{"GET", "HEAD"} {
 		for _, query := range []string{"", "?action=allow&connection=" + con.ID, "?action=allow&connection=" + con.ID + "&csrf=" + ada.csrf(), "?again=1&action=allow", "?flow=flo_x", "?action=cancel"} {
 			for _, header := range [][]string{{"Sec-Fetch-Dest", "document"}, {"Sec-Fetch-Dest", "image"}, {"Sec-Purpose", "prefetch"}} {
@@ -466,7 +466,7 @@ func TestAttackGETDoesNotConsent(t *testing.T) {
 
 // A client that uses several authorization servers tells by iss whose answer it
 // has (RFC 9207): it is in each, and is what our document names.
-func TestAttackMixUp(t *testing.T) {
+func TestAttackMixUpByAnIssuer(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "https://lanyard.test", "")
 	con := s.connected("ada", "notes")
@@ -475,8 +475,8 @@ func TestAttackMixUp(t *testing.T) {
 		t.Errorf("%s", doc)
 	}
 	for what, rec := range map[string]*httptest.ResponseRecorder{
-		"a code":    ada.post(ada.request(s.asks(c, "notes")), "action", "allow", "connection", con.ID),
-		"a refusal": ada.post(ada.request(s.asks(c, "notes")), "action", "cancel"),
+		"a code":    ada.post(ada.begins(s.asks(c, "notes")), "action", "allow", "connection", con.ID),
+		"a refusal": ada.post(ada.begins(s.asks(c, "notes")), "action", "cancel"),
 		"an error":  ada.led("/oauth/authorize?" + s.asks(c, "notes", "response_type", "token").Encode()),
 		"one more":  ada.led("/oauth/authorize?" + s.asks(c, "notes", "resource", "https://other.example/mcp").Encode()),
 		"brought":   ada.led("/oauth/authorize?" + s.asks(c, "notes", "response_type", "token", "iss", "https://evil.example").Encode()),
@@ -486,7 +486,7 @@ func TestAttackMixUp(t *testing.T) {
 		}
 	}
 	// The other way: an answer of the provider that names another issuer.
-	path := ada.request(s.asks(c, "mail"))
+	path := ada.begins(s.asks(c, "mail"))
 	asked := leads(t, ada.post(path, "action", "allow", "connection", "other"))
 	back := ada.led(s.answer(asked, "iss", "https://evil.example"))
 	page := ada.led(back.Header().Get("Location"))

@@ -59,8 +59,8 @@ func (b *browser) led(path string) *httptest.ResponseRecorder {
 	return b.send(http.MethodGet, path, "", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "document")
 }
 
-// request begins an authorization; it returns the path of our page.
-func (b *browser) request(q url.Values) string {
+// begins an authorization: it returns the path of our page.
+func (b *browser) begins(q url.Values) string {
 	b.s.t.Helper()
 	rec := b.led("/oauth/authorize?" + q.Encode())
 	path := rec.Header().Get("Location")
@@ -139,7 +139,7 @@ func TestSignInThroughTheProvider(t *testing.T) {
 	for _, redirect := range []string{webRedirect, "http://127.0.0.1:33418/callback", authserver.DefaultRedirects[0]} {
 		s := newSite(t, loopURL, "me")
 		b, c := s.browser(), s.enter(redirect)
-		path := b.request(s.asks(c, "notes"))
+		path := b.begins(s.asks(c, "notes"))
 		page := b.led(path)
 		want(t, "our page", page, 200, "")
 		for _, told := range []string{"Notes reader", "Read your notes", HostOf(s.provider.url), "Continue to", hostShown(redirect)} {
@@ -196,7 +196,7 @@ func TestChooseAnAccount(t *testing.T) {
 	s.connected("ada", "mail")
 	others := s.connected("grace", "notes")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	path := ada.request(s.asks(c, "notes"))
+	path := ada.begins(s.asks(c, "notes"))
 	page := ada.led(path).Body.String()
 	if !strings.Contains(page, first.ID) || !strings.Contains(page, second.ID) || strings.Contains(page, others.ID) || !strings.Contains(page, ">Allow<") {
 		t.Errorf("the page offers %s", page)
@@ -213,7 +213,7 @@ func TestChooseAnAccount(t *testing.T) {
 	if _, err := s.store.Update(t.Context(), second.Key, func(c *connection.Connection) error { c.Status = connection.ReconnectNeeded; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	path = ada.request(s.asks(c, "notes"))
+	path = ada.begins(s.asks(c, "notes"))
 	if page := ada.led(path); !strings.Contains(page.Body.String(), "Reconnect needed") {
 		// One account works and the client is remembered, but there is a choice.
 		t.Fatalf("no choice: %d %s", page.Code, excerpt(page))
@@ -240,7 +240,7 @@ func TestMoreScopesLeadToTheProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	path := ada.request(s.asks(c, "notes", "scope", "notes.read"))
+	path := ada.begins(s.asks(c, "notes", "scope", "notes.read"))
 	if page := ada.led(path); !strings.Contains(page.Body.String(), "More access is asked for") {
 		t.Errorf("%d %s", page.Code, excerpt(page))
 	}
@@ -263,10 +263,10 @@ func TestRememberedClient(t *testing.T) {
 			client = program
 		}
 		ada := s.signedIn("ada")
-		path := ada.request(s.asks(client, "notes"))
+		path := ada.begins(s.asks(client, "notes"))
 		want(t, "the first time", ada.led(path), 200, "")
 		s.answered(ada.post(path, "action", "allow", "connection", con.ID), client.RedirectURIs[0])
-		path = ada.request(s.asks(client, "notes"))
+		path = ada.begins(s.asks(client, "notes"))
 		embedded := ada.send("GET", path, "", "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Site", "cross-site")
 		if embedded.Code != 200 {
 			t.Errorf("embedded: %d", embedded.Code)
@@ -280,16 +280,16 @@ func TestRememberedClient(t *testing.T) {
 		}
 		grace := s.signedIn("grace")
 		s.connected("grace", "notes")
-		want(t, "another user", grace.led(grace.request(s.asks(client, "notes"))), 200, "")
+		want(t, "another user", grace.led(grace.begins(s.asks(client, "notes"))), 200, "")
 	}
 	// After a form of ours a redirect would be held against form-action.
 	ada := s.signedIn("ada")
-	if rec := ada.get(ada.request(s.asks(known, "notes"))); rec.Code != 200 || leads(t, rec).Host != "client.example" {
+	if rec := ada.get(ada.begins(s.asks(known, "notes"))); rec.Code != 200 || leads(t, rec).Host != "client.example" {
 		t.Errorf("after a form: %d %s", rec.Code, excerpt(rec))
 	}
 	s.connected("ada", "notes")
 	ada = s.signedIn("ada")
-	want(t, "with a choice", ada.led(ada.request(s.asks(known, "notes"))), 200, "")
+	want(t, "with a choice", ada.led(ada.begins(s.asks(known, "notes"))), 200, "")
 }
 
 // TestSignInForAll: at /mcp a client gets what the person has, without a provider.
@@ -299,7 +299,7 @@ func TestSignInForAll(t *testing.T) {
 	s.connected("ada", "notes")
 	s.connected("ada", "mail")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	path := ada.request(s.asks(c, ""))
+	path := ada.begins(s.asks(c, ""))
 	page := ada.led(path).Body.String()
 	if !strings.Contains(page, "<bdi>Notes</bdi>") || !strings.Contains(page, "<bdi>Mail</bdi>") || strings.Contains(page, "Chat") {
 		t.Errorf("%s", page)
@@ -309,10 +309,10 @@ func TestSignInForAll(t *testing.T) {
 	if err != nil || g.Server != "" || g.Connection != "" || len(g.Servers) != 0 || got.Scope != "" {
 		t.Errorf("%v %+v", err, g)
 	}
-	want(t, "again: what it would get may have grown", ada.led(ada.request(s.asks(c, ""))), 200, "")
+	want(t, "again: what it would get may have grown", ada.led(ada.begins(s.asks(c, ""))), 200, "")
 
 	limited := s.signedIn("ada", "notes")
-	path = limited.request(s.asks(c, ""))
+	path = limited.begins(s.asks(c, ""))
 	if page := limited.led(path).Body.String(); !strings.Contains(page, "<bdi>Notes</bdi>") || strings.Contains(page, "Mail") {
 		t.Error("a session for one server lists others")
 	}
@@ -320,7 +320,7 @@ func TestSignInForAll(t *testing.T) {
 	if g, err := s.oauth.Check(t.Context(), token.Secret(got.Access), s.base+"/mcp"); err != nil || len(g.Servers) != 1 || g.Servers[0] != "notes" {
 		t.Errorf("%v %v", err, g.Servers)
 	}
-	want(t, "another server", limited.led(limited.request(s.asks(c, "mail"))), 403, "server_not_offered")
+	want(t, "another server", limited.led(limited.begins(s.asks(c, "mail"))), 403, "server_not_offered")
 }
 
 // TestKeyOnTheWay: a server that takes a key asks for it, and the client has its
@@ -329,7 +329,7 @@ func TestKeyOnTheWay(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "")
 	c, ada := s.enter(webRedirect), s.signedIn("ada")
-	path := ada.request(s.asks(c, "keyed"))
+	path := ada.begins(s.asks(c, "keyed"))
 	want(t, "our page", ada.led(path), 200, "")
 	rec := ada.post(path, "action", "allow", "connection", "other")
 	if rec.Code != 303 || rec.Header().Get("Location") != path {
@@ -350,7 +350,7 @@ func TestKeyOnTheWay(t *testing.T) {
 		t.Fatalf("%d %s", typed.Code, excerpt(typed))
 	}
 	// Another request does not take it up.
-	other := ada.request(s.asks(c, "keyed"))
+	other := ada.begins(s.asks(c, "keyed"))
 	ada.post(other, "action", "allow", "connection", "other")
 	if page := ada.get(other + strings.TrimPrefix(where, path)).Body.String(); !strings.Contains(page, `name="env.KEY"`) {
 		t.Error("the key of one request was taken for another")
@@ -370,7 +370,7 @@ func TestWaitForConfirmation(t *testing.T) {
 	s.confirm = true
 	c, ada := s.enter(webRedirect), s.browser()
 	link := s.link(`{"user_id":"ada","servers":["notes"],"return_url":"https://app.test/done"}`)
-	path := ada.request(s.asks(c, "notes"))
+	path := ada.begins(s.asks(c, "notes"))
 	want(t, "not signed in", ada.led(path), 401, "")
 	if page := ada.led(path).Body.String(); !strings.Contains(page, "An MCP client asks") || !strings.Contains(page, "Open your personal link in this browser") {
 		t.Errorf("%s", page)
@@ -392,7 +392,7 @@ func TestWaitForConfirmation(t *testing.T) {
 	s.tokens(s.redeem(c, s.answered(ada.led(path), webRedirect)))
 
 	// Nobody confirms.
-	path = ada.request(s.asks(c, "notes"))
+	path = ada.begins(s.asks(c, "notes"))
 	asked = leads(t, ada.post(path, "action", "allow", "connection", "other"))
 	ada.led(s.answer(asked))
 	s.clock.advance(11 * time.Minute)
@@ -409,7 +409,7 @@ func TestProviderRefusesASignIn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "me")
 	b, c := s.browser(), s.enter(webRedirect)
-	path := b.request(s.asks(c, "notes"))
+	path := b.begins(s.asks(c, "notes"))
 	b.led(path)
 	asked := leads(t, b.post(path, "action", "allow", "connection", "other"))
 	back := b.led(s.answer(asked, "code", "", "error", "access_denied"))
@@ -432,7 +432,7 @@ func TestNoClientAtTheProvider(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, loopURL, "me")
 	b, c := s.browser(), s.enter(webRedirect)
-	path := b.request(s.asks(c, "unset"))
+	path := b.begins(s.asks(c, "unset"))
 	if rec := b.led(path); rec.Header().Get("Location") != "/mcp/servers/unset/setup" {
 		t.Errorf("%d %s", rec.Code, excerpt(rec))
 	}
@@ -463,7 +463,7 @@ func TestRefreshAndRevoke(t *testing.T) {
 func (s *site) clientOf(user, server string) (authserver.Client, tokens) {
 	s.t.Helper()
 	con, c, b := s.connected(user, server), s.enter(webRedirect), s.signedIn(user)
-	path := b.request(s.asks(c, server))
+	path := b.begins(s.asks(c, server))
 	return c, s.tokens(s.redeem(c, s.answered(b.post(path, "action", "allow", "connection", con.ID), webRedirect)))
 }
 
@@ -602,7 +602,7 @@ func TestEnteredClients(t *testing.T) {
 	dynamic := field(t, s.send("POST", "/oauth/register", `{"client_name":"x","redirect_uris":["`+webRedirect+`"],"token_endpoint_auth_method":"none"}`, "Content-Type", "application/json"), "client_id")
 	want(t, "dynamic", s.api("DELETE", "/api/v1/oauth-clients/"+dynamic, ""), 404, "client_unknown")
 	ada := s.signedIn("ada")
-	page := ada.led(ada.request(s.asks(authserver.Client{ID: dynamic, RedirectURIs: []string{webRedirect}}, "notes"))).Body.String()
+	page := ada.led(ada.begins(s.asks(authserver.Client{ID: dynamic, RedirectURIs: []string{webRedirect}}, "notes"))).Body.String()
 	if !strings.Contains(page, "registered itself") {
 		t.Error("the page does not say that it registered itself")
 	}
