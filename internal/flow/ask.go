@@ -87,10 +87,11 @@ func (f Flow) Asks(ses Session) error {
 	return nil
 }
 
-// ByOwner notes that the person who runs this machine takes up a flow that asks
-// them, so that there is nobody to confirm.
-func (s *Starter) ByOwner(ctx context.Context, f Flow, ses Session) error {
-	if err := f.Asks(ses); err != nil || !ses.Owner || !f.Elicited || !f.Confirm {
+// TakeUp notes that the person whom a flow asks takes it up. Who has shown who
+// they are, as the owner of this machine or by signing in, has nobody to confirm
+// it.
+func (s *Starter) TakeUp(ctx context.Context, f Flow, ses Session) error {
+	if err := f.Asks(ses); err != nil || !ses.Owner && !ses.Proven || !f.Elicited || !f.Confirm {
 		return err
 	}
 	f.Confirm = false

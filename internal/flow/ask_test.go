@@ -39,7 +39,7 @@ func TestAsk(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.tenant.Confirm = true
-	c := w.connected(flow.StartRequest{Tenant: tenant, UserID: user, Server: "notes", Owner: true}, "ada")
+	c := w.connected(flow.StartRequest{Tenant: tenant, UserID: user, Server: "notes", Proven: true}, "ada")
 	first := w.asked(question(c.ID, "extra"))
 	if !first.Elicited || !first.Confirm || first.UserID != user || first.ConnectionID != c.ID || !slices.Equal(first.Scopes[""], []string{"read", "write", "extra"}) {
 		t.Errorf("%+v", first)
@@ -103,23 +103,23 @@ func TestAsksOnePerson(t *testing.T) {
 	for name, ses := range map[string]flow.Session{
 		"another user":                    {Tenant: tenant, UserID: "grace"},
 		"another tenant":                  {Tenant: "other", UserID: user},
-		"the owner, who is somebody else": {Tenant: tenant, UserID: "grace", Owner: true},
+		"the owner, who is somebody else": {Tenant: tenant, UserID: "grace", Owner: true, Proven: true},
 		"a link for another server":       {Tenant: tenant, UserID: user, Servers: []string{"mail"}},
 		"nobody":                          {},
 	} {
 		wantError(t, f.Asks(ses), flow.ErrFlowOther)
-		wantError(t, w.start.ByOwner(t.Context(), f, ses), flow.ErrFlowOther)
+		wantError(t, w.start.TakeUp(t.Context(), f, ses), flow.ErrFlowOther)
 		if now, err := w.start.Look(t.Context(), f.ID); err != nil || !now.Confirm || now.Revision != f.Revision {
 			t.Errorf("%s changed it: %+v %v", name, now, err)
 		}
 	}
-	if err := w.start.ByOwner(t.Context(), f, flow.Session{Tenant: tenant, UserID: user}); err != nil {
+	if err := w.start.TakeUp(t.Context(), f, flow.Session{Tenant: tenant, UserID: user}); err != nil {
 		t.Error(err)
 	}
 	if now, _ := w.start.Look(t.Context(), f.ID); !now.Confirm {
 		t.Error("a link's session needs no confirmation")
 	}
-	if err := w.start.ByOwner(t.Context(), f, flow.Session{Tenant: tenant, UserID: user, Owner: true}); err != nil {
+	if err := w.start.TakeUp(t.Context(), f, flow.Session{Tenant: tenant, UserID: user, Owner: true}); err != nil {
 		t.Error(err)
 	}
 	f, err := w.start.Look(t.Context(), f.ID)

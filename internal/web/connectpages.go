@@ -323,7 +323,7 @@ func (h *Connect) answers(r *http.Request, id string) error {
 	if err != nil {
 		return err
 	}
-	return h.Flows.ByOwner(r.Context(), f, p.Session)
+	return h.Flows.TakeUp(r.Context(), f, p.Session)
 }
 
 // setupPage tells the operator how to register a client at a provider.
