@@ -48,10 +48,15 @@ install() {
 ) 9>"$tools/lock"
 [ "${1:-}" = install ] && exit 0
 
-# Two ports that nobody has, and that are not the same one.
-read -r moto dynamodb < <(python3 -c 'import socket
-both = [socket.socket(), socket.socket()]
-for s in both: s.bind(("127.0.0.1", 0))
+# Two ports that nobody has, below those that the kernel gives to outgoing
+# connections.
+read -r moto dynamodb < <(python3 -c 'import random, socket
+both = []
+while len(both) < 2:
+    s = socket.socket()
+    try: s.bind(("127.0.0.1", random.randrange(16000, 32000)))
+    except OSError: continue
+    both.append(s)
 print(*[s.getsockname()[1] for s in both])')
 log=$(mktemp)
 pids=()

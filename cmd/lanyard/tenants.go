@@ -80,7 +80,7 @@ func (f *tenantFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.returnURLs, "return-url", nil, "a `URL` that people may be sent back to: an exact one, or a prefix that ends in a slash;\nmay be repeated, and replaces the list that there is (\"\": by none)")
 	flags.StringVar(&f.confirm, "confirm", "", "`on` or off: whether the tenant's backend must confirm who has finished a connection\nthat began from a link or the API")
-	f.signIn.add(flags)
+	f.signIn.add(cmd)
 }
 
 // apply changes a tenant as the flags say.

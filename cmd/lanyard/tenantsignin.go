@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/lanyardhq/lanyard/internal/flow"
 )
@@ -19,7 +18,8 @@ type signInFlags struct {
 // ofSignIn are the flags that mean something beside --sign-in alone.
 var ofSignIn = []string{"oidc-issuer", "oidc-domain", "oidc-subject", "oidc-anybody", "oidc-user", "login-url"}
 
-func (f *signInFlags) add(flags *pflag.FlagSet) {
+func (f *signInFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&f.method, "sign-in", "", "how people sign in: `link` (connect links alone), oidc (an OpenID Connect issuer) or\nlogin_url (your own login, whose backend confirms)")
 	flags.StringVar(&f.issuer, "oidc-issuer", "", "the issuer's `URL`, exactly as it names itself")
 	flags.StringArrayVar(&f.domains, "oidc-domain", nil, "let in whose verified address is of this `domain`; may be repeated")

@@ -11,7 +11,7 @@
 // exceptions.json by the name of the run; see explain for what they must be.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { freePort } from "../fixtures/wait.mjs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -67,14 +67,6 @@ async function start(port, command, ...args) {
     if (!over) p.kill("SIGTERM");
     await gone;
   };
-}
-
-async function freePort() {
-  const s = createServer();
-  await new Promise((r) => s.listen(0, "127.0.0.1", r));
-  const { port } = s.address();
-  await new Promise((r) => s.close(r));
-  return port;
 }
 
 // checks are the results of every check of a run, "scenario/check" → the worst

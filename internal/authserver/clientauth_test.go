@@ -245,3 +245,14 @@ func TestKeysOfADocument(t *testing.T) {
 	w.pass(time.Hour)
 	wantCode(t, try(young, "6"), "invalid_client")
 }
+
+// A client that publishes its private key by mistake is told so, before somebody
+// uses it.
+func TestPublishedPrivateKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key := newSigners(t)[0]
+	key.public = key.private
+	_, err := w.Register(t.Context(), []byte(`{"redirect_uris":["`+callback+`"],"token_endpoint_auth_method":"private_key_jwt","jwks":`+keySet(t, key)+`}`), "192.0.2.1")
+	wantCode(t, err, "invalid_client_metadata")
+}

@@ -115,6 +115,7 @@ func TestDocumentRefused(t *testing.T) {
 		"HTML":              reply(200, "text/html", documentOf(documentURL, "")),
 		"no type":           reply(200, "", documentOf(documentURL, "")),
 		"no JSON":           reply(200, "application/json", "<html>"),
+		"long":              reply(200, "application/json", documentOf(documentURL, "")+strings.Repeat(" ", 64<<10)),
 		"a list":            reply(200, "application/json", "[]"),
 		"created":           reply(201, "application/json", documentOf(documentURL, "")),
 		"not found":         reply(404, "application/json", documentOf(documentURL, "")),

@@ -54,6 +54,8 @@ func TestAnotherPerson(t *testing.T) {
 	ok(t, err)
 	_, err = w.Finish(t.Context(), r.ID, browser, ann, "con_1")
 	wantErr(t, err, authserver.ErrNoRequest) // nobody has allowed it
+	_, err = w.Finish(t.Context(), r.ID, browser, authserver.User{Tenant: "default"}, "con_1")
+	wantErr(t, err, authserver.ErrNoRequest) // nor does nobody finish it
 	_, err = w.Allow(t.Context(), r.ID, browser, ann, "", "con_1")
 	ok(t, err)
 	for _, u := range []authserver.User{{Tenant: "default", ID: "bob"}, {Tenant: "acme", ID: "ann"}, {Tenant: "default"}, {}} {

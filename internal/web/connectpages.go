@@ -245,8 +245,7 @@ func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) error {
 	if f, err := h.Flows.Look(r.Context(), r.PathValue("flow")); err == nil && f.Elicited {
 		p, err := h.person(w, r)
 		if errors.Is(err, flow.ErrNoSession) {
-			h.render(w, r, http.StatusUnauthorized, page.SignInView{Chrome: h.chrome(w, r, "Sign in")})
-			return nil
+			return h.signIn(w, r, f.Tenant, "/c/"+url.PathEscape(f.ID))
 		}
 		if err == nil {
 			err = f.Asks(p.Session)

@@ -147,7 +147,7 @@ func TestAttackOIDCStateReplay(t *testing.T) {
 
 // TestAttackMixUp: an answer that another issuer gives, or that does not say whose
 // it is although the issuer's do (RFC 9207).
-func TestAttackMixUp(t *testing.T) {
+func TestAttackSignInMixUp(t *testing.T) {
 	t.Parallel()
 	s, i := atIssuer(t)
 	for _, iss := range []string{"https://evil.test", i.url + "/", ""} {
@@ -293,7 +293,7 @@ func TestAttackAccount(t *testing.T) {
 }
 
 // TestAttackOpenRedirect: a sign-in leads to our own pages alone.
-func TestAttackOpenRedirect(t *testing.T) {
+func TestAttackSignInOpenRedirect(t *testing.T) {
 	t.Parallel()
 	login := atLogin(t)
 	issuer, _ := atIssuer(t)
