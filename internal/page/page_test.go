@@ -299,3 +299,17 @@ func TestRenderWritesAllOrNothing(t *testing.T) {
 		t.Errorf("error %v after %d bytes", err, b.Len())
 	}
 }
+
+// No view's own fields take the place of what every page has around it.
+func TestWhoIsSignedIn(t *testing.T) {
+	t.Parallel()
+	p := newPages(t)
+	for name, v := range sampleViews(same) {
+		page := render(t, p, v)
+		_, who, shown := strings.Cut(page, "Signed in as </span><bdi>")
+		who, _, _ = strings.Cut(who, "</bdi>")
+		if shown && who != "me" && who != "ada@example.com" || name == "connection" && !shown {
+			t.Errorf("%s: signed in as %q", name, who)
+		}
+	}
+}

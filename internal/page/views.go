@@ -21,9 +21,9 @@ const (
 type Chrome struct {
 	// Title stands in the browser's tab, before the name of the product.
 	Title string
-	// User is the id of the person signed in; empty: nobody. Name, where it is
+	// User is the id of the person signed in; empty: nobody. Person, where it is
 	// set, is shown in its place.
-	User, Name string
+	User, Person string
 	// CanSignOut: the person can sign out, and in again.
 	CanSignOut bool
 	// CSRF is sent with every form as the field csrf.

@@ -336,7 +336,7 @@ func (s *Site) chrome(w http.ResponseWriter, r *http.Request, title string) page
 	_, secret := s.browser(w, r)
 	c := page.Chrome{Title: title, CSRF: csrf(secret), Local: s.Local}
 	if ses, err := s.Sessions.Session(r.Context(), s.cookie(r, "session"), s.known(r)); err == nil {
-		c.User, c.Name, c.CanSignOut = ses.UserID, ses.Name, ses.Proven
+		c.User, c.Person, c.CanSignOut = ses.UserID, ses.Name, ses.Proven
 	}
 	return c
 }

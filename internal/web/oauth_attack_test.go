@@ -346,6 +346,9 @@ func TestAttackTokenAtAnotherServer(t *testing.T) {
 			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
 		}
 	}
+	if rec := s.send("POST", "/mcp/notes", initialize, "Authorization", "Bearer "+got.Access, "Content-Type", "application/json", "Accept", "application/json, text/event-stream"); rec.Code != 200 {
+		t.Errorf("at its own: %d %s", rec.Code, rec.Body)
+	}
 	if !s.good(got.Access, "notes") || s.good(got.Access, "mail") || s.good(got.Access, "") {
 		t.Error("the audience is not the one")
 	}

@@ -189,7 +189,7 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 // request.
 func (h *Connect) chromeOf(w http.ResponseWriter, r *http.Request, title string, p Principal) page.Chrome {
 	c := h.chrome(w, r, title)
-	c.User, c.Name = p.User, p.Session.Name
+	c.User, c.Person = p.User, p.Session.Name
 	return c
 }
 
