@@ -15,6 +15,7 @@ const (
 	sealedGrants = "GRT#*"
 	gates        = "GATE#*"
 	catalogues   = "LST#*"
+	registered   = "REG#*"
 )
 
 // How the functions write to the table, and read it. A part of a transaction
@@ -42,6 +43,8 @@ var (
 //   - Sealed grants: the vault alone reads, writes and removes them.
 //   - Catalogues: mcprun alone writes and reads them, and refresh removes them with
 //     their connection. What is in one, models read.
+//   - Registered clients: connect alone writes them, and reads them. With another's
+//     in their place a person would be sent to a provider for somebody else.
 //   - Gates: refresh alone writes them. Whoever could close one would keep
 //     everybody's tokens from being renewed.
 func (v *Service) withhold(name string) statements {
@@ -53,18 +56,18 @@ func (v *Service) withhold(name string) statements {
 		}
 	case mcprun:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates, registered),
 			v.denyItems("NotItsToRead", tableReads, sealedGrants),
 		}
 	case callback:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues, registered),
 			v.denyItems("NotItsToRead", tableReads, catalogues),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	case refresh:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, tenants, clients),
+			v.denyItems("NotItsToWrite", tableWrites, tenants, clients, registered),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	}

@@ -30,6 +30,7 @@
 //	KEYS#tenant                 id               list entry of an API key; revoked: stays
 //	TEN                         tenant           a tenant; removed: without its doc, for good
 //	CLI#tenant                  provider         our registration there, without its secret
+//	REG#tenant                  issuer           a client that an issuer which was found has made for us
 //	GATE#name                   -                whether a provider may be asked now, and how often
 //
 //	attribute   what

@@ -19,8 +19,8 @@ import (
 )
 
 // Store implements connection.Store, flow.Store, host.Store, host.Pool,
-// host.Catalogues and refresh.Gates; see also [Store.Grants], [Store.Slots], [Store.Audit] and
-// [NewKeys]. Make one with [New].
+// host.Catalogues, refresh.Gates and discover.Registrations; see also [Store.Grants], [Store.Slots],
+// [Store.Audit] and [NewKeys]. Make one with [New].
 type Store struct {
 	mu sync.Mutex
 
@@ -46,6 +46,7 @@ type Store struct {
 	deletedTokens map[string]bool
 	gates         map[string][]byte
 	catalogues    map[connection.Key][]byte
+	registrations map[[2]string][]byte // by tenant and issuer
 }
 
 // New returns an empty store.
@@ -71,6 +72,7 @@ func New() *Store {
 		deletedTokens: map[string]bool{},
 		gates:         map[string][]byte{},
 		catalogues:    map[connection.Key][]byte{},
+		registrations: map[[2]string][]byte{},
 	}
 }
 

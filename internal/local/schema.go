@@ -102,6 +102,10 @@ var migrations = [...]string{
 	`CREATE TABLE catalogues (
 		tenant TEXT NOT NULL, connection TEXT NOT NULL, packed BLOB NOT NULL, PRIMARY KEY (tenant, connection)
 	) STRICT;`,
+
+	`CREATE TABLE registrations (
+		tenant TEXT NOT NULL, issuer TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (tenant, issuer)
+	) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

@@ -44,6 +44,7 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/mcp", mcprun, AuthBearer},
 		{"ANY", "/mcp/{server}", mcprun, AuthBearer},
 		{"ANY", flow.CallbackPath, callback, AuthApp},
+		{"ANY", flow.CallbackPath + "/{issuer}", callback, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/setup", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/connect", connect, AuthApp},
