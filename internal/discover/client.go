@@ -68,7 +68,7 @@ func (f *Finder) client(ctx context.Context, r flow.FindRequest, m metadata) (id
 		return "", false, byHand(m, "it registers no clients by itself")
 	}
 	id, err = f.registered(ctx, r, m)
-	return id, true, err
+	return id, err == nil, err
 }
 
 // byHand tells an operator what to do.

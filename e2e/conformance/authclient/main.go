@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/flow"
@@ -70,7 +69,8 @@ func newClient(url string) *client {
 		finisher: &flow.Finisher{Store: store, Connections: store, Catalogue: cat, Secrets: op, Engine: engine, Vault: sealed, BaseURL: baseURL, Now: time.Now, Logger: logger},
 	}
 	tokens := &refresh.Service{Connections: store, Vault: sealed, Catalogue: cat, Secrets: op, Engine: engine, BaseURL: baseURL, Now: time.Now, Logger: logger}
-	c.host = &host.Service{Store: store, Connections: store, Tokens: tokens, Catalogue: cat, AllowLoopback: true, BaseURL: baseURL, Now: time.Now, Logger: logger}
+	c.host = &host.Service{Store: store, Connections: store, Tokens: tokens, Catalogue: cat, AllowLoopback: true, BaseURL: baseURL,
+		BearerKey: []byte("thirty-two bytes that nobody knows"), Now: time.Now, Logger: logger}
 	return c
 }
 
@@ -82,13 +82,14 @@ func (c *client) run(ctx context.Context) error {
 		return err
 	}
 	for tries := 1; ; tries++ {
-		err := c.call(ctx, id)
+		err := c.useTools(ctx, id)
 		var more []string
 		switch {
 		case err == nil || tries == maxTries:
 			return err
 		case errors.Is(err, host.ErrRemoteScope):
-			more = strings.Fields(strings.TrimPrefix(err.Error(), host.ErrRemoteScope.Error()+":"))
+			_, wanted, _ := strings.Cut(err.Error(), host.ErrRemoteScope.Error()+":")
+			more = strings.Fields(wanted)
 		case !errors.Is(err, refresh.ErrReconnect) && !errors.Is(err, host.ErrRemote):
 			return err
 		}
@@ -96,16 +97,6 @@ func (c *client) run(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-func (c *client) call(ctx context.Context, id string) error {
-	k, who := connection.Key{Tenant: flow.DefaultTenant, ID: id}, vault.Caller{Tenant: flow.DefaultTenant, User: user, Actor: "conformance"}
-	tools, err := c.host.Tools(ctx, who, k)
-	if err != nil || len(tools) == 0 {
-		return err
-	}
-	_, err = c.host.CallTool(ctx, who, k, tools[0].Name, []byte(`{}`))
-	return err
 }
 
 // connect takes a person through a flow, and returns the connection's id.
