@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
-	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
@@ -51,7 +50,7 @@ type Connect struct {
 func (h *Connect) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", h.home)
 	mux.Handle("GET /static/", h.Pages.Static())
-	mux.HandleFunc("GET "+discover.DocumentPath+"{name}", h.route(h.clientDocument))
+	mux.HandleFunc("GET /oauth/client-metadata/{name}", h.route(h.clientDocument))
 	mux.HandleFunc("POST /api/v1/links", h.route(h.createLink))
 	mux.HandleFunc("GET /api/v1/links/{id}", h.route(h.getLink))
 	mux.HandleFunc("DELETE /api/v1/links/{id}", h.route(h.deleteLink))
