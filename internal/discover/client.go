@@ -115,7 +115,7 @@ func (f fetcher) register(ctx context.Context, u *url.URL, m metadata, redirect 
 	if err != nil {
 		return "", err
 	}
-	a, err := f.do(ctx, http.MethodPost, u, "application/json", body)
+	a, err := f.do(ctx, http.MethodPost, u, "application/json", body, maxDocument)
 	if err != nil {
 		return "", err
 	}

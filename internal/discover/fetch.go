@@ -44,9 +44,10 @@ type answer struct {
 // errAbsent: there is no such document.
 var errAbsent = errors.New("there is none")
 
-// do sends a request. What cannot be reached, or does not end, is
+// do sends a request, and reads its answer unless most, its length in bytes, is 0.
+// What cannot be reached, or does not end, is
 // ErrProviderDown; an address that nobody may be asked at is ErrDiscovery.
-func (f fetcher) do(ctx context.Context, method string, u *url.URL, kind string, body []byte) (answer, error) {
+func (f fetcher) do(ctx context.Context, method string, u *url.URL, kind string, body []byte, most int64) (answer, error) {
 	if err := provider.CheckURL(u, f.near); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", flow.ErrDiscovery, err)
 	}
@@ -71,11 +72,14 @@ func (f fetcher) do(ctx context.Context, method string, u *url.URL, kind string,
 	}
 	defer resp.Body.Close()
 	out := answer{status: resp.StatusCode, header: resp.Header}
-	if out.body, err = io.ReadAll(io.LimitReader(resp.Body, maxDocument+1)); err != nil {
+	if most == 0 {
+		return out, nil
+	}
+	if out.body, err = io.ReadAll(io.LimitReader(resp.Body, most+1)); err != nil {
 		return answer{}, fmt.Errorf("%w: the answer of %s did not end in time, or broke off", flow.ErrProviderDown, u.Host)
 	}
-	if len(out.body) > maxDocument {
-		return answer{}, fmt.Errorf("%w: %s says more than %d KB at %s", flow.ErrDiscovery, u.Host, maxDocument>>10, u.Path)
+	if int64(len(out.body)) > most {
+		return answer{}, fmt.Errorf("%w: %s says more than %d KB at %s", flow.ErrDiscovery, u.Host, most>>10, u.Path)
 	}
 	return out, nil
 }
@@ -83,7 +87,7 @@ func (f fetcher) do(ctx context.Context, method string, u *url.URL, kind string,
 // document reads a JSON object. Where there is none, errAbsent: a redirect is
 // none, and neither is the page that some sites have for every address.
 func (f fetcher) document(ctx context.Context, u *url.URL, into any) error {
-	a, err := f.do(ctx, http.MethodGet, u, "", nil)
+	a, err := f.do(ctx, http.MethodGet, u, "", nil, maxDocument)
 	switch {
 	case err != nil:
 		return err

@@ -52,7 +52,7 @@ func (r resource) scopes() []string {
 // resource asks a server about itself: where its challenge says that it does,
 // then at the well-known paths.
 func (f fetcher) resource(ctx context.Context, server *url.URL) (resource, error) {
-	a, err := f.do(ctx, http.MethodPost, server, "application/json, text/event-stream", []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	a, err := f.do(ctx, http.MethodPost, server, "application/json, text/event-stream", []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`), 0)
 	if err != nil {
 		return resource{}, err
 	}
