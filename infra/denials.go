@@ -22,6 +22,7 @@ const (
 	admitted     = "OAW#*"
 	catalogues   = "LST#*"
 	flows        = "FLO#*"
+	registered   = "REG#*"
 )
 
 // How the functions write to the table, and read it. A part of a transaction
@@ -49,6 +50,8 @@ var (
 //   - Sealed grants: the vault alone reads, writes and removes them.
 //   - Catalogues: mcprun alone writes and reads them, and refresh removes them with
 //     their connection. What is in one, models read.
+//   - Registered clients: connect alone writes them, and reads them. With another's
+//     in their place a person would be sent to a provider for somebody else.
 //   - Gates: refresh alone writes them. Whoever could close one would keep
 //     everybody's tokens from being renewed.
 //   - MCP clients and how they sign in: connect is the authorization server. mcprun
@@ -63,18 +66,18 @@ func (v *Service) withhold(name string) statements {
 		}
 	case mcprun:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates, mcpClients, requests, spent, admitted),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, auditLines, sealedGrants, gates, registered, mcpClients, requests, spent, admitted),
 			v.denyItems("NotItsToRead", tableReads, sealedGrants, mcpClients, requests),
 		}
 	case callback:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues, mcpClients, requests, granted, consents, spent, admitted),
+			v.denyItems("NotItsToWrite", tableWrites, apiKeys, tenants, clients, gates, catalogues, registered, mcpClients, requests, granted, consents, spent, admitted),
 			v.denyItems("NotItsToRead", tableReads, catalogues, mcpClients, requests, granted, consents),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	case refresh:
 		return statements{
-			v.denyItems("NotItsToWrite", tableWrites, tenants, clients, mcpClients, requests, spent, admitted),
+			v.denyItems("NotItsToWrite", tableWrites, tenants, clients, registered, mcpClients, requests, spent, admitted),
 			v.denyItems("NotItsToRemove", list{"dynamodb:DeleteItem"}, auditLines),
 		}
 	}

@@ -58,7 +58,16 @@ func TestRoutes(t *testing.T) {
 // mcpremote, which has a way out, no network of ours and no rights on tasks.
 func TestRemoteRoutes(t *testing.T) {
 	t.Parallel()
-	for file, want := range map[string][]string{shipped: nil, full: {"ANY /mcp/tracker CUSTOM STREAM", "ANY /t/{tenant}/mcp/tracker CUSTOM STREAM"}} {
+	to := func(servers ...string) (out []string) {
+		for _, name := range servers {
+			out = append(out, "ANY /mcp/"+name+" CUSTOM STREAM")
+		}
+		for _, name := range servers {
+			out = append(out, "ANY /t/{tenant}/mcp/"+name+" CUSTOM STREAM")
+		}
+		return out
+	}
+	for file, want := range map[string][]string{shipped: to("linear-remote", "notion-remote", "sentry-remote", "stripe-remote"), full: to("tracker")} {
 		a := synth(t, file)
 		var got []string
 		for _, id := range a.service.of("AWS::ApiGateway::Method") {

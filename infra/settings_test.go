@@ -34,7 +34,7 @@ func TestShippedSettings(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the file\n%+v\nthe defaults\n%+v", got, want)
 	}
-	if fmt.Sprint(got.Servers) != "[google-calendar google-drive google-sheets slack]" {
+	if fmt.Sprint(got.Servers) != "[google-calendar google-drive google-sheets linear-remote notion-remote sentry-remote slack stripe-remote]" {
 		t.Errorf("servers %v", got.Servers)
 	}
 }

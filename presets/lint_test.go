@@ -148,6 +148,10 @@ var programRules = []rule{
 	{"top level domain", remoteServer, [2]string{"https://acme.example/mcp", "https://{shop}.example/mcp\nparameters: {shop: {label: Shop, pattern: '^[a-z]+$'}}"}, []string{`8: must end its host`}},
 	{"URL of anybody's", remoteServer, [2]string{"https://acme.example/mcp", "\"{shop}/mcp\"\nparameters: {shop: {label: Shop, pattern: '^[a-z]+$'}}"}, []string{`8: must be an https URL`}},
 	{"variables of a remote", remoteServer, [2]string{"server:", "oauth_to_env_mapping: {access_token: TOKEN}\nenv: {A: b}\nauth_failure: [token_expired]\nserver:"}, []string{`6: means nothing with registry remote`, `7: means nothing with registry remote`, `8: means nothing with registry remote`}},
+	{"provider is found", remoteServer, [2]string{"oauth_service: google", "oauth_service: discover"}, nil},
+	{"scopes of a provider that is found", remoteServer, [2]string{"oauth_service: google", "oauth_service: discover\noauth_scopes: [read]"}, nil},
+	{"provider is found for a program", fileServer, [2]string{"oauth_service: google", "oauth_service: discover"}, []string{`5: discover is for registry remote`}},
+	{"parameter of a provider that is found", strings.Replace(remoteServer, "google", "discover", 1), [2]string{"acme.example/mcp", "acme.example/{more}"}, []string{`8: {more} is not declared`}},
 	{"no url", remoteServer, [2]string{"  url: https://acme.example/mcp\n", ""}, []string{`6: must be an https URL`}},
 	{"rotation of a remote", remoteServer, [2]string{"server:", "rotation: restart\nserver:"}, []string{`6: means nothing with registry remote`}},
 	{"clients", notes, [2]string{"command: [", "clients: some\n  command: ["}, []string{`7: must be shared or each`}},
@@ -385,5 +389,15 @@ func TestPipGetsWhatWasChecked(t *testing.T) {
 		if got := string(s.LockFiles()["requirements.txt"]); got != pin+"\n" {
 			t.Errorf("%q: pip gets %q", comment, got)
 		}
+	}
+}
+
+// TestNameOfAProvider: the server's name stands for the provider that is found.
+func TestNameOfAProvider(t *testing.T) {
+	t.Parallel()
+	server := strings.Replace(strings.Replace(remoteServer, "google", "discover", 1), "name: acme", "name: slack", 1)
+	dir := overlay(t, map[string]string{"servers/slack.yaml": server})
+	if got := presets.Lint([]string{dir}); len(got) != 1 || got[0].Line != 1 || !strings.Contains(got[0].Message, "is the id of a provider, too") {
+		t.Errorf("%v", got)
 	}
 }

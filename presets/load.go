@@ -215,6 +215,10 @@ func (r *reader) checkServers() {
 			if resolved, err := p.Resolve("", r.Provider); err == nil {
 				provider = &resolved
 			}
+		} else if s.Discovers() {
+			if _, taken := r.Provider(name); taken {
+				r.add(Finding{page.file, page.line("$.name"), fmt.Sprintf("%q is the id of a provider, too: with oauth_service discover a server's name stands for who grants access to it", name)})
+			}
 		} else if s.OAuthService != "" {
 			r.add(Finding{page.file, page.line("$.oauth_service"), fmt.Sprintf("there is no provider %q: add providers/%[1]s.yaml", s.OAuthService)})
 		}

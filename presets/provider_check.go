@@ -66,6 +66,9 @@ func (c *checker) identity() {
 	if !identifier.MatchString(p.ID) {
 		c.add("id", "an id is lower-case letters, digits, - and _, 63 at most")
 	}
+	if p.ID == OAuthDiscover {
+		c.add("id", "%q is reserved: a server that names it has its provider found", OAuthDiscover)
+	}
 	if p.DisplayName == "" && !c.partial {
 		c.add("display_name", "required")
 	}

@@ -45,9 +45,11 @@ type Server struct {
 	Description string `yaml:"description"`
 
 	AuthType AuthType `yaml:"auth_type"`
-	// OAuthService is the id of the provider that grants access.
+	// OAuthService is the id of the provider that grants access, or
+	// [OAuthDiscover].
 	OAuthService string `yaml:"oauth_service"`
-	// OAuthScopes are the fewest that the server's tools are useful with.
+	// OAuthScopes are the fewest that the server's tools are useful with. With
+	// [OAuthDiscover] they replace those that the server asks for itself.
 	OAuthScopes []OAuthScope `yaml:"oauth_scopes"`
 	// OAuthToEnvMapping maps a token field to an environment variable. A field
 	// is access_token, expires_at, NAME.access_token or NAME.expires_at (a

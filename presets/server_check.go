@@ -214,7 +214,7 @@ func (c *serverCheck) checkPlaceholders(path, text string) {
 			if p, ok := c.provider.Parameters[name]; ok && (p.Source == "" || p.Source == SourceUser) {
 				continue
 			}
-		} else if c.OAuthService != "" {
+		} else if c.OAuthService != "" && !c.Discovers() {
 			continue
 		}
 		c.add(path, "{%s} is not declared: add it to parameters", name)

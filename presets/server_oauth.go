@@ -17,6 +17,9 @@ func (c *serverCheck) checkOAuth() {
 	if c.OAuthService == "" {
 		c.add("$.oauth_service", "oauth_service is missing: the id of the provider that grants access")
 	}
+	if c.Discovers() && !c.Remote() {
+		c.add("$.oauth_service", "discover is for registry remote: only a server that runs elsewhere says who grants access to it")
+	}
 	c.refuse("auth_type oauth", "$.env_values", len(c.EnvValues) > 0)
 	for i, s := range c.OAuthScopes {
 		c.checkScope(fmt.Sprintf("$.oauth_scopes[%d]", i), s, c.OAuthScopes[:i])

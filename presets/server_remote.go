@@ -9,6 +9,22 @@ import (
 // Remote reports whether the server runs elsewhere, and is spoken to over HTTP.
 func (s Server) Remote() bool { return s.Server.Registry == RegistryRemote }
 
+// OAuthDiscover in place of a provider's id: a remote server says itself who
+// grants access to it (RFC 9728).
+const OAuthDiscover = "discover"
+
+// Discovers reports whether who grants access is found when somebody connects.
+func (s Server) Discovers() bool { return s.OAuthService == OAuthDiscover }
+
+// ProviderID is whom connections name as their provider, and by which our client
+// there is set: the server's own name where who grants access is found.
+func (s Server) ProviderID() string {
+	if s.Discovers() {
+		return s.Name
+	}
+	return s.OAuthService
+}
+
 // RemoteHost is where a remote server is, for people: what they choose themselves
 // stands in braces. Empty for others.
 func (s Server) RemoteHost() string {

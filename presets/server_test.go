@@ -41,6 +41,12 @@ func TestShipped(t *testing.T) {
 					t.Errorf("scope %s has no why", scope.Scope)
 				}
 			}
+			if s.Discovers() {
+				if s.RemoteHost() == "" || !strings.HasSuffix(s.Name, "-remote") {
+					t.Error("a server that says everything itself has a URL and a name that no provider will have")
+				}
+				return
+			}
 			if len(s.Tools) == 0 || len(s.AuthFailure) == 0 || s.OAuthService != "" && len(s.OAuthScopes) == 0 {
 				t.Error("tools, auth_failure or scopes are missing")
 			}

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs MCP's official conformance suite through the bridge and against the same
-# server directly, installing what it needs first. Arguments are those of
-# e2e/conformance/run.mjs.
+# server directly, and its scenarios of authorization against our client,
+# installing what it needs first. Arguments are those of e2e/conformance/run.mjs;
+# with "auth" alone, only the latter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$PWD/bin/conformance
@@ -22,5 +23,10 @@ fi
 	# The server is a module of its own, outside of the workspace.
 	GOWORK=off go build -C server -o "$out/everything" github.com/modelcontextprotocol/go-sdk/conformance/everything-server
 )
+go build -o "$out/authclient" ./e2e/conformance/authclient
+if [ $# -eq 0 ] || [ "$1" = auth ]; then
+	AUTHCLIENT=$out/authclient node e2e/conformance/auth.mjs
+	[ $# -eq 0 ] || exit 0
+fi
 go build -o "$out/legacy" ./e2e/conformance/legacy
 EVERYTHING=$out/everything LEGACY=$out/legacy LANYARD=$PWD/bin/lanyard exec node e2e/conformance/run.mjs "$@"

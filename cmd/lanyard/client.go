@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -49,11 +50,14 @@ GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.`,
 func (c *cli) clientSetCommand(p *place) *cobra.Command {
 	var e cloud.ClientEntry
 	var noSecret bool
+	var issuer string
 	cmd := &cobra.Command{
 		Use:   "set PROVIDER --id ID",
 		Short: "Set the client for a provider",
 		Long: `Set the client for a provider. New connections are granted to it; those that
-were granted to another one before keep that one.
+were granted to another one before keep that one. A remote server that says itself who
+grants access to it (oauth_service: discover) stands for its provider: name the
+server, and the issuer that the client is registered at.
 
 The client's secret is read from standard input, or asked for on a terminal. It
 is never an argument, which others on this machine could see. It is stored in
@@ -65,10 +69,17 @@ oidc). Each tenant needs its own.`,
 		Example: `  lanyard client set google --id 1234.apps.googleusercontent.com
   pass show slack | lanyard client set slack --id 12.34
   lanyard client set google --id 5678 --tenant acme < secret.txt
-  lanyard client set sign-in --id lanyard --tenant acme < secret.txt`,
+  lanyard client set sign-in --id lanyard --tenant acme < secret.txt
+  lanyard client set tracker --id 90 --issuer https://auth.tracker.example --no-secret`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.Provider = args[0]
+			if issuer != "" {
+				if e.Variant != "" {
+					return usagef("--variant is for a provider, --issuer for a server: one of them is enough")
+				}
+				e.Variant = issuer
+			}
 			return c.setClient(cmd, *p, e, noSecret)
 		},
 	}
@@ -76,6 +87,7 @@ oidc). Each tenant needs its own.`,
 	flags := cmd.Flags()
 	flags.StringVar(&e.ID, "id", "", "the client's `id` (required)")
 	flags.StringVar(&e.Variant, "variant", "", "the `kind` of client, where the provider's preset knows several")
+	flags.StringVar(&issuer, "issuer", "", "the `URL` that names the authorization server, for a server that says itself who grants access to it")
 	flags.BoolVar(&noSecret, "no-secret", false, "the client has no secret: nothing is read")
 	return cmd
 }
@@ -142,6 +154,12 @@ func (c *cli) checkProvider(id, variant string) error {
 	catalogue, err := c.catalogue()
 	if err != nil {
 		return err
+	}
+	if s, ok := catalogue.Server(id); ok && s.Discovers() {
+		if u, err := url.Parse(variant); err != nil || u.Host == "" {
+			return usagef("--issuer must be the URL of the authorization server that the client is registered at: %s says itself who grants access to it, and its client is for nobody else", id)
+		}
+		return nil
 	}
 	p, ok := catalogue.Provider(id)
 	if !ok {

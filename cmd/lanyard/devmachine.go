@@ -22,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/demo"
+	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/install"
@@ -120,6 +121,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		Grants: m.db.Grants(), Audit: m.db.Audit(), Now: m.now,
 	}
 	m.starter = &flow.Starter{Store: m.db, Connections: m.db, Catalogue: catalogue, Clients: clients, Tenants: tenant{cfg},
+		Finder: &discover.Finder{BaseURL: cfg.BaseURL, Registrations: m.db, AllowLoopback: true, Now: m.now, Logger: logger},
 		Engine: engine, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now}
 	m.finisher = &flow.Finisher{Store: m.db, Connections: m.db, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Vault: sealed, BaseURL: cfg.BaseURL, Deployment: deployment, Now: m.now, Logger: logger}

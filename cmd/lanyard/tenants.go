@@ -218,8 +218,8 @@ func (c *cli) removeTenant(ctx context.Context, d *deployment, id string) error 
 		return err
 	}
 	for _, s := range catalogue.Servers() {
-		if s.OAuthService != "" {
-			providers[s.OAuthService] = true
+		if id := s.ProviderID(); id != "" {
+			providers[id] = true
 		}
 	}
 	err = d.table.Tenants().Remove(ctx, id)

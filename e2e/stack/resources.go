@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -125,7 +126,7 @@ func (s *stack) settle(ctx context.Context, r *resources) error {
 	clients := &cloud.ClientSecrets{Store: r.store, Now: time.Now}
 	seen := map[string]bool{}
 	for _, server := range s.catalogue.Servers() {
-		id := server.OAuthService
+		id := server.ProviderID()
 		if id == "" || seen[id] {
 			continue
 		}
@@ -138,7 +139,7 @@ func (s *stack) settle(ctx context.Context, r *resources) error {
 			err = clients.Remove(ctx, r.table.ClientIDs(), flow.DefaultTenant, id, true)
 		default:
 			err = clients.Set(ctx, r.table.ClientIDs(), cloud.ClientEntry{Tenant: flow.DefaultTenant, Provider: id, ID: clientID,
-				Variant: os.Getenv(prefix + "_CLIENT_VARIANT")}, token.Secret(os.Getenv(prefix+"_CLIENT_SECRET")))
+				Variant: cmp.Or(os.Getenv(prefix+"_CLIENT_VARIANT"), os.Getenv(prefix+"_CLIENT_ISSUER"))}, token.Secret(os.Getenv(prefix+"_CLIENT_SECRET")))
 		}
 		if err != nil {
 			return fmt.Errorf("set the client of %s: %w", id, err)

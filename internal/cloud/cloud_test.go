@@ -19,6 +19,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/cloud/emulate"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
@@ -148,5 +149,11 @@ func TestAuthServer(t *testing.T) {
 func TestAudit(t *testing.T) {
 	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
 		conformance.Audit(t, func(t *testing.T) conformance.AuditLog { return newTable(t).Audit() })
+	})
+}
+
+func TestRegistrations(t *testing.T) {
+	each(t, func(t *testing.T, newTable func(*testing.T) *cloud.Table) {
+		conformance.Registrations(t, func(t *testing.T) discover.Registrations { return newTable(t) })
 	})
 }

@@ -39,6 +39,7 @@
 //	OAN#tenant#user             client#resource  that a person allowed a client, by a hash of both
 //	OAX#hash                    -                what works once, and was used
 //	OAW#window                  -                how many were let in
+//	REG#tenant                  issuer           a client that an issuer which was found has made for us
 //	GATE#name                   -                whether a provider may be asked now, and how often
 //
 //	attribute   what

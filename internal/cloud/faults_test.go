@@ -21,6 +21,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
@@ -145,6 +146,9 @@ func TestStoresInTheStorm(t *testing.T) {
 				})
 				t.Run("Pool", func(t *testing.T) {
 					conformance.Pool(t, func(t *testing.T) host.Pool { return table(t) })
+				})
+				t.Run("Registrations", func(t *testing.T) {
+					conformance.Registrations(t, func(t *testing.T) discover.Registrations { return table(t) })
 				})
 				t.Run("Catalogues", func(t *testing.T) {
 					conformance.Catalogues(t, func(t *testing.T) host.Catalogues { return table(t) })

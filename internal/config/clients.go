@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -11,7 +12,9 @@ import (
 
 // Clients are the registrations at providers that the environment names:
 // GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET and, where a provider has kinds of
-// them, GOOGLE_CLIENT_VARIANT.
+// them, GOOGLE_CLIENT_VARIANT. Of a server that says itself who grants access to
+// it, say notes, it is NOTES_CLIENT_ISSUER that tells where the client is
+// registered.
 type Clients struct {
 	getenv func(string) string
 	// own are clients that are made here, by provider.
@@ -36,7 +39,7 @@ func (c *Clients) Client(_ context.Context, _, providerID, id string) (provider.
 	if !ok {
 		client = provider.Client{
 			ID: c.getenv(prefix + "_CLIENT_ID"), Secret: token.Secret(c.getenv(prefix + "_CLIENT_SECRET")),
-			Variant: c.getenv(prefix + "_CLIENT_VARIANT"),
+			Variant: cmp.Or(c.getenv(prefix+"_CLIENT_VARIANT"), c.getenv(prefix+"_CLIENT_ISSUER")),
 		}
 	}
 	if client.ID == "" {

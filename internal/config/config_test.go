@@ -117,6 +117,7 @@ func TestPersonal(t *testing.T) {
 func TestClients(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(environment("GOOGLE_CLIENT_ID", "g", "GOOGLE_CLIENT_SECRET", "canary-g", "MICROSOFT_ENTRA_CLIENT_ID", "m", "MICROSOFT_ENTRA_CLIENT_VARIANT", "public",
+		"NOTES_REMOTE_CLIENT_ID", "n", "NOTES_REMOTE_CLIENT_ISSUER", "https://auth.example",
 		"HALF_CLIENT_SECRET", "canary-half", "DEMO_CLIENT_ID", "from the environment"))
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +127,7 @@ func TestClients(t *testing.T) {
 	for _, test := range []struct{ provider, wanted, id, secret, variant, missing string }{
 		{"google", "", "g", "canary-g", "", ""}, {"google", "g", "g", "canary-g", "", ""},
 		{"microsoft-entra", "", "m", "", "public", ""},
+		{"notes-remote", "", "n", "", "https://auth.example", ""},
 		{"demo", "", "own", "canary-own", "", ""},
 		{"half", "", "", "", "", "HALF_CLIENT_ID"}, {"none-at-all", "", "", "", "", "NONE_AT_ALL_CLIENT_ID"},
 		{"google", "the one before", "", "", "", "GOOGLE_CLIENT_ID"}, {"demo", "the one before", "", "", "", "DEMO_CLIENT_ID"},

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 )
 
@@ -64,6 +65,7 @@ func sampleFlow() flow.Flow {
 	return flow.Flow{
 		ID: "flo_1", Tenant: tenant, UserID: "ann", Server: "drive", Provider: "google",
 		Scopes: map[string][]string{"scope": {"a", "b"}}, ReturnURL: "https://app.example/done",
+		Found: &connection.Found{Issuer: "https://issuer.example", TokenEndpoint: "https://issuer.example/t", Resource: "https://mcp.example"}, ClientID: "client",
 		Parameters: map[string]string{"shop": "acme"}, ConnectionID: "con_1", AllowOtherAccount: true, Confirm: true,
 		Popup: true, Browser: "mine", Status: flow.Started,
 		Result:    flow.Result{ConnectionID: "con_1", SetID: "set_1", Code: "c", Detail: "d", Missing: []string{"b"}},

@@ -25,7 +25,7 @@ func (c Connection) Clone() Connection {
 }
 
 // another is a copy of what has nothing to share.
-func another[T Lease | Intent | Failure](of *T) *T {
+func another[T Lease | Intent | Failure | Found](of *T) *T {
 	if of == nil {
 		return nil
 	}
@@ -40,5 +40,6 @@ func (s Set) clone() Set {
 
 func (g Granted) clone() Granted {
 	g.ScopesAsked, g.Scopes, g.Parameters = slices.Clone(g.ScopesAsked), slices.Clone(g.Scopes), maps.Clone(g.Parameters)
+	g.Found = another(g.Found)
 	return g
 }

@@ -98,6 +98,8 @@ type Granted struct {
 	Variant  string `json:"variant,omitempty"`
 	// Parameters are what the person was asked before connecting (shop, host).
 	Parameters map[string]string `json:"parameters,omitempty"`
+	// Found is who granted it, where no preset knows that beforehand.
+	Found *Found `json:"found,omitempty"`
 }
 
 // Proposal is a grant that is stored but not yet in force.

@@ -19,9 +19,9 @@ import (
 )
 
 // Store implements connection.Store, flow.Store, signin.Store, host.Store,
-// host.Pool, host.Catalogues and refresh.Gates; see also [Store.Grants],
-// [Store.Slots], [Store.Audit], [Store.AuthServer] and [NewKeys]. Make one with
-// [New].
+// host.Pool, host.Catalogues, refresh.Gates and discover.Registrations; see also
+// [Store.Grants], [Store.Slots], [Store.Audit], [Store.AuthServer] and [NewKeys].
+// Make one with [New].
 type Store struct {
 	mu sync.Mutex
 
@@ -48,6 +48,7 @@ type Store struct {
 	deletedTokens map[string]bool
 	gates         map[string][]byte
 	catalogues    map[connection.Key][]byte
+	registrations map[[2]string][]byte // by tenant and issuer
 
 	authServer *AuthServer
 }
@@ -76,6 +77,7 @@ func New() *Store {
 		deletedTokens: map[string]bool{},
 		gates:         map[string][]byte{},
 		catalogues:    map[connection.Key][]byte{},
+		registrations: map[[2]string][]byte{},
 
 		authServer: newAuthServer(),
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
@@ -36,6 +37,10 @@ func TestPool(t *testing.T) {
 
 func TestCatalogues(t *testing.T) {
 	conformance.Catalogues(t, func(*testing.T) host.Catalogues { return fake.New() })
+}
+
+func TestRegistrations(t *testing.T) {
+	conformance.Registrations(t, func(*testing.T) discover.Registrations { return fake.New() })
 }
 
 func TestGates(t *testing.T) {

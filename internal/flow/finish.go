@@ -60,6 +60,12 @@ func (s *Finisher) Wait() { s.work.Wait() }
 // state named, also beside an error, so that the page knows where to go on; it
 // is empty while the state has not proven that this browser may see it.
 func (s *Finisher) Finish(ctx context.Context, q url.Values, browser string) (Flow, error) {
+	return s.FinishAt(ctx, "", q, browser)
+}
+
+// FinishAt is Finish of an answer at an issuer's own redirect URI, which ends in
+// the issuer's [IssuerKey].
+func (s *Finisher) FinishAt(ctx context.Context, issuer string, q url.Values, browser string) (Flow, error) {
 	for name, values := range q {
 		if len(values) > 1 { // RFC 6749 §3.1: not more than once
 			return Flow{}, fmt.Errorf("%w: %q occurs more than once", ErrCallback, name)
@@ -90,8 +96,21 @@ func (s *Finisher) Finish(ctx context.Context, q url.Values, browser string) (Fl
 	f, ctx = exchanging, context.WithoutCancel(ctx)
 	s.work.Add(1)
 	defer s.work.Done()
-	conn, missing, err := s.finish(ctx, f, st, q)
+	conn, missing, err := connection.Connection{}, []string(nil), error(nil)
+	if RedirectURI("", f.Found) != CallbackPath+slashed(issuer) {
+		err = fmt.Errorf("%w: it was sent to the address of another provider", ErrIssuer)
+	} else {
+		conn, missing, err = s.finish(ctx, f, st, q)
+	}
 	return s.end(ctx, f, conn, missing, err)
+}
+
+// slashed is a last part of a path; of none, nothing.
+func slashed(part string) string {
+	if part == "" {
+		return ""
+	}
+	return "/" + part
 }
 
 // unstored logs why and returns ErrStore alone: the cause is the operator's and
@@ -136,7 +155,7 @@ func (s *Finisher) end(ctx context.Context, f Flow, c connection.Connection, mis
 // seal, propose, and promote where nobody has to confirm.
 func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (connection.Connection, []string, error) {
 	none := connection.Connection{}
-	client, err := s.Secrets.Client(ctx, f.Tenant, f.Provider, st.ClientID)
+	client, err := s.client(ctx, f, st)
 	if err != nil {
 		return none, nil, err
 	}
@@ -158,7 +177,7 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 		return none, nil, exchangeError(p, err)
 	}
 	account, err := s.identity(ctx, t, res)
-	if err != nil {
+	if err != nil && f.Found == nil { // who was found is never asked whose account it is
 		// The grant is good; what is lacking is whose it is. A connection
 		// without a label serves better than none.
 		s.Logger.WarnContext(ctx, "identity not learned", "flow", f.ID, "provider", p.ID, "err", err)
@@ -167,6 +186,10 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 		Account:     connection.Account{Subject: account.Subject, Label: account.Label},
 		ScopesAsked: flatten(f.Scopes), Scopes: res.ScopesGranted,
 		ClientID: client.ID, Variant: client.Variant, Parameters: f.Parameters,
+	}
+	if f.Found != nil {
+		found := *f.Found
+		found.AuthorizationEndpoint, granted.Found = "", &found
 	}
 	c, err := s.place(ctx, f, granted, res.Set)
 	if err != nil {
@@ -177,6 +200,14 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 		return c, nil, nil
 	}
 	return c, MissingScopes(granted.ScopesAsked, res.ScopesGranted), nil
+}
+
+// client is the one that the person was sent to the provider with.
+func (s *Finisher) client(ctx context.Context, f Flow, st State) (provider.Client, error) {
+	if f.Found != nil {
+		return ClientOf(ctx, s.Secrets, f.Tenant, f.Provider, st.ClientID, *f.Found)
+	}
+	return s.Secrets.Client(ctx, f.Tenant, f.Provider, st.ClientID)
 }
 
 func (s *Finisher) exchange(ctx context.Context, t provider.Target, q url.Values, st State) (provider.Result, error) {

@@ -3,6 +3,8 @@ package flow
 import (
 	"context"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/connection"
 )
 
 // Link is a connect link: what a tenant's backend mints for one of its users.
@@ -73,6 +75,10 @@ type Flow struct {
 	UserID   string `json:"user_id"`
 	Server   string `json:"server"`
 	Provider string `json:"provider"`
+	// Found is where access is granted, if the server itself named it, and ClientID
+	// our client there.
+	Found    *connection.Found `json:"found,omitempty"`
+	ClientID string            `json:"client_id,omitempty"`
 	// Scopes asked for, by scope parameter ("scope", "user_scope").
 	Scopes     map[string][]string `json:"scopes,omitempty"`
 	ReturnURL  string              `json:"return_url,omitempty"`

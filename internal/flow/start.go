@@ -63,6 +63,9 @@ type Starter struct {
 	Clients     Clients
 	Tenants     Tenants
 	Engine      *provider.Engine
+	// Finder is for servers that say themselves who grants access to them; nil:
+	// none can be connected.
+	Finder Finder
 	// BaseURL is the public URL, without a slash at its end.
 	BaseURL string
 	// Deployment are the values of the providers' parameters that whoever runs
@@ -116,7 +119,7 @@ func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
 	}
 	now := s.Now().UTC()
 	f := Flow{
-		ID: token.NewID("flo"), Tenant: r.Tenant, UserID: r.UserID, Server: r.Server, Provider: server.OAuthService,
+		ID: token.NewID("flo"), Tenant: r.Tenant, UserID: r.UserID, Server: r.Server, Provider: server.ProviderID(),
 		Scopes: scopes, ReturnURL: r.ReturnURL, Parameters: r.Parameters, ConnectionID: r.ConnectionID,
 		AllowOtherAccount: r.AllowOtherAccount, Confirm: tenant.Confirm && !r.Proven, Popup: r.Popup,
 		RequestID: r.RequestID, Elicited: r.Elicited, Browser: r.Browser, Status: Started, CreatedAt: now, ExpiresAt: now.Add(flowTTL),
@@ -124,10 +127,19 @@ func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
 	if len(r.Seed) > 0 {
 		f.ID = token.DeriveID("flo", r.Seed)
 	}
+	var old *connection.Connection
 	if r.ConnectionID != "" {
-		if err := s.reconnect(ctx, &f); err != nil {
+		if old, err = s.reconnect(ctx, &f); err != nil {
 			return Flow{}, err
 		}
+	}
+	if server.Discovers() {
+		err = s.find(ctx, &f, server, r.Scopes, old)
+	} else if old != nil {
+		f.keep(old.ScopesAsked)
+	}
+	if err != nil {
+		return Flow{}, err
 	}
 	t, p, err := s.target(ctx, f)
 	if err != nil {
@@ -155,25 +167,20 @@ func sameRequest(a, b Flow) bool {
 		maps.Equal(a.Parameters, b.Parameters) && slices.Equal(flatten(a.Scopes), flatten(b.Scopes))
 }
 
-// reconnect makes the flow renew a connection: its parameters are kept, and
-// what was granted before is asked for again with what is new.
-func (s *Starter) reconnect(ctx context.Context, f *Flow) error {
+// reconnect makes the flow renew a connection, which it returns: its parameters
+// are kept, and what was granted before is asked for again with what is new.
+func (s *Starter) reconnect(ctx context.Context, f *Flow) (*connection.Connection, error) {
 	c, err := s.Connections.Get(ctx, connection.Key{Tenant: f.Tenant, ID: f.ConnectionID})
 	if errors.Is(err, connection.ErrNotFound) || err == nil && (c.UserID != f.UserID || c.Server != f.Server || c.Status == connection.Deleting) {
-		return ErrConnection
+		return nil, ErrConnection
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(f.Parameters) == 0 {
 		f.Parameters = c.Parameters
 	}
-	for _, scope := range c.ScopesAsked {
-		if !contains(f.Scopes, scope) {
-			f.Scopes[""] = append(f.Scopes[""], scope)
-		}
-	}
-	return nil
+	return &c, nil
 }
 
 // askedScopes groups the scopes of the preset by parameter; others replace

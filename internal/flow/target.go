@@ -12,6 +12,9 @@ import (
 
 // target is the provider as the flow needs it, and its resolved preset.
 func (s *Starter) target(ctx context.Context, f Flow) (provider.Target, presets.Provider, error) {
+	if f.Found != nil {
+		return newTarget(s.Catalogue, f, provider.Client{ID: f.ClientID}, s.BaseURL, s.Deployment)
+	}
 	id, variant, err := s.Clients.ClientID(ctx, f.Tenant, f.Provider)
 	if err != nil {
 		return provider.Target{}, presets.Provider{}, err
@@ -28,6 +31,10 @@ func newTarget(cat Catalogue, f Flow, client provider.Client, baseURL string, de
 	}
 	if err := checkParameters(server, f.Parameters); err != nil {
 		return provider.Target{}, presets.Provider{}, err
+	}
+	if f.Found != nil {
+		t := FoundTarget(server, f.Provider, *f.Found, client, baseURL)
+		return t, t.Provider, nil
 	}
 	return TargetOf(cat, f.Provider, f.Parameters, client, baseURL, deployment)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/conformance"
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/local"
@@ -77,4 +78,8 @@ func TestKeys(t *testing.T) {
 		}
 		return keys
 	})
+}
+
+func TestRegistrations(t *testing.T) {
+	conformance.Registrations(t, func(t *testing.T) discover.Registrations { return open(t, t.TempDir()) })
 }

@@ -125,6 +125,9 @@ var migrations = [...]string{
 	CREATE TABLE oauth_admitted (name TEXT PRIMARY KEY, count INTEGER NOT NULL, expires_at TEXT NOT NULL) STRICT;`,
 	// Of a sign-in that was taken the document is NULL.
 	`CREATE TABLE sign_ins (id TEXT PRIMARY KEY, expires_at TEXT NOT NULL, doc TEXT) STRICT;`,
+	`CREATE TABLE registrations (
+		tenant TEXT NOT NULL, issuer TEXT NOT NULL, doc TEXT NOT NULL, PRIMARY KEY (tenant, issuer)
+	) STRICT;`,
 }
 
 // migrate applies what is missing, in one transaction: of several processes

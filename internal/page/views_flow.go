@@ -109,6 +109,9 @@ type SetupView struct {
 	Help       string
 	// EnvID and EnvSecret are the names of the two environment variables.
 	EnvID, EnvSecret string
+	// EnvIssuer, where the client is one of an issuer that was found, is a third
+	// line, which names it.
+	EnvIssuer string
 	// Command, where there is no environment to edit, is the command that takes
 	// the client.
 	Command string

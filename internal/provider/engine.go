@@ -55,7 +55,8 @@ type Client struct {
 	ID     string
 	Secret token.Secret // empty for a public client
 	// Variant of the provider that this registration is for; empty for none.
-	// It has been applied by presets.Provider.Resolve.
+	// It has been applied by presets.Provider.Resolve. Where the provider was found,
+	// it is the issuer that the registration is at.
 	Variant string
 }
 

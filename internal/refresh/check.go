@@ -21,7 +21,8 @@ type Doubt struct {
 // token, and renews it if not. It is what a hint that the token is dead leads
 // to: the hint may be hostile text, so it decides nothing itself. The provider
 // is not asked about a token that is the current one no more, nor about one
-// that is just being renewed.
+// that is just being renewed. Where the server itself named its provider, the
+// token is good for that server alone, and its word decides.
 func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.Key, d Doubt, purpose string) (token.Access, connection.Connection, error) {
 	a, c, err := s.Token(ctx, caller, k, 0, purpose)
 	if err != nil || c.Provider == "" || d.Refused != "" && a.Hash() != d.Refused {
@@ -37,14 +38,8 @@ func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.K
 	if d.Quiet {
 		return a, c, nil
 	}
-	t, err := s.target(ctx, c, c.Granted)
-	if err != nil {
-		return a, c, nil
-	}
-	if v, err := s.Engine.Validate(ctx, t, a); v != provider.Reconnect {
-		if err != nil {
-			s.Logger.InfoContext(ctx, "a doubted token could not be checked", "connection", c.ID, "err", err)
-		}
+	// Where the server itself named its provider, there is nobody else to ask.
+	if c.Found == nil && !s.refuses(ctx, c, a) {
 		return a, c, nil
 	}
 	if !s.renewable(c) {
@@ -54,6 +49,19 @@ func (s *Service) Check(ctx context.Context, caller vault.Caller, k connection.K
 		return s.Token(ctx, caller, k, 0, purpose) // it was reconnected meanwhile
 	}
 	return s.Renew(ctx, caller, k, c.Set.AccessVersion, purpose)
+}
+
+// refuses reports whether the provider says that it no longer accepts the token.
+func (s *Service) refuses(ctx context.Context, c connection.Connection, a token.Access) bool {
+	t, err := s.target(ctx, c, c.Granted)
+	if err != nil {
+		return false
+	}
+	v, err := s.Engine.Validate(ctx, t, a)
+	if err != nil && v != provider.Reconnect {
+		s.Logger.InfoContext(ctx, "a doubted token could not be checked", "connection", c.ID, "err", err)
+	}
+	return v == provider.Reconnect
 }
 
 // awaitRenewal waits for whoever is renewing the connection, if anybody is, and

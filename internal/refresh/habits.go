@@ -33,6 +33,9 @@ func renewable(c connection.Connection, h presets.Refresh) bool {
 
 // habits are how the connection's provider renews.
 func (s *Service) habits(c connection.Connection) presets.Refresh {
+	if c.Found != nil {
+		return presets.Refresh{} // those of the RFCs
+	}
 	p, err := s.provider(c.Provider, c.Variant)
 	if err != nil {
 		return presets.Refresh{}

@@ -190,6 +190,11 @@ func soonest(a token.Access) []string {
 
 // target is the provider with the client that the grant was made for.
 func (s *Service) target(ctx context.Context, c connection.Connection, g connection.Granted) (provider.Target, error) {
+	if g.Found != nil {
+		client, err := flow.ClientOf(ctx, s.Secrets, c.Tenant, c.Provider, g.ClientID, *g.Found)
+		server, _ := s.Catalogue.Server(c.Server)
+		return flow.FoundTarget(server, c.Provider, *g.Found, client, s.BaseURL), err
+	}
 	client, err := s.Secrets.Client(ctx, c.Tenant, c.Provider, g.ClientID)
 	if err != nil {
 		return provider.Target{}, err

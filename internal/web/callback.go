@@ -26,6 +26,7 @@ type Callback struct {
 // Mount adds the function's routes.
 func (h *Callback) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+flow.CallbackPath, h.page)
+	mux.HandleFunc("GET "+flow.CallbackPath+"/{issuer}", h.page)
 	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, h.route(h.json))
 	mux.HandleFunc("POST /api/v1/mcp/servers/{name}/connect", h.route(h.connect))
 	mux.HandleFunc("POST /mcp/servers/{name}/key", h.route(h.keyForm))
@@ -33,7 +34,7 @@ func (h *Callback) Mount(mux *http.ServeMux) {
 }
 
 func (h *Callback) page(w http.ResponseWriter, r *http.Request) {
-	f, err := h.Flows.Finish(r.Context(), r.URL.Query(), h.known(r))
+	f, err := h.Flows.FinishAt(r.Context(), r.PathValue("issuer"), r.URL.Query(), h.known(r))
 	h.tell(r, f)
 	server, _ := h.Catalogue.Server(f.Server)
 	h.finished(w, r, server, f, err)

@@ -57,6 +57,7 @@ type Connect struct {
 func (h *Connect) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", h.home)
 	mux.Handle("GET /static/", h.Pages.Static())
+	mux.HandleFunc("GET /oauth/client-metadata/{name}", h.route(h.clientDocument))
 	mux.HandleFunc("POST /api/v1/links", h.route(h.createLink))
 	mux.HandleFunc("GET /api/v1/links/{id}", h.route(h.getLink))
 	mux.HandleFunc("DELETE /api/v1/links/{id}", h.route(h.deleteLink))
@@ -122,7 +123,7 @@ func (h *Connect) serverAnswer(ctx context.Context, tenant string, s presets.Ser
 		j.Scopes = append(j.Scopes, scopeJSON{sc.Scope, sc.Why})
 	}
 	j.Status = "available"
-	if s.AuthType == presets.TypeOAuth {
+	if s.AuthType == presets.TypeOAuth && !s.Discovers() { // which finds out who needs one
 		if _, _, err := h.Flows.Clients.ClientID(ctx, tenant, s.OAuthService); err != nil {
 			j.Status = "needs_client"
 		}

@@ -101,6 +101,8 @@ func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []con
 	}
 	if prov, ok := h.Catalogue.Provider(s.OAuthService); ok {
 		c.ProviderName = prov.DisplayName
+	} else if s.Discovers() {
+		c.ProviderName = s.DisplayName
 	}
 	for _, conn := range own {
 		if conn.Server == s.Name && conn.Status != connection.Deleting {
@@ -333,6 +335,9 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s, ok := h.Catalogue.Server(r.PathValue("name"))
+	if ok && s.Discovers() {
+		return h.setupFound(w, r, p, s)
+	}
 	prov, found := h.Catalogue.Provider(s.OAuthService)
 	if !ok || !found {
 		return flow.ErrServer
@@ -356,6 +361,26 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, sc := range s.OAuthScopes {
 		v.Scopes = append(v.Scopes, sc.Scope)
+	}
+	h.render(w, r, http.StatusOK, v)
+	return nil
+}
+
+// setupFound is setupPage for a server that says itself who grants access to it.
+func (h *Connect) setupFound(w http.ResponseWriter, r *http.Request, p Principal, s presets.Server) error {
+	found, err := h.Flows.Find(r.Context(), p.Tenant, s, p.Session.Parameters, nil)
+	if err != nil && !errors.Is(err, flow.ErrNoClient) {
+		return err
+	}
+	env := flow.EnvPrefix(s.ProviderID())
+	v := page.SetupView{Chrome: h.chrome(w, r, "Set up "+s.DisplayName), ProviderName: s.DisplayName, RedirectURI: h.BaseURL + flow.CallbackPath,
+		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET", EnvIssuer: env + "_CLIENT_ISSUER=" + found.Issuer, Scopes: found.Scopes,
+		Help: "It is the client of " + found.Issuer + " alone: should the server name another issuer one day, it needs another client."}
+	if err != nil {
+		v.Help += " " + sentence(err.Error())
+	}
+	if h.ClientCommand != nil {
+		v.Command = h.ClientCommand(p.Tenant, s.ProviderID()) + " --issuer " + found.Issuer
 	}
 	h.render(w, r, http.StatusOK, v)
 	return nil

@@ -78,6 +78,9 @@ func (c catalogue) Server(name string) (presets.Server, bool) {
 			return s, true
 		}
 	}
+	if name == "notion-remote" { // one that says itself who grants access to it
+		return c.Catalogue.Server(name)
+	}
 	return presets.Server{}, false
 }
 

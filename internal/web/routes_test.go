@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/signin"
@@ -31,6 +32,8 @@ var routes = []struct {
 }{
 	{"GET /{$}", "/", "", "302", "", "", "", "", ""},
 	{"GET /static/", "/static/app.js", "", "200", "", "", "", "", ""},
+	{"GET /oauth/client-metadata/{name}", strings.TrimPrefix(discover.DocumentURL("https://x.example", "https://issuer.example"), "https://x.example"), "", "200", "", "", "", "", ""},
+	{"GET /oauth/client-metadata/{name}", "/oauth/client-metadata/other.json", "", "404 not_found", "", "", "", "", ""},
 	{"POST /api/v1/links", "/api/v1/links", `{"user_id":"ada"}`, "401 unauthorized", "", "201", "401 unauthorized", "", "201"},
 	{"GET /api/v1/links/{id}", "/api/v1/links/LINK", "", "401 unauthorized", "", "200", "401 unauthorized", "", "404 link_unknown"},
 	{"DELETE /api/v1/links/{id}", "/api/v1/links/LINK", "", "401 unauthorized", "", "204", "401 unauthorized", "", "404 link_unknown"},
@@ -42,6 +45,7 @@ var routes = []struct {
 	{"POST /api/v1/mcp/servers/{name}/connect", "/api/v1/mcp/servers/keyed/connect", `{"user_id":"ada","env_values":{"KEY":"canary"},"params":{"shop":"x"}}`,
 		"401 sign_in_required", "401 unauthorized", "200", "", "403 forbidden", "200"},
 	{"GET " + flow.CallbackPath, "/mcp/oauth/callback?code=canary&state=canary", "", "400 state_unknown", "", "", "", "", ""},
+	{"GET " + flow.CallbackPath + "/{issuer}", "/mcp/oauth/callback/AAAAAAAAAAAAAAAA?code=canary&state=canary", "", "400 state_unknown", "", "", "", "", ""},
 	{"GET /api/v1" + flow.CallbackPath, "/api/v1/mcp/oauth/callback?code=canary&state=canary", "", "400 state_unknown", "", "", "", "", ""},
 	{"GET /api/v1/flows/{id}", "/api/v1/flows/FLOW", "", "404 flow_unknown", "401 unauthorized", "200", "404 flow_unknown", "", ""},
 	{"POST /api/v1/flows/{id}/confirm", "/api/v1/flows/FLOW/confirm", `{"user_id":"ada"}`, "401 unauthorized", "", "409 flow_not_pending", "401 unauthorized", "", "404 flow_unknown"},

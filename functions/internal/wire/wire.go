@@ -22,6 +22,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/discover"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/gateway"
 	"github.com/lanyardhq/lanyard/internal/page"
@@ -94,6 +95,7 @@ func newBase(ctx context.Context, getenv func(string) string) (*Base, error) {
 	b.Table = &cloud.Table{API: dynamodb.NewFromConfig(b.AWS), Name: settings.Table, Now: time.Now, AuditDays: settings.AuditDays}
 	b.Engine = &provider.Engine{AllowLoopback: settings.Emulated, Now: time.Now, Logger: b.Logger}
 	b.Starter = &flow.Starter{Store: b.Table, Connections: b.Table, Catalogue: b.Catalogue, Clients: b.Table.ClientIDs(), Tenants: b.Table.Tenants(),
+		Finder: &discover.Finder{BaseURL: settings.BaseURL, Registrations: b.Table, AllowLoopback: settings.Emulated, Now: time.Now, Logger: b.Logger},
 		Engine: b.Engine, BaseURL: settings.BaseURL, Now: time.Now}
 	b.Site = &web.Site{BaseURL: settings.BaseURL, Pages: pages, Keys: b.Table.APIKeys(web.ErrUnauthorized), Sessions: b.Starter, Tenants: b.Table.Tenants(), Logger: b.Logger}
 	b.OAuth = &authserver.Server{Store: b.Table.AuthServer(), Catalogue: b.Catalogue, BaseURL: settings.BaseURL, AllowLoopback: settings.Emulated,
