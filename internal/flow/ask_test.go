@@ -39,7 +39,7 @@ func TestAsk(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.tenant.Confirm = true
-	c := w.connected(flow.StartRequest{Tenant: tenant, UserID: user, Server: "notes", Owner: true}, "ada")
+	c := w.connected(flow.StartRequest{Tenant: tenant, UserID: user, Server: "notes", Proven: true}, "ada")
 	first := w.asked(question(c.ID, "extra"))
 	if !first.Elicited || !first.Confirm || first.UserID != user || first.ConnectionID != c.ID || !slices.Equal(first.Scopes[""], []string{"read", "write", "extra"}) {
 		t.Errorf("%+v", first)
