@@ -65,6 +65,15 @@ func (c *Catalogue) Provider(id string) (Provider, bool) {
 	return p, ok
 }
 
+// Providers returns all providers as their files say, by id.
+func (c *Catalogue) Providers() []Provider {
+	out := make([]Provider, 0, len(c.providers))
+	for _, id := range slices.Sorted(maps.Keys(c.providers)) {
+		out = append(out, c.providers[id])
+	}
+	return out
+}
+
 // root is one place that holds preset files.
 type root struct {
 	// label stands before a file's path in findings.
