@@ -54,6 +54,7 @@ func (e *Engine) Discover(ctx context.Context, t Target, r Result) error {
 	if err != nil {
 		return err
 	}
+	secrets := r.Set.Secrets()
 	var found []any
 	for _, item := range items {
 		if fits(item, wanted) {
@@ -65,13 +66,13 @@ func (e *Engine) Discover(ctx context.Context, t Target, r Result) error {
 	case len(items) == 0:
 		return fmt.Errorf("%w: %s granted access to none", ErrPlace, t.Provider.DisplayName)
 	case len(found) == 0:
-		return fmt.Errorf("%w: %s granted access to %s, not to the one that was asked for", ErrPlace, t.Provider.DisplayName, places(items, d.Label))
+		return fmt.Errorf("%w: %s granted access to %s, not to the one that was asked for", ErrPlace, t.Provider.DisplayName, places(items, d.Label, secrets))
 	default:
-		return fmt.Errorf("%w: %s granted access to %s: say which before connecting", ErrPlace, t.Provider.DisplayName, places(found, d.Label))
+		return fmt.Errorf("%w: %s granted access to %s: say which before connecting", ErrPlace, t.Provider.DisplayName, places(found, d.Label, secrets))
 	}
 	for name, path := range d.Metadata {
 		if value, ok := text(lookup(found[0], path)); ok {
-			r.Set.Access.Metadata[name] = clean(value, maxMetadata, r.Set.Secrets())
+			r.Set.Access.Metadata[name] = clean(value, maxMetadata, secrets)
 		}
 	}
 	return nil
@@ -103,11 +104,12 @@ func fits(item any, wanted map[string]string) bool {
 	return true
 }
 
-func places(items []any, label string) string {
+// places are the names of the first items, for people.
+func places(items []any, label string, secrets []string) string {
 	var out []string
 	for _, item := range items[:min(maxPlacesNamed, len(items))] {
 		name, _ := text(lookup(item, label))
-		out = append(out, orElse(clean(name, 100, nil), "one without a name"))
+		out = append(out, orElse(clean(name, 100, secrets), "one without a name"))
 	}
 	if more := len(items) - len(out); more > 0 {
 		out = append(out, fmt.Sprintf("%d more", more))
