@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/lanyardhq/lanyard/presets"
@@ -57,7 +58,8 @@ func (e *Engine) Discover(ctx context.Context, t Target, r Result) error {
 	secrets := r.Set.Secrets()
 	var found []any
 	for _, item := range items {
-		if fits(item, wanted) {
+		// A place may be listed once for each product that is used there.
+		if fits(item, wanted) && !slices.ContainsFunc(found, func(other any) bool { return samePlace(d.Metadata, item, other) }) {
 			found = append(found, item)
 		}
 	}
@@ -98,6 +100,18 @@ func (f fill) wanted(match map[string]string) (map[string]string, error) {
 func fits(item any, wanted map[string]string) bool {
 	for path, value := range wanted {
 		if got, ok := text(lookup(item, path)); !ok || !strings.EqualFold(got, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// samePlace reports whether two items differ in nothing that is kept of them.
+func samePlace(kept map[string]string, a, b any) bool {
+	for _, path := range kept {
+		one, _ := text(lookup(a, path))
+		other, _ := text(lookup(b, path))
+		if one != other {
 			return false
 		}
 	}

@@ -44,6 +44,7 @@ func TestDiscover(t *testing.T) {
 		"another one":            {"three", one + "," + two, "", "granted access to One, Two, not to the one that was asked for"},
 		"none":                   {"", "", "", "granted access to none"},
 		"none, one asked for":    {"one", "", "", "granted access to none"},
+		"twice the same":         {"", `{"id": 1, "name": "One", "scopes": ["a"]}, {"id": 1, "name": "One", "scopes": ["b"]}`, "1", ""},
 		"nonsense beside it":     {"two", `null, 7, [], {"host": {}}, ` + two, "2", ""},
 		"without a name":         {"three", `{"id": 3, "host": "x"}`, "", "granted access to one without a name, not"},
 		"a name to deceive with": {"three", `{"id": 3, "name": "A\u202e\u0007B access-main", "host": "x"}`, "", "granted access to AB [redacted], not"},

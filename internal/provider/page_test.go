@@ -30,7 +30,7 @@ Which host a client's secret goes to is never a person's choice: a parameter tha
 
 ## Each of them
 
-The last column counts the shapes that tests play: the authorization URL with all its parameters, each token request in full, its reply, each error with the verdict on it, identity and revocation. A shape is *documented* when the provider's own pages or its own code show it; the others are listed below with the reason why they are believed. The table is written by ` + "`make providers`" + ` from the presets and from [internal/provider/testdata/documented](../internal/provider/testdata/documented), where each shape cites its source. None of it has been tried with a live account yet, except what README.md says of Google and Slack.
+The last column counts the shapes that tests play: the authorization URL with all its parameters, each token request in full, its reply, each error with the verdict on it, identity and revocation. A shape counts as *documented* when a page or code of the provider's own, or the RFC that it follows, is cited for it without reservation; the others are listed below with the reason why they are believed. The table is written by ` + "`make providers`" + ` from the presets and from [internal/provider/testdata/documented](../internal/provider/testdata/documented), where each shape cites its source. No test asks a provider itself: before you rely on one, connect an account of your own.
 
 | Provider | Needs | Renewal | Revocation ends | Documented |
 |---|---|---|---|---|
