@@ -201,8 +201,8 @@ func (r *reader) checkProviders() {
 		p, page := r.providers[id], r.providerPages[id]
 		problems := p.Check()
 		r.add(page.problems(problems)...)
-		if len(problems) > 0 {
-			continue // Resolve would only repeat them
+		if len(problems) > 0 || p.Extends == "" {
+			continue // Resolve would only repeat what Check has said, of the variants, too
 		}
 		if _, err := p.Resolve("", r.Provider); err != nil {
 			r.add(Finding{page.file, page.line("$.extends"), err.Error()})
