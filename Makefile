@@ -58,6 +58,10 @@ bench: ## cold starts, the bridge beside others, refreshes a second, and a simul
 reproducible: ## build dist/ a second time, elsewhere and from nothing, and compare
 	scripts/reproducible.sh
 
+.PHONY: providers
+providers: ## write the table of providers from presets and fixtures: docs/providers.md
+	go test ./internal/provider -run TestProvidersPage -update
+
 fuzz: ## each fuzz test for half a minute
 	scripts/fuzz.sh 30s
 

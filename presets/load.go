@@ -65,6 +65,15 @@ func (c *Catalogue) Provider(id string) (Provider, bool) {
 	return p, ok
 }
 
+// Providers returns all providers as their files say, by id.
+func (c *Catalogue) Providers() []Provider {
+	out := make([]Provider, 0, len(c.providers))
+	for _, id := range slices.Sorted(maps.Keys(c.providers)) {
+		out = append(out, c.providers[id])
+	}
+	return out
+}
+
 // root is one place that holds preset files.
 type root struct {
 	// label stands before a file's path in findings.
@@ -192,8 +201,8 @@ func (r *reader) checkProviders() {
 		p, page := r.providers[id], r.providerPages[id]
 		problems := p.Check()
 		r.add(page.problems(problems)...)
-		if len(problems) > 0 {
-			continue // Resolve would only repeat them
+		if len(problems) > 0 || p.Extends == "" {
+			continue // Resolve would only repeat what Check has said, of the variants, too
 		}
 		if _, err := p.Resolve("", r.Provider); err != nil {
 			r.add(Finding{page.file, page.line("$.extends"), err.Error()})

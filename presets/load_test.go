@@ -208,6 +208,9 @@ token_endpoint: https://acme.example/t
 		"pattern": {strings.Replace(acme, "acme.example/t", "{shop}.acme.example/t", 1) + "parameters:\n  shop:\n    label: Shop\n    pattern: \"(\"\n",
 			[]string{`10: `}},
 		"extends nobody": {acme + "extends: nobody\n", []string{`7: provider acme extends "nobody"`}},
+		"its own host":   {"id: acme\nextends: gitlab\nparameters: {host: {default: git.acme.example}}\n", nil},
+		"a host of its own": {"id: acme\nextends: slack\nparameters: {host: {default: git.acme.example}}\n",
+			[]string{"2: provider acme: $.parameters.host: needs a pattern"}},
 		"broken variant": {acme + "variants:\n  fine: {token_endpoint: \"https://acme.example/u\"}\n  broken:\n    token_endpoint: ftp://acme.example\n", []string{`9: `}},
 	}
 	for name, test := range tests {

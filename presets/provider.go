@@ -56,8 +56,6 @@ type Provider struct {
 	ValidationInterval Duration   `yaml:"validation_interval,omitempty"`
 	Discovery          *Discovery `yaml:"discovery,omitempty"`
 	Revocation         Revocation `yaml:"revocation,omitzero"`
-	// Fixtures name the recorded-shape replies that the catalogue test replays.
-	Fixtures []string `yaml:"fixtures,omitempty"`
 }
 
 // Lifecycle dates a provider that is going away.

@@ -27,6 +27,7 @@ func (p *Provider) Check() []Problem {
 	c.refresh()
 	c.errors()
 	c.apiRequests()
+	c.discovery()
 	c.revocation()
 	c.later()
 	c.variants()
@@ -105,8 +106,8 @@ func (c *checker) parameters() {
 				c.add(path+".source", "callback.capture does not name %s", name)
 			}
 		case SourceTokenResponse:
-			if !slices.Contains(c.p.Response.Metadata, name) && !c.partial {
-				c.add(path+".source", "response.metadata does not name %s", name)
+			if !slices.Contains(c.p.kept(), name) && !c.partial {
+				c.add(path+".source", "neither response.metadata nor discovery.metadata names %s", name)
 			}
 		}
 	}
@@ -114,7 +115,7 @@ func (c *checker) parameters() {
 
 func (c *checker) pattern(path string, param Parameter) {
 	if param.Pattern == "" {
-		if len(param.Enum) == 0 && param.Source != SourceDeployment {
+		if len(param.Enum) == 0 && param.Source != SourceDeployment && !c.partial {
 			c.add(path, "needs a pattern or an enum: its value comes from outside and goes into a URL")
 		}
 		return

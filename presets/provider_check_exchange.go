@@ -253,6 +253,25 @@ func (c *checker) apiRequest(path string, r *APIRequest, extra ...string) {
 	c.success(path+".success", r.Success)
 }
 
+func (c *checker) discovery() {
+	d := c.p.Discovery
+	if d == nil {
+		return
+	}
+	c.apiRequest("discovery.request", &d.Request)
+	if d.Label == "" || len(d.Metadata) == 0 {
+		c.add("discovery", "needs label and metadata: how a place is named, and what is kept of it")
+	}
+	c.nameMap("discovery.match", d.Match)
+	c.paths("discovery.match", slices.Sorted(maps.Keys(d.Match))...)
+	c.paths("discovery.metadata", slices.Sorted(maps.Values(d.Metadata))...)
+	for _, name := range slices.Sorted(maps.Keys(d.Metadata)) {
+		if slices.Contains(c.p.Response.Metadata, name) || slices.Contains(c.p.Callback.Capture, name) {
+			c.add("discovery.metadata."+name, "the name is taken by response.metadata or callback.capture")
+		}
+	}
+}
+
 func (c *checker) revocation() {
 	r := c.p.Revocation
 	c.oneOf("revocation.mode", r.Mode, "none", "rfc7009", "custom")
@@ -269,6 +288,11 @@ func (c *checker) revocation() {
 	}
 	if r.Endpoint != "" {
 		c.url("revocation.endpoint", r.Endpoint, "client_id")
+	}
+	for i, status := range r.GoneStatus {
+		if !statusRule.MatchString(status) {
+			c.add(fmt.Sprintf("revocation.gone_status[%d]", i), "%q is not a status like 404 or 4xx", status)
+		}
 	}
 	c.nameMap("revocation.params", r.Params, "client_id")
 	c.apiRequest("revocation.request", r.Request, "token")

@@ -243,8 +243,28 @@ type Revocation struct {
 	// Request is for custom: a template over token, too.
 	Request *APIRequest `yaml:"request,omitempty"`
 	Revokes string      `yaml:"revokes,omitempty"`
-	// Gone are the codes that mean: had already ended.
-	Gone []string `yaml:"gone,omitempty"`
+	// Gone are the codes that mean: had already ended; GoneStatus the statuses
+	// that do, where the reply has no code (401, 404).
+	Gone       []string `yaml:"gone,omitempty"`
+	GoneStatus []string `yaml:"gone_status,omitempty"`
+}
+
+// Discovery asks, once tokens were granted, which of several places of the
+// provider they are for: Atlassian's sites, Xero's organisations. One place is
+// left in the end, or the person is told what there is to choose from.
+type Discovery struct {
+	Request APIRequest `yaml:"request"`
+	// Items is the path of the list in the reply; empty for the reply itself.
+	Items string `yaml:"items,omitempty"`
+	// Match are paths below an item, each with a template over the parameters
+	// that its value has to equal. A template whose parameter nobody filled in
+	// asks for nothing.
+	Match map[string]string `yaml:"match,omitempty"`
+	// Label is the path of an item's name for people.
+	Label string `yaml:"label,omitempty"`
+	// Metadata are names and the paths below the item that is left: kept beside
+	// the tokens like those of Response.Metadata.
+	Metadata map[string]string `yaml:"metadata,omitempty"`
 }
 
 // Duration is a span of time as Go writes it (90m), or whole days (60d).

@@ -47,8 +47,8 @@ func TestShippedProviders(t *testing.T) {
 			if p.ID+".yaml" != filepath.Base(file) {
 				t.Errorf("id %s in %s", p.ID, file)
 			}
-			if p.VerifiedAt == "" || len(p.Sources) == 0 || len(p.Fixtures) == 0 {
-				t.Error("a shipped provider has verified_at, sources and fixtures")
+			if p.VerifiedAt == "" || len(p.Sources) == 0 {
+				t.Error("a shipped provider has verified_at and sources")
 			}
 			for name := range p.Variants {
 				if _, err := p.Resolve(name, nil); err != nil {
@@ -106,7 +106,11 @@ func TestCheckFindsEachProblem(t *testing.T) {
 		{"iss without issuer", "callback: {iss: required}\n", "$.callback.iss", "issuer"},
 		{"match undeclared", "callback: {match: {shop: shop}}\n", "$.callback.match.shop", "does not declare"},
 		{"verify half", "callback: {verify: {type: hmac_sha256}}\n", "$.callback.verify", "belong together"},
-		{"site picker", "discovery: {request: {url: 'https://acme.example/sites'}, pick: ask}\n", "$.discovery", "not supported yet"},
+		{"discovery of nothing", "discovery: {request: {url: 'https://acme.example/sites'}, label: name}\n", "$.discovery", "what is kept"},
+		{"discovery in the clear", "discovery: {request: {url: 'http://acme.example/sites'}, label: name, metadata: {site: id}}\n", "$.discovery.request.url", "https"},
+		{"discovery undeclared", "discovery: {request: {url: 'https://acme.example/sites'}, match: {url: 'https://{site}'}, label: name, metadata: {site: id}}\n", "$.discovery.match.url", "does not declare"},
+		{"discovery twice", "response: {metadata: [site]}\ndiscovery: {request: {url: 'https://acme.example/sites'}, label: name, metadata: {site: id}}\n", "$.discovery.metadata.site", "taken"},
+		{"gone status", "revocation: {gone_status: [gone]}\n", "$.revocation.gone_status[0]", "not a status"},
 		{"introspection", "introspection_endpoint: https://acme.example/introspect\n", "$.introspection_endpoint", "not supported yet"},
 		{"hourly check", "validation_interval: 1h\n", "$.validation_interval", "not supported yet"},
 		{"callback by post", "callback: {method: POST}\n", "$.callback.method", "not supported yet"},

@@ -98,5 +98,9 @@ func (c *serverCheck) checkField(path, field string) {
 
 // kept are the names of the metadata that come with this provider's tokens.
 func (p *Provider) kept() []string {
-	return append(slices.Clone(p.Response.Metadata), p.Callback.Capture...)
+	names := append(slices.Clone(p.Response.Metadata), p.Callback.Capture...)
+	if p.Discovery != nil {
+		names = append(names, slices.Sorted(maps.Keys(p.Discovery.Metadata))...)
+	}
+	return names
 }

@@ -59,7 +59,7 @@ Exit codes:
 	flags.StringVar(&c.key, "key", "", "the API `key`; others on this machine can see a command line, so LANYARD_API_KEY is better\n"+
 		"(without either, for a server on loopback: the file api-key in LANYARD_DATA, else in ./.lanyard)")
 	flags.BoolVar(&c.json, "json", false, "print JSON: the API's own, for what comes from the API")
-	root.AddCommand(devCommand(), c.linkCommand(), c.serversCommand(), c.connectionsCommand(), c.presetsCommand(),
+	root.AddCommand(devCommand(), c.linkCommand(), c.serversCommand(), c.connectionsCommand(), c.presetsCommand(), c.providersCommand(),
 		c.oauthClientsCommand(), c.clientCommand(), c.keysCommand(), c.tenantsCommand(), c.vaultCommand(), c.drillCommand(), c.webhooksCommand(), bridgeCommand(), c.versionCommand(), taskCommand(), sandboxCommand(), demoServerCommand())
 	return root
 }

@@ -22,8 +22,9 @@ import (
 // and verifier.
 type acme struct {
 	now func() time.Time
-	// answer, when set, stands in for the token endpoint; identity for /me.
-	answer, identity func(r *http.Request, form url.Values) (int, string)
+	// answer, when set, stands in for the token endpoint; identity for /me; sites is
+	// what lists the places of a grant.
+	answer, identity, sites func(r *http.Request, form url.Values) (int, string)
 	// scopes, when set, are granted in place of those asked for.
 	scopes string
 
@@ -98,6 +99,8 @@ func (a *acme) serve(r *http.Request, form url.Values) (int, string) {
 			return a.identity(r, form)
 		}
 		return a.me(r)
+	case "/sites":
+		return a.sites(r, form)
 	case "/revoke":
 		a.mu.Lock()
 		defer a.mu.Unlock()

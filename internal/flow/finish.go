@@ -191,6 +191,10 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 		found := *f.Found
 		found.AuthorizationEndpoint, granted.Found = "", &found
 	}
+	if err := s.discover(ctx, t, res); err != nil {
+		s.revoke(ctx, t, f, p, granted, res.Set)
+		return none, nil, err
+	}
 	c, err := s.place(ctx, f, granted, res.Set)
 	if err != nil {
 		s.revoke(ctx, t, f, p, granted, res.Set)
@@ -220,6 +224,21 @@ func (s *Finisher) identity(ctx context.Context, t provider.Target, r provider.R
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
 	return s.Engine.Identity(ctx, t, r)
+}
+
+// discover learns which place of the provider the tokens are for, where there
+// can be several. Unlike a label, a server cannot do without it.
+func (s *Finisher) discover(ctx context.Context, t provider.Target, r provider.Result) error {
+	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
+	defer cancel()
+	err := s.Engine.Discover(ctx, t, r)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, provider.ErrPlace):
+		return fmt.Errorf("%w: %w", ErrParameter, err)
+	}
+	return exchangeError(t.Provider, err)
 }
 
 // place seals the set for the connection that it belongs to: the one to

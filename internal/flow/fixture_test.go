@@ -276,7 +276,12 @@ func (catalogue) Provider(id string) (presets.Provider, bool) {
 		p.AuthorizationEndpoint, p.TokenEndpoint = "https://{shop}.shops.example/authorize", "https://{shop}.shops.example/token"
 		p.Parameters = map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^[a-z0-9-]{1,40}$"}}
 	}
-	return p, id == "acme" || id == "shops"
+	if id == "sites" {
+		p.Parameters = map[string]presets.Parameter{"site": {Label: "Site", Pattern: "^([a-z]+)?$"}}
+		p.Discovery = &presets.Discovery{Request: presets.APIRequest{URL: "https://acme.example/sites"},
+			Match: map[string]string{"name": "{site}"}, Label: "name", Metadata: map[string]string{"site_id": "id"}}
+	}
+	return p, id == "acme" || id == "shops" || id == "sites"
 }
 
 func (catalogue) Server(name string) (presets.Server, bool) {
@@ -286,6 +291,8 @@ func (catalogue) Server(name string) (presets.Server, bool) {
 	case "notes", "mail":
 	case "shop":
 		s.OAuthService = "shops"
+	case "sites":
+		s.OAuthService = "sites"
 	case "regional":
 		s.Parameters = map[string]presets.Parameter{
 			"region": {Label: "Region", Pattern: "^(eu|us)$", Default: "eu"}, "home": {Source: presets.SourceDeployment}}

@@ -89,13 +89,13 @@ func TargetAt(p presets.Provider, parameters map[string]string, client provider.
 	}, nil
 }
 
-// declared keeps the parameters that somebody asks for: those of a link are
-// meant for several servers.
+// declared keeps the parameters that somebody asks for and that were filled in:
+// those of a link are meant for several servers.
 func declared(given map[string]string, by ...map[string]presets.Parameter) map[string]string {
 	var out map[string]string
 	for name, value := range given {
 		for _, parameters := range by {
-			if _, ok := parameters[name]; ok {
+			if _, ok := parameters[name]; ok && value != "" {
 				if out == nil {
 					out = map[string]string{}
 				}

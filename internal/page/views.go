@@ -87,7 +87,11 @@ type ServerCard struct {
 type ConnectionRow struct{ ID, Label, Status, Health, StatusText, Detail string }
 
 // Parameter is a value that the server needs before connecting (shop, host).
-type Parameter struct{ Name, Label, Placeholder, Pattern, Help, Value string }
+type Parameter struct {
+	Name, Label, Placeholder, Pattern, Help, Value string
+	// Optional may be left empty.
+	Optional bool
+}
 
 // EnvValue is a value that the person gets from the provider's own pages.
 type EnvValue struct {

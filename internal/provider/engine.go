@@ -8,6 +8,7 @@
 //	CheckCallback  what came back: is it from that provider (RFC 9207)
 //	Exchange       code → tokens. The code is sent exactly once
 //	Identity       which account it is
+//	Discover       which place of the provider, where a grant can be for several
 //	Refresh        renews the tokens that need it, each sent exactly once
 //	Validate       does the provider still accept this access token
 //	Revoke         ends the grant at the provider

@@ -90,10 +90,15 @@ func (e *Engine) revoke(ctx context.Context, t Target, metadata map[string]strin
 	}
 	_, err = e.send(ctx, t.Provider, c)
 	var failed *Error
-	if errors.As(err, &failed) && (failed.Code == "invalid_token" || slices.Contains(t.Provider.Revocation.Gone, failed.Code)) {
+	if errors.As(err, &failed) && gone(t.Provider.Revocation, failed) {
 		return nil
 	}
 	return err
+}
+
+// gone reports whether a refusal says that there is nothing left to end.
+func gone(r presets.Revocation, failed *Error) bool {
+	return failed.Code == "invalid_token" || slices.Contains(r.Gone, failed.Code) || statusIn(r.GoneStatus, failed.Status)
 }
 
 func (e *Engine) revokeCall(t Target, metadata map[string]string, v victim) (call, error) {

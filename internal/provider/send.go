@@ -119,7 +119,7 @@ func (c call) request(ctx context.Context) (*http.Request, error) {
 			query.Set(name, values.Get(name))
 		}
 		target.RawQuery = query.Encode()
-	default:
+	case len(values) > 0: // of no body, the type is nothing that a provider may refuse
 		body = values.Encode()
 		header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -113,7 +114,7 @@ func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []con
 	}
 	for _, f := range flow.Asked(h.Catalogue, s) {
 		c.Parameters = append(c.Parameters, page.Parameter{Name: f.Name, Label: f.Label, Pattern: f.Pattern, Help: f.Help,
-			Value: p.Session.Parameters[f.Name]})
+			Value: cmp.Or(p.Session.Parameters[f.Name], f.Default), Optional: f.Pattern != "" && f.Allows("") == nil})
 	}
 	for _, e := range s.EnvValues {
 		c.EnvValues = append(c.EnvValues, page.EnvValue{Name: e.Name, Label: e.Label, HelpURL: e.HelpURL, Secret: e.Secret})
