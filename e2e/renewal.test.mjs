@@ -34,7 +34,10 @@ test('the endpoint wants a bearer, and says so as clients expect', async () => {
   for (const authorization of [undefined, 'Bearer lyt_of-nobody']) {
     const res = await fetch(`${app.url}/mcp/engine`, { method: 'POST', headers: { 'content-type': 'application/json', ...(authorization && { authorization }) }, body: '{"jsonrpc":"2.0","id":1,"method":"ping"}' });
     assert.equal(res.status, 401);
-    assert.equal(res.headers.get('www-authenticate'), `Bearer realm="lanyard"${authorization ? ', error="invalid_token"' : ''}`);
+    const challenge = res.headers.get('www-authenticate');
+    assert.ok(challenge.startsWith(`Bearer resource_metadata="${app.url}/.well-known/oauth-protected-resource/mcp/engine"`), challenge);
+    assert.ok(challenge.includes('scope="engine:read engine:run"'), challenge);
+    assert.equal(challenge.includes('error="invalid_token"'), Boolean(authorization), challenge);
     assert.equal((await res.json()).error, 'invalid_token');
   }
 });
