@@ -292,6 +292,22 @@ func TestRememberedClient(t *testing.T) {
 	want(t, "with a choice", ada.led(ada.begins(s.asks(known, "notes"))), 200, "")
 }
 
+// TestRememberedIsNotAnotherAccount: who gave one account is asked when another one
+// is all that is left.
+func TestRememberedIsNotAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	private, work := s.connected("ada", "notes"), s.connected("ada", "notes")
+	c, ada := s.enter(webRedirect), s.signedIn("ada")
+	path := ada.begins(s.asks(c, "notes"))
+	s.answered(ada.post(path, "action", "allow", "connection", private.ID), webRedirect)
+	want(t, "disconnect", s.api("DELETE", "/api/v1/connections/"+private.ID, ""), 200, "")
+	rec := ada.led(ada.begins(s.asks(c, "notes")))
+	if want(t, "the other account alone", rec, 200, ""); !strings.Contains(rec.Body.String(), work.ID) {
+		t.Errorf("%s", excerpt(rec))
+	}
+}
+
 // TestSignInForAll: at /mcp a client gets what the person has, without a provider.
 func TestSignInForAll(t *testing.T) {
 	t.Parallel()
