@@ -171,7 +171,9 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 		}
 	}
 	if a.server.AuthType == presets.TypeOAuth {
-		v.Scopes = scopesOf(a.server, a.req.Scopes)
+		// Not only those that the client asks for: it uses the connection as a whole,
+		// and the provider is asked for no less.
+		v.Scopes = scopesOf(a.server, nil)
 		v.Typed = page.Typed{Name: a.server.Name, Parameters: h.parametersOf(a.server, a.person)}
 		err := h.provider(r, a, &v)
 		if errors.Is(err, flow.ErrNoClient) && len(v.Accounts) == 0 {
