@@ -238,10 +238,12 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 	site := &web.Site{BaseURL: m.cfg.BaseURL, Pages: pages, Keys: local.NewAPIKeys(apiKey, web.ErrUnauthorized),
 		Sessions: m.starter, Tenants: tenant{m.cfg}, Local: m.cfg.Personal(), Logger: m.logger}
 	connect := &web.Connect{Site: site, SignIns: m.signIns, OAuth: m.oauth, Flows: m.starter, Connections: m.db, Catalogue: catalogue, Audit: m.db.Audit(), ToolsCount: m.host.ToolsCount, Reconnected: m.host.Restart}
+	mux := http.NewServeMux()
+	handler := site.NotFound(mux)
 	if m.cfg.SignIn.Way() == flow.Local {
 		connect.Owner, connect.Foreign = owner, m.foreign
+		handler = web.GuardCookies(handler, m.foreign)
 	}
-	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	connect.Mount(mux)
 	(&web.Callback{Site: site, SignIns: m.signInEnds, Flows: m.finisher, Catalogue: catalogue,
@@ -252,7 +254,7 @@ func (m *machine) mount(pages *page.Pages, apiKey token.Secret, catalogue *prese
 	if _, port, err := net.SplitHostPort(m.cfg.Addr); err == nil && m.cfg.Personal() {
 		hosts = append(hosts, "localhost:"+port)
 	}
-	m.handler = web.GuardHost(site.NotFound(mux), hosts...)
+	m.handler = web.GuardHost(handler, hosts...)
 }
 
 // foreign reports whether a request may come from a server that we run. Where

@@ -100,17 +100,17 @@ func TestStoreCalls(t *testing.T) {
 	for range 2 {
 		_, client, err := w.Request(t.Context(), r.ID, browser)
 		ok(t, err)
-		if _, err := w.Remembered(t.Context(), r, client, ann); err != nil {
+		if _, err := w.Remembered(t.Context(), r, client, ann, "con_1"); err != nil {
 			t.Fatal(err)
 		}
 		step("the page", 3)
 	}
 	_, err = w.Allow(t.Context(), r.ID, browser, ann, "flo_1", "")
 	ok(t, err)
-	step("allow", 4)
+	step("allow", 3)
 	to, err := w.Finish(t.Context(), r.ID, browser, ann, "con_1")
 	ok(t, err)
-	step("finish", 4)
+	step("finish", 5)
 	a, err := w.Token(t.Context(), taking(documentURL, query(t, to).Get("code")), "")
 	ok(t, err)
 	step("token, for a code", 2)

@@ -41,8 +41,9 @@ func (s *Server) client(ctx context.Context, id string, stale bool) (Client, err
 	if !strings.Contains(id, "://") {
 		return Client{}, ErrNoClient
 	}
-	fresh, err := s.readDocument(ctx, id)
-	if err != nil && !unknown && stale && s.Now().Before(c.ExpiresAt.Add(staleLife)) {
+	known := !unknown && s.Now().Before(c.ExpiresAt.Add(staleLife))
+	fresh, err := s.readDocument(ctx, id, known)
+	if err != nil && known && stale {
 		return c, nil
 	}
 	return fresh, err

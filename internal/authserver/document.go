@@ -12,7 +12,8 @@ const (
 	// maxPerHost and maxDocuments are how many documents are fetched in an hour,
 	// of one host and of all: whoever opens /oauth/authorize decides the URL, and
 	// must not make of us a means to flood somebody. What was fetched is kept, and
-	// does not count.
+	// does not count; neither does what is fetched anew, or who uses up an hour
+	// of a host's would keep everybody out of that host's clients.
 	maxPerHost   = 60
 	maxDocuments = 2000
 	// justFetched is for how long a document is not fetched twice.
@@ -20,9 +21,9 @@ const (
 )
 
 // readDocument fetches the metadata of a client whose id is its URL (Client ID
-// Metadata Document), and keeps it. Its errors wrap ErrNoClient, or are an
-// [*Error], or the store's.
-func (s *Server) readDocument(ctx context.Context, id string) (Client, error) {
+// Metadata Document), and keeps it. known: there was one at that URL a while ago.
+// Its errors wrap ErrNoClient, or are an [*Error], or the store's.
+func (s *Server) readDocument(ctx context.Context, id string, known bool) (Client, error) {
 	u, problem := plainURL(id)
 	switch {
 	case problem != "":
@@ -33,6 +34,9 @@ func (s *Server) readDocument(ctx context.Context, id string) (Client, error) {
 		return Client{}, fmt.Errorf("%w: its URL has no path", ErrNoClient)
 	}
 	admit := func(ctx context.Context) error {
+		if known {
+			return nil
+		}
 		if err := s.admit(ctx, "documents of "+hostOf(id), maxPerHost); err != nil {
 			return err
 		}

@@ -292,6 +292,23 @@ func TestDocumentFlood(t *testing.T) {
 	wantCode(t, w.authorize(t, "https://victim.example/more"), "invalid_client")
 }
 
+// Somebody who uses up an hour of a host's keeps nobody out of its clients that are
+// known.
+func TestFloodKeepsNoKnownClientOut(t *testing.T) {
+	t.Parallel()
+	w, s := published(t, reply(200, "application/json", documentOf(documentURL, "")))
+	ok(t, w.authorize(t, documentURL))
+	w.pass(2 * time.Hour)
+	good := s.answer
+	s.answer = reply(404, "text/plain", "")
+	for i := range 60 {
+		_ = w.authorize(t, fmt.Sprintf("https://client.example/%d", i))
+	}
+	wantCode(t, w.authorize(t, "https://client.example/more"), "temporarily_unavailable")
+	s.answer = good
+	ok(t, w.authorize(t, documentURL))
+}
+
 // While a client's site is down, those who are signed in stay so for a day;
 // nobody signs in anew.
 func TestStaleDocument(t *testing.T) {

@@ -16,7 +16,7 @@ const resourceMetadataPath = "/.well-known/oauth-protected-resource"
 // tenantForm is that of a tenant's id in a path.
 var tenantForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
-// EndpointPath is the path of an MCP endpoint, the reverse of [Server.Endpoint].
+// EndpointPath is the path of an MCP endpoint, the reverse of [EndpointAt].
 func EndpointPath(tenant, server string) string {
 	path := "/mcp"
 	if tenant != flow.DefaultTenant {
@@ -28,12 +28,13 @@ func EndpointPath(tenant, server string) string {
 	return path
 }
 
-// Endpoint is what stands at the path of an MCP endpoint: server "" is all
-// servers of a person. Whether there is such a tenant it does not know.
-func (s *Server) Endpoint(path string) (tenant, server string, ok bool) {
+// EndpointAt is what stands at the path of an MCP endpoint: server "" is all
+// servers of a person. Whether there is such a tenant or server it does not know.
+func EndpointAt(path string) (tenant, server string, ok bool) {
 	tenant = flow.DefaultTenant
-	if rest, found := strings.CutPrefix(path, "/t/"); found {
+	if rest, other := strings.CutPrefix(path, "/t/"); other {
 		tenant, path, _ = strings.Cut(rest, "/")
+		// The default tenant has no other path than its own.
 		if path = "/" + path; tenant == flow.DefaultTenant || !tenantForm.MatchString(tenant) {
 			return "", "", false
 		}
@@ -41,14 +42,17 @@ func (s *Server) Endpoint(path string) (tenant, server string, ok bool) {
 	if path == "/mcp" {
 		return tenant, "", true
 	}
-	server, found := strings.CutPrefix(path, "/mcp/")
-	if !found || server == "" {
-		return "", "", false
+	server, ok = strings.CutPrefix(path, "/mcp/")
+	return tenant, server, ok && server != "" && !strings.Contains(server, "/")
+}
+
+// Endpoint is [EndpointAt] for the servers that there are. Whether there is such
+// a tenant it does not know.
+func (s *Server) Endpoint(path string) (tenant, server string, ok bool) {
+	if tenant, server, ok = EndpointAt(path); ok && server != "" {
+		_, ok = s.Catalogue.Server(server)
 	}
-	if _, ok := s.Catalogue.Server(server); !ok {
-		return "", "", false
-	}
-	return tenant, server, true
+	return tenant, server, ok
 }
 
 // target is an endpoint of ours as an audience.

@@ -3,6 +3,7 @@ package authserver_test
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
@@ -64,6 +65,23 @@ func TestResourceMetadata(t *testing.T) {
 			t.Fatal("no document at the root for the only server")
 		}
 		wantDocument(t, got, doc("/mcp/drive", driveMore))
+	}
+}
+
+// TestEndpointAt: what stands at which path.
+func TestEndpointAt(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/mcp": "default//true", "/mcp/notes": "default/notes/true", "/t/acme/mcp": "acme//true", "/t/acme/mcp/notes": "acme/notes/true",
+		"/t/default/mcp": "//false", "/t/default/mcp/notes": "//false", "/t//mcp": "//false", "/t/acme": "//false", "/t/acme/": "acme//false",
+		"/mcp/": "default//false", "/mcp/a/b": "default/a/b/false", "/": "default//false", "": "default//false", "/mcpx": "default//false",
+		"/t/../mcp": "//false", "/t/A/mcp": "//false", "/t/\"\r\n/mcp": "//false", "/t/" + strings.Repeat("a", 41) + "/mcp": "//false",
+	} {
+		tenant, server, ok := authserver.EndpointAt(path)
+		got := tenant + "/" + server + map[bool]string{true: "/true", false: "/false"}[ok]
+		if ok != strings.HasSuffix(want, "true") || ok && got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
 	}
 }
 

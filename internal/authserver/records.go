@@ -172,13 +172,15 @@ type Access struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-// Consent remembers that a person allowed a client.
+// Consent remembers that a person gave a client access. Connection is by which of
+// theirs, so that no other account takes its place unasked.
 type Consent struct {
 	Tenant      string    `json:"tenant"`
 	UserID      string    `json:"user_id"`
 	ClientID    string    `json:"client_id"`
 	Resource    string    `json:"resource"`
 	RedirectURI string    `json:"redirect_uri"`
+	Connection  string    `json:"connection,omitempty"`
 	Scopes      []string  `json:"scopes,omitempty"`
 	At          time.Time `json:"at"`
 	ExpiresAt   time.Time `json:"expires_at"`

@@ -40,10 +40,11 @@ func (s *Server) request(ctx context.Context, id, browser string) (Request, erro
 	return r, nil
 }
 
-// Remembered reports whether the user has allowed the client the same before, and
-// need not be asked again: never a client whose redirect any program of the
-// machine could take, nor one that anybody may have registered under any name.
-func (s *Server) Remembered(ctx context.Context, r Request, c Client, u User) (bool, error) {
+// Remembered reports whether the user has given the client the same access by
+// that connection before, and need not be asked again: never a client whose
+// redirect any program of the machine could take, nor one that anybody may have
+// registered under any name.
+func (s *Server) Remembered(ctx context.Context, r Request, c Client, u User, connectionID string) (bool, error) {
 	if !memorable(r, c) {
 		return false, nil
 	}
@@ -55,14 +56,15 @@ func (s *Server) Remembered(ctx context.Context, r Request, c Client, u User) (b
 		return false, err
 	}
 	more := slices.ContainsFunc(r.Scopes, func(scope string) bool { return !slices.Contains(known.Scopes, scope) })
-	return r.Tenant == u.Tenant && known.RedirectURI == r.RedirectURI && !more && s.Now().Before(known.ExpiresAt), nil
+	same := known.RedirectURI == r.RedirectURI && known.Connection == connectionID && !more
+	return same && r.Tenant == u.Tenant && s.Now().Before(known.ExpiresAt), nil
 }
 
 func memorable(r Request, c Client) bool {
 	return c.ID == r.ClientID && !onThisMachine(r.RedirectURI) && (c.Kind == Document || c.Kind == Registered)
 }
 
-// Allow is the person's consent: it remembers it, and with it the flow that
+// Allow is the person's consent to this request: with it are kept the flow that
 // makes the connection, or the connection that was chosen. Who has allowed it may
 // choose again. ErrNoRequest where [Server.Request] says so, or if it is another
 // user's; ErrSpent of one that has ended.
@@ -88,17 +90,6 @@ func (s *Server) Allow(ctx context.Context, id, browser string, u User, flowID, 
 		return Request{}, err
 	}
 	s.extend(ctx, c)
-	if !memorable(r, c) {
-		return r, nil
-	}
-	now := s.Now()
-	err = s.Store.SaveConsent(ctx, Consent{
-		Tenant: u.Tenant, UserID: u.ID, ClientID: c.ID, Resource: r.Resource, RedirectURI: r.RedirectURI, Scopes: r.Scopes,
-		At: now, ExpiresAt: now.Add(consentLife),
-	})
-	if err != nil {
-		return Request{}, fmt.Errorf("remember the consent: %w", err)
-	}
 	return r, nil
 }
 
@@ -168,7 +159,28 @@ func (s *Server) grant(ctx context.Context, r Request) (token.Secret, error) {
 	}
 	code := mint(codeToken, g.ID)
 	g.Code = Code{Hash: token.Hash(code), Challenge: r.Challenge, RedirectURI: r.RedirectURI, ExpiresAt: g.ExpiresAt}
-	return code, s.Store.AddGrant(ctx, g)
+	if err := s.Store.AddGrant(ctx, g); err != nil {
+		return "", err
+	}
+	s.remember(ctx, r, c)
+	return code, nil
+}
+
+// remember keeps what the person has given. Only here is that certain: who has
+// allowed a request may still cancel it, and which connection serves it may
+// be known at its end alone. Failing to is no failure: the person is asked again.
+func (s *Server) remember(ctx context.Context, r Request, c Client) {
+	if !memorable(r, c) {
+		return
+	}
+	now := s.Now()
+	err := s.Store.SaveConsent(ctx, Consent{
+		Tenant: r.Tenant, UserID: r.UserID, ClientID: c.ID, Resource: r.Resource, RedirectURI: r.RedirectURI,
+		Connection: r.ConnectionID, Scopes: r.Scopes, At: now, ExpiresAt: now.Add(consentLife),
+	})
+	if err != nil {
+		s.log().WarnContext(ctx, "what a person allowed was not remembered", "client", c.ID, "err", err)
+	}
 }
 
 // Deny ends a request and returns where the browser takes the refusal.

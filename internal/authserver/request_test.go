@@ -154,6 +154,7 @@ func TestRemembered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.enter(t, callback, "https://client.example/other", "http://localhost/callback")
+	connection := "con_1"
 	remembered := func(change ...string) bool {
 		t.Helper()
 		q := asking(c.ID)
@@ -164,7 +165,7 @@ func TestRemembered(t *testing.T) {
 		ok(t, err)
 		_, client, err := w.Request(t.Context(), r.ID, browser)
 		ok(t, err)
-		yes, err := w.Remembered(t.Context(), r, client, ann)
+		yes, err := w.Remembered(t.Context(), r, client, ann, connection)
 		ok(t, err)
 		return yes
 	}
@@ -189,9 +190,31 @@ func TestRemembered(t *testing.T) {
 			t.Errorf("%s: %v", test.what, got)
 		}
 	}
+	connection = "con_2"
+	if remembered("scope", "files.read") {
+		t.Error("by another connection")
+	}
+	connection = "con_1"
 	w.pass(90 * 24 * time.Hour)
 	if remembered("scope", "files.read") {
 		t.Error("after 90 days")
+	}
+}
+
+// A person who has allowed a request and then cancels it has given nothing that
+// could count again.
+func TestAllowedThenDeniedIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.enter(t, callback)
+	r, err := w.Authorize(t.Context(), asking(c.ID), browser)
+	ok(t, err)
+	_, err = w.Allow(t.Context(), r.ID, browser, ann, "flo_1", "")
+	ok(t, err)
+	_, err = w.Deny(t.Context(), r.ID, browser)
+	ok(t, err)
+	if yes, err := w.Remembered(t.Context(), r, c, ann, "con_1"); yes || err != nil {
+		t.Errorf("remembered %v, %v", yes, err)
 	}
 }
 
@@ -205,7 +228,7 @@ func TestDynamicClientIsNotRemembered(t *testing.T) {
 	ok(t, err)
 	_, c, err := w.Request(t.Context(), r.ID, browser)
 	ok(t, err)
-	if yes, err := w.Remembered(t.Context(), r, c, ann); yes || err != nil {
+	if yes, err := w.Remembered(t.Context(), r, c, ann, "con_1"); yes || err != nil {
 		t.Errorf("remembered %v, %v", yes, err)
 	}
 }

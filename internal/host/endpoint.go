@@ -8,7 +8,6 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
-	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 )
@@ -160,22 +159,4 @@ func (s *Service) Mint(ctx context.Context, r MintRequest) (Minted, error) {
 // EndpointURL is the connection's MCP endpoint.
 func (s *Service) EndpointURL(c connection.Connection) string {
 	return s.BaseURL + authserver.EndpointPath(c.Tenant, c.Server)
-}
-
-// EndpointAt is what stands at the path of an MCP endpoint; see
-// [authserver.EndpointPath]. Whether there is such a tenant or server it does not
-// know.
-func EndpointAt(path string) (tenant, server string, ok bool) {
-	tenant = flow.DefaultTenant
-	if rest, other := strings.CutPrefix(path, "/t/"); other {
-		if tenant, path, other = strings.Cut(rest, "/"); !other || tenant == "" || tenant == flow.DefaultTenant {
-			return "", "", false // the default tenant has no other path than its own
-		}
-		path = "/" + path
-	}
-	if path == "/mcp" {
-		return tenant, "", true
-	}
-	server, ok = strings.CutPrefix(path, "/mcp/")
-	return tenant, server, ok && server != "" && !strings.Contains(server, "/")
 }

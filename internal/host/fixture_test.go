@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/host"
@@ -211,7 +212,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	challenge := func(code, _ string, scopes []string) string {
 		return fmt.Sprintf("Bearer error=%q, scope=%q", code, strings.Join(scopes, " "))
 	}
-	tenant, server, ok := host.EndpointAt(strings.TrimSuffix(r.URL.Path, "/"))
+	tenant, server, ok := authserver.EndpointAt(strings.TrimSuffix(r.URL.Path, "/"))
 	if !ok {
 		http.NotFound(rw, r)
 		return

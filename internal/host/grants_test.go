@@ -130,22 +130,6 @@ func TestSignedIn(t *testing.T) {
 	wantErr(t, "a store that does not answer", err, in.err)
 }
 
-// TestEndpointAt: what stands at which path.
-func TestEndpointAt(t *testing.T) {
-	t.Parallel()
-	for path, want := range map[string]string{
-		"/mcp": "default//true", "/mcp/notes": "default/notes/true", "/t/acme/mcp": "acme//true", "/t/acme/mcp/notes": "acme/notes/true",
-		"/t/default/mcp": "//false", "/t/default/mcp/notes": "//false", "/t//mcp": "//false", "/t/acme": "//false", "/t/acme/": "acme//false",
-		"/mcp/": "default//false", "/mcp/a/b": "default/a/b/false", "/": "default//false", "": "default//false", "/mcpx": "default//false",
-	} {
-		tenant, server, ok := host.EndpointAt(path)
-		got := tenant + "/" + server + map[bool]string{true: "/true", false: "/false"}[ok]
-		if ok != strings.HasSuffix(want, "true") || ok && got != want {
-			t.Errorf("%s: %s, want %s", path, got, want)
-		}
-	}
-}
-
 // TestSessionsOfApplications: a session is one application's; to sign in again
 // does not end it. It is no bearer.
 func TestSessionsOfApplications(t *testing.T) {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -98,10 +99,7 @@ func writeClients(w http.ResponseWriter, found []authserver.Grant) {
 
 func clientRows(found []authserver.Grant) (out []page.ClientRow) {
 	for _, g := range found {
-		name := g.ClientName
-		if name == "" {
-			name = g.ClientID
-		}
+		name := cmp.Or(bounded(g.ClientName), bounded(g.ClientID))
 		out = append(out, page.ClientRow{ID: g.ID, Name: name, CreatedAt: g.CreatedAt, UsedAt: g.UsedAt})
 	}
 	return out

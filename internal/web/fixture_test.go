@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,13 +60,14 @@ type catalogue struct{ *presets.Catalogue }
 func (c catalogue) Servers() []presets.Server {
 	program := presets.Program{Registry: presets.RegistryCommand, Command: []string{"true"}, Clients: task.ClientsShared}
 	scopes := []presets.OAuthScope{{Scope: "notes.read", Why: "Read your notes"}}
+	two := append(slices.Clone(scopes), presets.OAuthScope{Scope: "notes.write", Why: "Change your notes"})
 	return []presets.Server{
 		{Name: "chat", DisplayName: "Chat", AuthType: presets.TypeOAuth, OAuthService: "slack", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
 			Known: &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}},
 		{Name: "keyed", DisplayName: "Keyed", AuthType: presets.TypeAPIKey, Rotation: task.RotateNone, Server: program,
 			EnvValues:  []presets.EnvValue{{Name: "KEY", Label: "API key", Secret: true}},
 			Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "[a-z]+"}}},
-		{Name: "mail", DisplayName: "Mail", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
+		{Name: "mail", DisplayName: "Mail", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: two, Rotation: task.RotateRestart, Server: program},
 		{Name: "notes", DisplayName: "Notes", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
 			Tools: []string{"whoami", "add"}},
 		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
@@ -176,9 +178,10 @@ func newSite(t testing.TB, base, owner string) *site {
 	issuers := &signin.Issuers{AllowLoopback: true, Now: s.clock.now, Logger: logger}
 	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Tenants: s, Local: owner != "", Logger: logger}
 	mux := http.NewServeMux()
+	foreign := func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }
 	s.connect = &Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, Owner: owner, ToolsCount: s.host.ToolsCount,
 		SignIns: &signin.Starter{Store: s.store, Tenants: s, Clients: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now},
-		Foreign: func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }, Reconnected: s.host.Restart}
+		Foreign: foreign, Reconnected: s.host.Restart}
 	s.connect.Mount(mux)
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat,
 		SignIns:     &signin.Finisher{Store: s.store, Tenants: s, Secrets: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now, Logger: logger},
@@ -186,7 +189,7 @@ func newSite(t testing.TB, base, owner string) *site {
 	(&Refresh{Site: common, Service: s.refresh, Connections: s.store, Flows: s.store, Disconnected: s.host.Disconnected, Grants: s.grants, Webhooks: s}).Mount(mux)
 	s.mcprun = &MCPRun{Site: common, Host: s.host, Connections: s.store, Catalogue: cat, Progress: func(string) string { return "" }, SignIn: s.oauth, Grants: s.grants}
 	s.mcprun.Mount(mux)
-	s.handler = GuardHost(common.NotFound(mux), HostOf(base), "localhost:8080")
+	s.handler = GuardHost(GuardCookies(common.NotFound(mux), foreign), HostOf(base), "localhost:8080")
 	t.Cleanup(func() {
 		if strings.Contains(s.log.String(), "canary") {
 			t.Errorf("a secret is in the log:\n%s", s.log)

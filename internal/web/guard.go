@@ -25,6 +25,19 @@ func GuardHost(next http.Handler, allowed ...string) http.Handler {
 	})
 }
 
+// GuardCookies takes the cookies from requests of a program that is not the
+// owner's: browsers send those of a host to all of its ports, so that a server
+// which listens on this machine has them once its person has opened an address of
+// its, or was led there.
+func GuardCookies(next http.Handler, foreign func(*http.Request) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Cookie") != "" && foreign(r) {
+			r.Header.Del("Cookie")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // HostOf is the host and port of a URL.
 func HostOf(raw string) string {
 	u, err := url.Parse(raw)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/presets"
@@ -15,7 +16,7 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 	if h.foreign(w, r) {
 		return
 	}
-	tenant, name, ok := host.EndpointAt(r.URL.Path)
+	tenant, name, ok := authserver.EndpointAt(r.URL.Path)
 	server, known := h.Catalogue.Server(name)
 	if !ok || !known {
 		h.problemJSON(w, errNotFound)
@@ -42,7 +43,7 @@ func (h *MCPRun) allEndpoint(w http.ResponseWriter, r *http.Request) {
 	if h.foreign(w, r) {
 		return
 	}
-	tenant, name, ok := host.EndpointAt(r.URL.Path)
+	tenant, name, ok := authserver.EndpointAt(r.URL.Path)
 	if !ok || name != "" {
 		h.problemJSON(w, errNotFound)
 		return

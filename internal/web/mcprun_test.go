@@ -49,7 +49,7 @@ func TestEndpoint(t *testing.T) {
 		"nothing":        {"notes", "", where + `notes", scope="notes.read"`},
 		"another scheme": {"notes", "Basic " + bearer, where + `notes", scope="notes.read"`},
 		"made up":        {"notes", "Bearer lyt_canary", where + `notes"` + invalid + `, scope="notes.read"`},
-		"another server": {"mail", "Bearer " + bearer, where + `mail"` + invalid + `, scope="notes.read"`},
+		"another server": {"mail", "Bearer " + bearer, where + `mail"` + invalid + `, scope="notes.read notes.write"`},
 		"an API key":     {"notes", "Bearer " + apiKey, where + `notes"` + invalid + `, scope="notes.read"`},
 	} {
 		rec := s.send("POST", "/mcp/"+test.server, initialize, "Authorization", test.authorization)

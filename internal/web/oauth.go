@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/page"
@@ -304,9 +305,16 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }
 
-// bounded is hostile text on one line, cut where it goes on too long.
+// bounded is hostile text on one line, without what cannot be seen or turns the
+// rest around, and cut where it goes on too long.
 func bounded(s string) string {
-	runes := []rune(strings.Join(strings.Fields(s), " "))
+	seen := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.Join(strings.Fields(s), " "))
+	runes := []rune(seen)
 	if len(runes) > maxClientName {
 		return strings.TrimSpace(string(runes[:maxClientName-1])) + "…"
 	}

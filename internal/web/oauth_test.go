@@ -250,6 +250,35 @@ func TestMoreScopesLeadToTheProvider(t *testing.T) {
 	}
 }
 
+// TestPageSaysAllThatIsGiven: a client that asks for less uses the connection as a
+// whole all the same.
+func TestPageSaysAllThatIsGiven(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	s.connected("ada", "mail")
+	ada := s.signedIn("ada")
+	page := ada.led(ada.begins(s.asks(s.enter(webRedirect), "mail", "scope", "notes.read"))).Body.String()
+	if !strings.Contains(page, "Read your notes") || !strings.Contains(page, "Change your notes") {
+		t.Error("the page does not say all that is given")
+	}
+}
+
+// TestBounded: a client's name neither turns around what stands behind it, nor
+// hides, nor goes on for pages.
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		" Team\n\tchat ":                   "Team chat",
+		"\u202emoc.evil\u200b\x1b[31m\x00": "moc.evil[31m",
+		strings.Repeat("é", 60):            strings.Repeat("é", maxClientName-1) + "…",
+		"\u200b\u2066":                     "",
+	} {
+		if got := bounded(raw); got != want {
+			t.Errorf("%q: %q, want %q", raw, got, want)
+		}
+	}
+}
+
 // TestRememberedClient: a client on the web that was allowed before is not asked
 // about again; a program is, each time, and so is whoever has a choice.
 func TestRememberedClient(t *testing.T) {
@@ -290,6 +319,22 @@ func TestRememberedClient(t *testing.T) {
 	s.connected("ada", "notes")
 	ada = s.signedIn("ada")
 	want(t, "with a choice", ada.led(ada.begins(s.asks(known, "notes"))), 200, "")
+}
+
+// TestRememberedIsNotAnotherAccount: who gave one account is asked when another one
+// is all that is left.
+func TestRememberedIsNotAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	private, work := s.connected("ada", "notes"), s.connected("ada", "notes")
+	c, ada := s.enter(webRedirect), s.signedIn("ada")
+	path := ada.begins(s.asks(c, "notes"))
+	s.answered(ada.post(path, "action", "allow", "connection", private.ID), webRedirect)
+	want(t, "disconnect", s.api("DELETE", "/api/v1/connections/"+private.ID, ""), 200, "")
+	rec := ada.led(ada.begins(s.asks(c, "notes")))
+	if want(t, "the other account alone", rec, 200, ""); !strings.Contains(rec.Body.String(), work.ID) {
+		t.Errorf("%s", excerpt(rec))
+	}
 }
 
 // TestSignInForAll: at /mcp a client gets what the person has, without a provider.

@@ -104,15 +104,15 @@ func (h *Connect) requestPage(w http.ResponseWriter, r *http.Request) error {
 	return h.requestAsks(w, r, a)
 }
 
-// unasked answers a client that the person has allowed the same before, if there
-// is nothing to choose: one connection that works, the same user, and a browser
-// that was led here, not a page that embeds us.
+// unasked answers a client that the person has given the same before, if there
+// is nothing to choose: one connection that works, the same as then, the same
+// user, and a browser that was led here, not a page that embeds us.
 func (h *Connect) unasked(w http.ResponseWriter, r *http.Request, a asked) (bool, error) {
 	dest := r.Header.Get("Sec-Fetch-Dest")
 	if a.req.Status != authserver.Asked || a.req.Server == "" || len(a.own) != 1 || a.renew(a.own[0]) || dest != "" && dest != "document" {
 		return false, nil
 	}
-	known, err := h.OAuth.Remembered(r.Context(), a.req, a.client, a.user)
+	known, err := h.OAuth.Remembered(r.Context(), a.req, a.client, a.user, a.own[0].ID)
 	if err != nil || !known {
 		return false, err
 	}
@@ -171,7 +171,9 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 		}
 	}
 	if a.server.AuthType == presets.TypeOAuth {
-		v.Scopes = scopesOf(a.server, a.req.Scopes)
+		// Not only those that the client asks for: it uses the connection as a whole,
+		// and the provider is asked for no less.
+		v.Scopes = scopesOf(a.server, nil)
 		v.Typed = page.Typed{Name: a.server.Name, Parameters: h.parametersOf(a.server, a.person)}
 		err := h.provider(r, a, &v)
 		if errors.Is(err, flow.ErrNoClient) && len(v.Accounts) == 0 {

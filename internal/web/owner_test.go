@@ -30,6 +30,23 @@ func TestOwnerIsSignedInByNavigation(t *testing.T) {
 	want(t, "the person", s.browser().send("GET", "/mcp/servers", ""), 200, "")
 }
 
+// TestAttackCookiesOfAnotherPort: browsers send our cookies to a server that
+// listens on this machine, too. In its hands they are nobody's.
+func TestAttackCookiesOfAnotherPort(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "me")
+	s.foreign = func(r *http.Request) bool { return r.Header.Get("X-Peer") == "task" }
+	me := s.browser()
+	me.get("/mcp/servers")
+	want(t, "the person", me.fetch("GET", "/api/v1/connections", ""), 200, "")
+	path := me.begins(s.asks(s.enter(appRedirect), "notes"))
+	stolen := me.jar()
+	want(t, "the API", s.send("GET", "/api/v1/connections", "", "Cookie", stolen, "X-Peer", "task"), 401, "sign_in_required")
+	if rec := s.send("GET", path, "", "Cookie", stolen, "X-Peer", "task"); rec.Code != 404 {
+		t.Errorf("a client's request: %d", rec.Code)
+	}
+}
+
 // TestLinkDoesNotReplaceASessionByItself: somebody's link opened in a browser
 // that is signed in waits for a click, and says whose place it takes.
 func TestLinkDoesNotReplaceASessionByItself(t *testing.T) {

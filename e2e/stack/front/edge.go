@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
-	"github.com/lanyardhq/lanyard/internal/host"
 )
 
 // Edge is CloudFront: one host, no stage in its paths, and headers that only it
@@ -21,7 +20,7 @@ type Edge struct {
 // challenge is what a client is told that comes to an MCP endpoint without a good
 // token; empty elsewhere.
 func (e Edge) challenge(r *http.Request) string {
-	tenant, name, ok := host.EndpointAt(r.URL.Path)
+	tenant, name, ok := authserver.EndpointAt(r.URL.Path)
 	if !ok {
 		return ""
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/config"
 	"github.com/lanyardhq/lanyard/internal/gateway"
@@ -133,7 +134,7 @@ func authorizer(hosting *host.Service) func(context.Context, *http.Request, stri
 // principal is what a bearer is good for at the path: a connection, or all
 // servers of a user.
 func principal(ctx context.Context, hosting *host.Service, bearer token.Secret, path string) (string, error) {
-	tenant, server, ok := host.EndpointAt(path)
+	tenant, server, ok := authserver.EndpointAt(path)
 	switch {
 	case !ok:
 		return "", host.ErrNoToken
