@@ -19,7 +19,7 @@ func (c *cli) presetsCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.presetsLintCommand(), c.presetsCatalogueCommand())
+	cmd.AddCommand(c.presetsLintCommand(), c.presetsCatalogueCommand(), c.presetsTryCommand())
 	return cmd
 }
 
