@@ -38,6 +38,13 @@ unit: ## unit tests with the race detector; with CI set, a skipped test fails
 e2e: program ## journeys in a real browser, with a real authorization server and real MCP servers
 	scripts/e2e.sh
 
+.PHONY: e2e-presets servers
+e2e-presets: program ## every server preset with its real package, connected, called, renewed
+	scripts/e2e.sh presets
+
+servers: program ## the same, and write what was seen: docs/servers.md
+	E2E_SERVERS_TABLE=write scripts/e2e.sh presets
+
 e2e-aws: program ## journeys against the functions that are deployed, run as Lambda does, on an emulator of AWS
 	scripts/dist.sh bin/stack "$$(go env GOARCH)"
 	go build -o bin/stack/stack ./e2e/stack

@@ -59,7 +59,7 @@ async function environment() {
   const caFile = join(dirname(upstream.caFile), 'bundle.pem');
   const own = process.env.NODE_EXTRA_CA_CERTS;
   await writeFile(caFile, (await readFile(upstream.caFile, 'utf8')) + (own ? await readFile(own, 'utf8') : ''), { mode: 0o644 });
-  const servers = { ...upstream.googleEnv, ...upstream.slackEnv, NODE_EXTRA_CA_CERTS: caFile, NO_PROXY: ['127.0.0.1', 'localhost', registry.host, ...index.hosts].join() };
+  const servers = { ...upstream.googleEnv, ...upstream.nodeEnv, NODE_EXTRA_CA_CERTS: caFile, NO_PROXY: ['127.0.0.1', 'localhost', registry.host, ...index.hosts].join() };
   return {
     ...registry.env, ...index.env, ...servers,
     LANYARD_SERVER_ENV: Object.keys(servers).join(','),

@@ -214,7 +214,7 @@ var credentialRules = []rule{
 	{"scope with a space", oauthServer, [2]string{"- read", "- read all"}, []string{`7: must be one scope`}},
 	{"scope twice", oauthServer, [2]string{"- read", "- read\n  - read"}, []string{`8: scope read is there twice`}},
 	{"scope parameter", oauthServer, [2]string{"param: user_scope", "param: bot_scope"}, []string{`8: provider slack has no scope parameter`}},
-	{"scope for no tool", oauthServer, [2]string{"for: [put]", "for: [putt]"}, []string{`8: "putt" is not among tools`}},
+	{"scope for no tool", oauthServer, [2]string{"for: [put]", "for: [putt]"}, []string{`8: "putt" is no tool of the server's`}},
 	{"no rotation", oauthServer, [2]string{"rotation: restart\n", ""}, []string{`1: must be broker, file or restart`}},
 	{"no such rotation", oauthServer, [2]string{"rotation: restart", "rotation: none"}, []string{`19: must be broker, file or restart`}},
 	{"token goes stale", oauthServer, [2]string{"rotation: restart", "rotation: file"}, []string{`10: goes stale`, `11: goes stale`}},

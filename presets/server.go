@@ -78,7 +78,8 @@ type Server struct {
 	// would make each other's token invalid, and with any other no way to hand
 	// it over exists yet.
 	ShareRefreshToken bool `yaml:"share_refresh_token"`
-	// Tools are the names of the server's tools, shown before it has ever run.
+	// Tools are the names of the server's tools, for a preset that has no
+	// catalogue to take them from.
 	Tools []string `yaml:"tools"`
 
 	// Lock pins the whole dependency tree of a server from npm or PyPI.
@@ -93,6 +94,23 @@ func (s Server) ToolsCount() (int, bool) {
 		return CountTools(*s.Known)
 	}
 	return len(s.Tools), len(s.Tools) > 0
+}
+
+// toolNames are those of the catalogue, or else the preset's own; nil: nobody
+// knows them yet.
+func (s Server) toolNames() []string {
+	if s.Known == nil {
+		return s.Tools
+	}
+	var tools []struct{ Name string }
+	if json.Unmarshal(s.Known.Tools, &tools) != nil {
+		return s.Tools
+	}
+	names := []string{}
+	for _, t := range tools {
+		names = append(names, t.Name)
+	}
+	return names
 }
 
 // CountTools is how many tools a catalogue lists; false if it does not say.

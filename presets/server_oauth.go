@@ -48,9 +48,10 @@ func (c *serverCheck) checkScope(path string, s OAuthScope, before []OAuthScope)
 		!slices.ContainsFunc(p.Scope.Additional, func(a ScopeParam) bool { return a.Param == s.Param }) {
 		c.add(path+".param", "provider %s has no scope parameter %q", p.ID, s.Param)
 	}
+	known := c.toolNames()
 	for _, tool := range s.For {
-		if !slices.Contains(c.Tools, tool) {
-			c.add(path+".for", "%q is not among tools", tool)
+		if known != nil && !slices.Contains(known, tool) {
+			c.add(path+".for", "%q is no tool of the server's", tool)
 		}
 	}
 }

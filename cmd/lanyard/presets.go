@@ -14,12 +14,13 @@ import (
 func (c *cli) presetsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "presets",
-		Short:   "Check preset files, and note what their servers offer",
+		Short:   "Check, try, make and exchange presets",
 		Example: `  lanyard presets lint`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.presetsLintCommand(), c.presetsCatalogueCommand())
+	cmd.AddCommand(c.presetsLintCommand(), c.presetsCatalogueCommand(), c.presetsTryCommand(), c.presetsNewCommand(),
+		c.presetsLockCommand(), c.presetsImportCommand(), c.presetsExportCommand())
 	return cmd
 }
 

@@ -89,6 +89,13 @@ func noteCatalogue(ctx context.Context, cfg config.Config, s presets.Server, fil
 }
 
 func listServer(ctx context.Context, cfg config.Config, s presets.Server, logger *slog.Logger) (mcp.Catalogue, error) {
+	return startServer(ctx, cfg, s, cfg.ServerEnv, "", func(time.Duration, string) {}, logger)
+}
+
+// startServer installs and starts a server, and returns what it says of itself.
+// The server gets env, and may read the directory read, if any. While it still
+// runs, seen is told how long it took to start and where its task's home is made.
+func startServer(ctx context.Context, cfg config.Config, s presets.Server, env map[string]string, read string, seen func(started time.Duration, tasks string), logger *slog.Logger) (mcp.Catalogue, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return mcp.Catalogue{}, err
@@ -107,15 +114,22 @@ func listServer(ctx context.Context, cfg config.Config, s presets.Server, logger
 		return mcp.Catalogue{}, err
 	}
 	defer os.RemoveAll(tasks)
+	readable := append([]string{filepath.Join(cfg.DataDir, "packages")}, cfg.ServerRead...)
+	if read != "" {
+		readable = append(readable, read)
+	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	told := &listing{recipe: recipe, access: worthless(s), heard: make(chan task.Report, 64)}
+	told := &listing{recipe: recipe, access: worthless(s), heard: make(chan task.Report, 64), began: time.Now()}
 	ended := make(chan error, 1)
 	go func() {
 		ended <- runner.RunConfined(ctx, runner.Config{TaskID: "catalogue", Ticket: "unused", Control: told, Dir: tasks,
-			Read: append([]string{filepath.Join(cfg.DataDir, "packages")}, cfg.ServerRead...), ExtraEnv: cfg.ServerEnv, Logger: logger}, os.Environ())
+			Read: readable, ExtraEnv: env, Logger: logger}, os.Environ())
 	}()
 	known, err := told.wait(ctx)
+	if err == nil {
+		seen(told.started, tasks)
+	}
 	cancel()
 	return known, errors.Join(err, <-ended)
 }
@@ -125,6 +139,9 @@ type listing struct {
 	recipe task.Recipe
 	access token.Access
 	heard  chan task.Report
+	// started is how long after began it was ready.
+	began   time.Time
+	started time.Duration
 }
 
 // Claim implements [task.Control].
@@ -147,6 +164,9 @@ func (l *listing) wait(ctx context.Context) (mcp.Catalogue, error) {
 	for {
 		select {
 		case r := <-l.heard:
+			if r.State == task.Ready && l.started == 0 {
+				l.started = time.Since(l.began)
+			}
 			switch {
 			case r.Catalogue != nil:
 				return *r.Catalogue, nil
@@ -171,8 +191,8 @@ func worthless(s presets.Server) token.Access {
 	for field := range s.OAuthToEnvMapping {
 		head, rest, dotted := strings.Cut(field, ".")
 		switch {
-		case !dotted, head == "credential_files", head == "value":
-		case rest == "access_token", rest == "expires_at":
+		case field == "access_token", field == "expires_at", head == "credential_files", head == "value":
+		case dotted && (rest == "access_token" || rest == "expires_at"):
 			tokens[head] = tokens[""]
 		default:
 			out.Metadata[field] = nothing

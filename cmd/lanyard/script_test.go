@@ -22,7 +22,13 @@ import (
 )
 
 // The scripts run this very binary as lanyard, and as a tiny MCP server.
+// What runs a server confined starts itself again, and finds this binary under its
+// own name.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "sandbox" {
+		main()
+		return
+	}
 	testscript.Main(m, map[string]func(){"lanyard": main, "tiny-server": tinyServer})
 }
 

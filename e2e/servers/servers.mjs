@@ -101,6 +101,6 @@ export async function startCalendar(entry, upstream, token) {
 // startSlack has the token in its environment: another token, another process.
 export async function startSlack(entry, upstream, token) {
   const home = await mkdtemp(join(tmpdir(), 'e2e-slack-'));
-  const client = startStdio(['node', entry], { cwd: home, env: { HOME: home, SLACK_BOT_TOKEN: token, SLACK_TEAM_ID: 'T01', ...upstream.slackEnv } });
+  const client = startStdio(['node', entry], { cwd: home, env: { HOME: home, SLACK_BOT_TOKEN: token, SLACK_TEAM_ID: 'T01', ...upstream.nodeEnv } });
   return { client, close: async () => { await client.close(); await rm(home, { recursive: true }); } };
 }

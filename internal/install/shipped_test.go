@@ -52,9 +52,9 @@ func shipped(t *testing.T, name string) presets.Server {
 	return s
 }
 
-// TestShippedServers installs each packaged server that comes with Lanyard from
-// its lock, starts it as its preset says with a made-up token, and compares its
-// tools with those that the preset shows.
+// TestShippedServers installs a server of each registry from the lock that comes
+// with Lanyard, starts it as its preset says with a made-up token, and compares
+// its tools with those of the catalogue. e2e/presets does it with all of them.
 func TestShippedServers(t *testing.T) {
 	t.Parallel()
 	ctx := needRegistry(t)
@@ -63,9 +63,10 @@ func TestShippedServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := &Installer{Dir: t.TempDir(), Progress: func(server, line string) { t.Logf("%s: %s", server, line) }}
-	for _, s := range c.Servers() {
-		if !s.Server.Packaged() {
-			continue
+	for _, name := range []string{"slack", "google-sheets"} {
+		s, ok := c.Server(name)
+		if !ok {
+			t.Fatalf("there is no server %s", name)
 		}
 		// One after the other: each fetches and unpacks up to 200 packages.
 		t.Run(s.Name, func(t *testing.T) {
@@ -87,7 +88,15 @@ func TestShippedServers(t *testing.T) {
 			for _, tool := range list.Tools {
 				got = append(got, tool.Name)
 			}
-			want := slices.Sorted(slices.Values(s.Tools))
+			var known []struct{ Name string }
+			if err := json.Unmarshal(s.Known.Tools, &known); err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			for _, tool := range known {
+				want = append(want, tool.Name)
+			}
+			slices.Sort(want)
 			if slices.Sort(got); !slices.Equal(got, want) {
 				t.Errorf("the server has the tools\n%s\nits preset\n%s", strings.Join(got, ", "), strings.Join(want, ", "))
 			}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanyardhq/lanyard/internal/config"
+	"github.com/lanyardhq/lanyard/presets"
+)
+
+func (c *cli) presetsLockCommand() *cobra.Command {
+	var into string
+	cmd := &cobra.Command{
+		Use:   "lock NAME",
+		Short: "Pin a preset's package and all that it depends on, by hashes",
+		Long: `Make the lock of a preset from npm or PyPI anew: locks/NAME, with the package and
+everything that it depends on, each with the hashes of its archives. It runs npm or,
+for PyPI, uv, which fetch descriptions and install nothing. A PyPI preset's
+requirements.in that is there stays, for bounds on other packages in it.`,
+		Example: `  lanyard presets lock weather --into ./ours`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := config.Load(c.getenv)
+			if err != nil {
+				return err
+			}
+			program, err := presets.ReadProgram(append(cfg.Presets, into), args[0])
+			if err != nil {
+				return err
+			}
+			d := presets.Draft{Name: args[0], Server: presets.DraftProgram{Registry: program.Registry, Package: program.Package, Version: program.Version}}
+			if err := makeLock(cmd.Context(), d, into); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(into, "locks", args[0]))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&into, "into", "my-presets", "the overlay `directory` to write to")
+	return cmd
+}
+
+// makeLock writes locks/NAME below a directory.
+func makeLock(ctx context.Context, d presets.Draft, into string) error {
+	dir := filepath.Join(into, "locks", d.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var made *exec.Cmd
+	switch d.Server.Registry {
+	case presets.RegistryNPM:
+		manifest, err := json.MarshalIndent(map[string]any{
+			"name": "lanyard-" + d.Name, "private": true, "dependencies": map[string]string{d.Server.Package: d.Server.Version},
+		}, "", "  ")
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "package.json"), append(manifest, '\n'), 0o644)
+		}
+		if err != nil {
+			return err
+		}
+		// A lock that is there would keep what it has.
+		if err := os.Remove(filepath.Join(dir, "package-lock.json")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		made = exec.CommandContext(ctx, "npm", "install", "--package-lock-only", "--ignore-scripts", "--save-exact",
+			"--omit-lockfile-registry-resolved", "--no-audit", "--no-fund", "--loglevel=error")
+	case presets.RegistryPyPI:
+		file := filepath.Join(dir, "requirements.in")
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			if err := os.WriteFile(file, []byte(d.Server.Package+"=="+d.Server.Version+"\n"), 0o644); err != nil {
+				return err
+			}
+		}
+		made = exec.CommandContext(ctx, "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10", "--only-binary", ":all:",
+			"--generate-hashes", "--no-header", "requirements.in", "-o", "requirements.txt")
+	default:
+		return fmt.Errorf("the server of %q comes from no package, so there is nothing to lock", d.Name)
+	}
+	made.Dir = dir
+	out, err := made.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("locking needs %s: install it, then run \"lanyard presets lock %s --into %s\"", made.Args[0], d.Name, into)
+	}
+	if err != nil {
+		return fmt.Errorf("%s could not lock %s %s (%w). It said:\n%s", made.Args[0], d.Server.Package, d.Server.Version, err, printable(string(out)))
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+// The presets as text, and docs/servers.md: what a run has seen of each.
+
+import { readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const root = new URL('../../', import.meta.url);
+
+// readPreset is what the test needs of a shipped preset, whose style is known.
+export async function readPreset(name) {
+  const text = await readFile(new URL(`presets/servers/${name}.yaml`, root), 'utf8');
+  const field = (key) => new RegExp(`^ *${key}: *"?([^"\\n#]+?)"?(?: +#.*)?$`, 'm').exec(text)?.[1];
+  const block = (key) => new RegExp(`^${key}:\\n((?: +.*\\n)+)`, 'm').exec(text)?.[1] ?? '';
+  return {
+    displayName: field('display_name'), authType: field('auth_type'), provider: field('oauth_service'), rotation: field('rotation'),
+    registry: field('registry'), package: field('package'), version: field('version'),
+    scopes: [...block('oauth_scopes').matchAll(/\bscope: "?([^\s",}]+)/g)].map((m) => m[1]),
+    envValues: [...block('env_values').matchAll(/\bname: (\w+)/g)].map((m) => m[1]),
+  };
+}
+
+// licenceOf reads what an installed package says of itself.
+export async function licenceOf(packages, name, preset) {
+  const dir = join(packages, (await readdir(packages)).find((d) => d.startsWith(`${name}-${preset.version}-`)));
+  if (preset.registry === 'npm') return JSON.parse(await readFile(join(dir, 'node_modules', preset.package, 'package.json'), 'utf8')).license;
+  const lib = join(dir, 'lib');
+  const site = join(lib, (await readdir(lib)).find((d) => d.startsWith('python3')), 'site-packages');
+  const info = (await readdir(site)).find((d) => d.toLowerCase().startsWith(`${preset.package.replaceAll('-', '_')}-${preset.version}.dist-info`));
+  const metadata = await readFile(join(site, info, 'METADATA'), 'utf8');
+  const said = /^License(?:-Expression)?: (.+)$/m.exec(metadata)?.[1] ?? /^Classifier: License :: OSI Approved :: (.+)$/m.exec(metadata)?.[1] ?? '';
+  return said.replace(/ License$/, '');
+}
+
+// writeTable replaces the table of docs/servers.md.
+export async function writeTable(presets, seen) {
+  const file = new URL('docs/servers.md', root);
+  const rows = Object.entries(seen).map(([name, { tried, licence, proven }]) => {
+    const p = presets[name];
+    const reads = [...tried.read, ...tried.unread.map((r) => `(${r})`)].filter((r) => !r.startsWith('credential_files.')).join(', ');
+    const files = [...tried.read, ...tried.unread].filter((r) => r.startsWith('credential_files.')).length;
+    return [
+      name, p.package, p.version, licence, [reads, files > 0 && `${files} ${files === 1 ? 'file' : 'files'}`].filter(Boolean).join('; '),
+      p.rotation ?? '–', tried.tools.length, `${(tried.start_ms / 1000).toFixed(1)} s`, `${tried.memory_mb} MB`, proven,
+    ].join(' | ');
+  });
+  const head = ['Server', 'Package', 'Version', 'Licence', 'Is given', 'Rotation', 'Tools', 'Starts in', 'Memory', 'Proven'];
+  const table = [`| ${head.join(' | ')} |`, `|${' --- |'.repeat(head.length)}`, ...rows.map((r) => `| ${r} |`)].join('\n');
+  const text = await readFile(file, 'utf8');
+  await writeFile(file, text.replace(/(<!-- the table -->\n)[^]*(\n<!-- its end -->)/, (_, from, to) => from + table + to));
+}
