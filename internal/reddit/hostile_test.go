@@ -115,7 +115,7 @@ func TestHugeAnswers(t *testing.T) {
 	}
 	f.answer("/comments/abc", encode([]object{list("t3", "", aPost(object{"selftext": huge})), list("t1", "", deep)}))
 	var th thread
-	text, r = s.call("read_post", object{"post": "abc", "depth": 8, "limit": 100})
+	_, r = s.call("read_post", object{"post": "abc", "depth": 8, "limit": 100})
 	s.structured(r, &th)
 	if r.IsError || len(th.Comments) != 8 || th.More != 1 || utf8.RuneCountInString(th.Post.Text) != maxPost+len(" […]")-2 {
 		t.Errorf("%d comments, %d more, %d characters of text", len(th.Comments), th.More, utf8.RuneCountInString(th.Post.Text))
