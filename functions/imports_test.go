@@ -68,7 +68,7 @@ var rules = []rule{
 		why: "jsii wants Node: it is infra's alone, in a module of its own"},
 	{packages: []string{"./functions/...", "./cmd/...", "./internal/..."}, forbidden: []string{module + "e2e", module + "internal/fake", module + "internal/conformance"},
 		why: "what stands in for something in tests is in no program"},
-	{packages: []string{"./internal/runner", "./cmd/runner"}, forbidden: []string{module + "internal/vault", module + "internal/refresh", module + "internal/cloud", module + "internal/local"},
+	{packages: []string{"./internal/runner", "./cmd/runner", "./cmd/server"}, forbidden: []string{module + "internal/vault", module + "internal/refresh", module + "internal/cloud", module + "internal/local"},
 		why: "a task has access tokens of one connection, and no code that could open more"},
 	{packages: []string{"./cmd/runner"}, forbidden: []string{"github.com/aws/aws-sdk-go-v2/service", "github.com/aws/aws-sdk-go-v2/config"},
 		why: "a task signs its calls to us and calls no service of AWS"},

@@ -17,10 +17,11 @@ import (
 // Assets are the files that a deployment uploads. They are put together in a
 // directory that may go once the stacks are synthesized: CDK has its copies.
 type Assets struct {
-	// Dist holds what is built: NAME/bootstrap of each function, and runner/runner.
+	// Dist holds what is built: NAME/bootstrap of each function, runner/runner
+	// and server/server.
 	Dist string
 	// Image holds a directory with a Dockerfile of tasks for each registry that
-	// servers are installed from.
+	// servers come from.
 	Image string
 	// Presets are overlay directories, which functions carry with them.
 	Presets []string
@@ -66,7 +67,8 @@ func (a *Assets) PresetsInBundle() string {
 }
 
 // ImageOf returns the directory that a server's image is built from: the runner,
-// the server's lock and the Dockerfile for its registry.
+// the server's lock, or the program that holds our own servers, and the Dockerfile
+// for its registry.
 func (a *Assets) ImageOf(server presets.Server) (string, error) {
 	runner := filepath.Join(a.Dist, "runner", "runner")
 	if _, err := os.Stat(runner); err != nil {
@@ -78,6 +80,11 @@ func (a *Assets) ImageOf(server presets.Server) (string, error) {
 	}
 	if err := copyFile(filepath.Join(dir, "runner"), runner, 0o755); err != nil {
 		return "", err
+	}
+	if server.Own() {
+		if err := copyFile(filepath.Join(dir, "server"), filepath.Join(a.Dist, "server", "server"), 0o755); err != nil {
+			return "", fmt.Errorf("our servers are not built: run `make dist` first (%w)", err)
+		}
 	}
 	if err := copyFile(filepath.Join(dir, "Dockerfile"), filepath.Join(a.Image, server.Server.Registry, "Dockerfile"), 0o644); err != nil {
 		return "", err

@@ -49,7 +49,7 @@ func TestCfnLint(t *testing.T) {
 func TestCheckov(t *testing.T) {
 	t.Parallel()
 	program := tool(t, "checkov")
-	args := []string{"--config-file", "checkov.yaml", "-f", "../image/npm/Dockerfile", "-f", "../image/pypi/Dockerfile"}
+	args := []string{"--config-file", "checkov.yaml", "-f", "../image/npm/Dockerfile", "-f", "../image/pypi/Dockerfile", "-f", "../image/command/Dockerfile"}
 	for _, file := range []string{shipped, full} {
 		for _, tpl := range templates(synth(t, file)) {
 			args = append(args, "-f", tpl)

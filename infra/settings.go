@@ -204,7 +204,7 @@ func (s *Settings) loadServers(dir string) *problem {
 	}
 	if len(s.Servers) == 0 {
 		for _, server := range catalogue.Servers() {
-			if server.Server.Packaged() || server.Remote() {
+			if server.Server.Packaged() || server.Remote() || server.Own() {
 				s.Servers = append(s.Servers, server.Name)
 			}
 		}
@@ -220,8 +220,8 @@ func (s *Settings) loadServers(dir string) *problem {
 			return badf("servers", "names %q, whose url is on somebody's own machine", name)
 		case server.Remote():
 			s.remotes = append(s.remotes, name)
-		case !server.Server.Packaged():
-			return badf("servers", "names %q, which comes from registry %s: only what npm or pip installs can be put into a task's image", name, server.Server.Registry)
+		case !server.Server.Packaged() && !server.Own():
+			return badf("servers", "names %q, which comes from registry %s: only what npm or pip installs, and servers of our own, can be put into a task's image", name, server.Server.Registry)
 		default:
 			s.enabled = append(s.enabled, server)
 		}

@@ -34,7 +34,7 @@ func TestShippedSettings(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the file\n%+v\nthe defaults\n%+v", got, want)
 	}
-	if fmt.Sprint(got.Servers) != "[google-calendar google-drive google-sheets linear-remote notion-remote sentry-remote slack stripe-remote]" {
+	if fmt.Sprint(got.Servers) != "[google-calendar google-drive google-sheets linear-remote notion-remote reddit sentry-remote slack stripe-remote]" {
 		t.Errorf("servers %v", got.Servers)
 	}
 }
@@ -144,7 +144,12 @@ func TestAssets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{pypi + "/runner", pypi + "/Dockerfile", pypi + "/requirements.in", pypi + "/requirements.txt",
+	i = slices.IndexFunc(synth(t, shipped).settings.enabled, presets.Server.Own)
+	own, err := assets.ImageOf(synth(t, shipped).settings.enabled[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{own + "/runner", own + "/server", own + "/Dockerfile", pypi + "/runner", pypi + "/Dockerfile", pypi + "/requirements.in", pypi + "/requirements.txt",
 		function + "/bootstrap", function + "/presets/0/servers/slack.yaml", function + "/presets/0/locks/slack/package-lock.json",
 		image + "/runner", image + "/Dockerfile", image + "/package.json", image + "/package-lock.json"} {
 		info, err := os.Stat(file)
@@ -152,7 +157,7 @@ func TestAssets(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if program := strings.HasSuffix(file, "bootstrap") || strings.HasSuffix(file, "runner"); program != (info.Mode()&0o111 != 0) {
+		if program := strings.HasSuffix(file, "bootstrap") || strings.HasSuffix(file, "runner") || strings.HasSuffix(file, "/server"); program != (info.Mode()&0o111 != 0) {
 			t.Errorf("%s has mode %v", file, info.Mode())
 		}
 	}

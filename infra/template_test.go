@@ -52,7 +52,7 @@ func synthesize(file string) (a assembly, err error) {
 		return a, err
 	}
 	dist := filepath.Join(temporary, "dist")
-	for _, name := range []string{"connect/bootstrap", "callback/bootstrap", "refresh/bootstrap", "mcprun/bootstrap", "runner/runner"} {
+	for _, name := range []string{"connect/bootstrap", "callback/bootstrap", "refresh/bootstrap", "mcprun/bootstrap", "runner/runner", "server/server"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dist, name)), 0o755); err != nil {
 			return a, err
 		}

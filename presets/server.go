@@ -113,6 +113,21 @@ func (s Server) toolNames() []string {
 	return names
 }
 
+// Own reports whether the server is in a program of ours, {self}, and needs
+// nothing else that only a program on somebody's own machine can tell it. A task's
+// image can hold such a one.
+func (s Server) Own() bool {
+	if s.Server.Registry != RegistryCommand || len(s.Server.Command) == 0 || s.Server.Command[0] != "{self}" {
+		return false
+	}
+	for name, p := range s.Parameters {
+		if p.Source == SourceDeployment && name != "self" {
+			return false
+		}
+	}
+	return true
+}
+
 // CountTools is how many tools a catalogue lists; false if it does not say.
 func CountTools(c mcp.Catalogue) (int, bool) {
 	var tools []json.RawMessage

@@ -48,6 +48,9 @@ func (c *serverCheck) checkScope(path string, s OAuthScope, before []OAuthScope)
 		!slices.ContainsFunc(p.Scope.Additional, func(a ScopeParam) bool { return a.Param == s.Param }) {
 		c.add(path+".param", "provider %s has no scope parameter %q", p.ID, s.Param)
 	}
+	if len(s.For) == 0 {
+		return // a catalogue can be long
+	}
 	known := c.toolNames()
 	for _, tool := range s.For {
 		if known != nil && !slices.Contains(known, tool) {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lanyardhq/lanyard/internal/demo"
+	"github.com/lanyardhq/lanyard/internal/reddit"
 	"github.com/lanyardhq/lanyard/internal/runner"
 )
 
@@ -34,10 +37,20 @@ func sandboxCommand() *cobra.Command {
 
 // demoServerCommand is the MCP server of the demo provider's notes.
 func demoServerCommand() *cobra.Command {
+	return serverCommand("demo-server", "Serve the demo provider's notes over stdio", demo.ServeStdio)
+}
+
+// redditServerCommand is the MCP server of Reddit.
+func redditServerCommand() *cobra.Command {
+	return serverCommand("reddit-server", "Serve Reddit over stdio", reddit.ServeStdio)
+}
+
+// serverCommand is an MCP server of our own.
+func serverCommand(use, short string, serve func(context.Context, io.Reader, io.Writer, func(string) string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: "demo-server", Short: "Serve the demo provider's notes over stdio", Hidden: true, Args: cobra.NoArgs,
+		Use: use, Short: short, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := demo.ServeStdio(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), os.Getenv)
+			err := serve(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), os.Getenv)
 			if cmd.Context().Err() != nil {
 				return nil // ended by a signal, as it should be
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/signin"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/web"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // mounted finds the patterns in the source of what mounts them: a mux does not
@@ -114,14 +115,24 @@ func TestRoutesAreTheDeployments(t *testing.T) {
 		}
 		auth := map[string]string{"NONE": web.AuthApp, "CUSTOM": web.AuthBearer, "AWS_IAM": web.AuthIAM}[f[3]]
 		deployed[strings.Join([]string{f[0], f[1], f[2], auth}, " ")] = true
-		if streams := strings.Contains(line, "STREAM"); streams != (f[2] == web.FunctionMCPRun) {
+		if streams := strings.Contains(line, "STREAM"); streams != (f[2] == web.FunctionMCPRun || f[2] == web.FunctionMCPRemote) {
 			t.Errorf("%s: streamed %v", line, streams)
 		}
 		if keyed := !strings.Contains(line, "no key"); keyed != (auth != web.AuthIAM) {
 			t.Errorf("%s: wants CloudFront's key: %v", line, keyed)
 		}
 	}
-	for _, r := range web.Routes() {
+	catalogue, err := presets.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var remote []string
+	for _, s := range catalogue.Servers() {
+		if s.Remote() {
+			remote = append(remote, s.Name)
+		}
+	}
+	for _, r := range web.Routes(remote...) {
 		route := strings.Join([]string{r.Method, r.Path, r.Function, r.Auth}, " ")
 		if !deployed[route] {
 			t.Errorf("not deployed: %s", route)

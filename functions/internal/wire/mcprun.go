@@ -25,6 +25,10 @@ import (
 // forTasks are the settings of whoever runs tasks.
 var forTasks = []string{"LANYARD_REFRESH_FUNCTION", "LANYARD_CONTROL_URL", "LANYARD_CLUSTER", "LANYARD_SUBNETS", "LANYARD_TASK_SECURITY_GROUP", "LANYARD_TASK_FAMILY"}
 
+// inImage is where the program that holds our own servers lies in a task's image:
+// image/command/Dockerfile.
+var inImage = map[string]string{"self": "/usr/local/bin/server"}
+
 // MCPRun is the function mcprun. Deployed without any of the settings for tasks
 // it is the authorizer; with the one alone by which tokens are asked for, it is
 // who reaches remote servers. One that has some of them is neither.
@@ -58,7 +62,7 @@ func MCPRun(ctx context.Context, b *Base) (*gateway.Function, error) {
 	}
 	launcher := &cloud.Launcher{API: ecs.NewFromConfig(b.AWS), Cluster: s.Cluster, Subnets: s.Subnets, SecurityGroup: s.TaskSecurityGroup, Family: s.TaskFamily}
 	hosting.Installer, hosting.Launcher = cloud.Image{Dir: s.ServerDir}, launcher
-	hosting.Vouch = launcher.Vouch
+	hosting.Vouch, hosting.Deployment = launcher.Vouch, inImage
 	hosting.ControlURL, hosting.IdleStop, hosting.MaxLife = s.ControlURL, s.IdleStop, s.MaxLife
 	hosting.Pool, hosting.Warm, hosting.OnlyForCalls = b.Table, s.WarmPool, s.StartOn == config.StartOnCall
 	if s.RemoteFunction != "" {

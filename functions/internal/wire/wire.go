@@ -173,11 +173,11 @@ func newCatalogue(settings config.Function) (catalogue, error) {
 }
 
 // portable reports whether a server needs nothing that only a program on
-// somebody's own machine can tell it.
+// somebody's own machine can tell it, or is in one of ours.
 func portable(s presets.Server) bool {
 	for _, p := range s.Parameters {
 		if p.Source == presets.SourceDeployment {
-			return false
+			return s.Own()
 		}
 	}
 	return true

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,13 @@ func TestOffered(t *testing.T) {
 	}
 	if _, ok := all.Server("demo"); ok {
 		t.Error("the demo server is offered, which needs this machine's own program")
+	}
+	reddit, ok := all.Server("reddit")
+	if !ok {
+		t.Fatal("reddit is not offered, which a task's image holds")
+	}
+	if r, err := reddit.Recipe("", nil, inImage); err != nil || !slices.Equal(r.Command, []string{"/usr/local/bin/server", "reddit-server"}) {
+		t.Errorf("reddit: %q, %v", r.Command, err)
 	}
 	if _, ok := all.Server("slack"); !ok {
 		t.Error("slack is not offered")
