@@ -45,6 +45,9 @@ func (c *serverCheck) checkScope(path string, s OAuthScope, before []OAuthScope)
 		!slices.ContainsFunc(p.Scope.Additional, func(a ScopeParam) bool { return a.Param == s.Param }) {
 		c.add(path+".param", "provider %s has no scope parameter %q", p.ID, s.Param)
 	}
+	if len(s.For) == 0 {
+		return
+	}
 	known := c.toolNames()
 	for _, tool := range s.For {
 		if known != nil && !slices.Contains(known, tool) {
