@@ -79,3 +79,44 @@ for (const [suffix, options] of [
     }
   });
 }
+
+// shownCards are the names of the cards that are to be seen, in order.
+const shownCards = (page) => page.locator('[data-words]').evaluateAll((cards) => cards.filter((c) => c.offsetParent).map((c) => c.querySelector('h3 bdi').textContent));
+const groups = (page) => page.locator('[data-group] h2').evaluateAll((all) => all.filter((h) => h.offsetParent).map((h) => h.textContent));
+
+test('many servers: what can be connected comes first, and the keyboard finds the rest', async () => {
+  const { page, context } = await newPerson(browser, { viewport: wide });
+  await page.goto(`${app.url}/mcp/servers`);
+  const all = await shownCards(page);
+  assert.ok(all.length >= 20, `${all.length} servers`);
+  assert.deepEqual(await groups(page), ['Ready to connect', 'To set up first']);
+  assert.ok(all.indexOf('Gmail') < all.indexOf('Airtable'), 'Google has a client here, Airtable has none');
+
+  await page.keyboard.press('/');
+  await page.keyboard.type('calendar');
+  assert.deepEqual(await shownCards(page), ['Google Calendar', 'Google Workspace']);
+  assert.deepEqual(await groups(page), ['Ready to connect']);
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowDown');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Connect Google Workspace');
+  for (let i = 0; i < 3; i++) await page.keyboard.press('ArrowUp');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'q');
+  await page.keyboard.type('/'); // in the field it is a character
+  assert.equal(await page.locator('#q').inputValue(), 'calendar/');
+  await page.keyboard.press('Escape');
+  assert.deepEqual(await shownCards(page), all);
+  assert.deepEqual(page.complaints, []);
+  await context.close();
+});
+
+test('many servers without scripts: the same search, by a button', async () => {
+  const { page, context } = await newPerson(browser, { javascript: false, viewport: narrow });
+  await page.goto(`${app.url}/mcp/servers`);
+  await page.getByLabel('Find a server').fill('issues');
+  await page.getByRole('button', { name: 'Find', exact: true }).click();
+  const found = await page.locator('[data-words] h3 bdi').allInnerTexts();
+  assert.ok(found.includes('GitHub') && found.includes('Linear') && !found.includes('Gmail'), String(found));
+  await page.getByRole('link', { name: 'Show all' }).click();
+  assert.ok(await page.locator('[data-words]').count() >= 20);
+  await context.close();
+});

@@ -336,7 +336,7 @@ func TestPyPILocks(t *testing.T) {
 	tests := map[string]struct{ manifest, lockfile, want string }{
 		"fits":              {pypiManifest, pypiLockfile, ""},
 		"tight marker":      {pypiManifest, replace(" ; python", "; python"), ""},
-		"missing":           {"", "", "7: a pypi server needs locks/acme/requirements.in and requirements.txt: uv pip compile"},
+		"missing":           {"", "", "7: a pypi server needs locks/acme/requirements.in and requirements.txt: lanyard presets lock acme makes them"},
 		"no lockfile":       {pypiManifest, "", "7: a pypi server needs locks/acme"},
 		"asks for another":  {"acme-server==1.2rc1\n", pypiLockfile, unfit + "requirements.in must ask for Acme.Server==1.2rc1"},
 		"asks for a range":  {"Acme.Server>=1.2rc1\n", pypiLockfile, unfit + "requirements.in must ask"},

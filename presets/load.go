@@ -32,7 +32,8 @@ func Load(overlays []string) (*Catalogue, error) { return load(overlays, false) 
 func LoadForCatalogues(overlays []string) (*Catalogue, error) { return load(overlays, true) }
 
 func load(overlays []string, remaking bool) (*Catalogue, error) {
-	c, findings := read(roots(overlays), remaking)
+	r := reader{remaking: remaking, linted: true}
+	c, findings := r.all(roots(overlays))
 	if len(findings) == 0 {
 		return c, nil
 	}
@@ -97,18 +98,23 @@ type reader struct {
 	findings      []Finding
 	// remaking: catalogues are made anew, so that those there are are not judged.
 	remaking bool
+	// linted: the embedded locks were judged when the program was built. It takes
+	// as long as all the rest, each time that the program starts.
+	linted bool
 }
 
-// read loads what it can and reports all that is wrong. Files are judged
+// read loads and judges everything.
+func read(roots []root, remaking bool) (*Catalogue, []Finding) {
+	r := reader{remaking: remaking}
+	return r.all(roots)
+}
+
+// all loads what it can and reports all that is wrong. Files are judged
 // against each other only at the end: an overlay's server may name an embedded
 // provider, and an overlay's provider replaces the one of an embedded server.
-func read(roots []root, remaking bool) (*Catalogue, []Finding) {
-	r := reader{
-		Catalogue:     Catalogue{servers: map[string]Server{}, providers: map[string]Provider{}},
-		serverPages:   map[string]page{},
-		providerPages: map[string]page{},
-		remaking:      remaking,
-	}
+func (r *reader) all(roots []root) (*Catalogue, []Finding) {
+	r.Catalogue = Catalogue{servers: map[string]Server{}, providers: map[string]Provider{}}
+	r.serverPages, r.providerPages = map[string]page{}, map[string]page{}
 	for i, here := range roots {
 		providers := r.each(here, "providers", r.addProvider)
 		servers := r.each(here, "servers", func(p page, name string) { r.addServer(p, name, roots[:i+1]) })
@@ -186,14 +192,22 @@ func (r *reader) addServer(p page, name string, roots []root) {
 		var err error
 		if server.Lock, err = findLock(roots, name, server.Server.Registry); err != nil {
 			r.add(Finding{p.file, p.line("$.server.package"), err.Error()})
-		} else if err := server.checkLock(); err != nil {
-			r.add(Finding{p.file, p.line("$.server.version"), fmt.Sprintf("the lock does not fit: locks/%s/%v", name, err)})
-		} else if _, err := server.npmScript(); server.Server.Registry == RegistryNPM && err != nil {
-			r.add(Finding{p.file, p.line("$.server.bin"), err.Error()})
+		} else if !r.linted || len(roots) > 1 {
+			r.judgeLock(server, p)
 		}
 	}
 	r.addCatalogue(&server, p, roots)
 	r.servers[name], r.serverPages[name] = server, p
+}
+
+func (r *reader) judgeLock(s Server, p page) {
+	if err := s.checkLock(); err != nil {
+		r.add(Finding{p.file, p.line("$.server.version"), fmt.Sprintf("the lock does not fit: locks/%s/%v", s.Name, err)})
+		return
+	}
+	if _, err := s.npmScript(); s.Server.Registry == RegistryNPM && err != nil {
+		r.add(Finding{p.file, p.line("$.server.bin"), err.Error()})
+	}
 }
 
 func (r *reader) checkProviders() {

@@ -29,12 +29,6 @@ var lockFiles = map[string][2]string{
 	RegistryPyPI: {"requirements.in", "requirements.txt"},
 }
 
-// makeLock is how a lockfile is made from its manifest, by registry.
-var makeLock = map[string]string{
-	RegistryNPM:  "npm install --package-lock-only --ignore-scripts --save-exact --omit-lockfile-registry-resolved makes them",
-	RegistryPyPI: "uv pip compile --universal --python-version 3.10 --only-binary :all: --generate-hashes --no-header requirements.in -o requirements.txt makes the second",
-}
-
 // Packaged reports whether the program is installed from a lock.
 func (p Program) Packaged() bool {
 	_, ok := lockFiles[p.Registry]
@@ -83,7 +77,7 @@ func findLock(roots []root, server, registry string) (Lock, error) {
 	if registry == RegistryNPM {
 		article = "an"
 	}
-	return Lock{}, fmt.Errorf("%s %s server needs locks/%s/%s and %s: %s", article, registry, server, names[0], names[1], makeLock[registry])
+	return Lock{}, fmt.Errorf("%s %s server needs locks/%s/%s and %s: lanyard presets lock %s makes them", article, registry, server, names[0], names[1], server)
 }
 
 // readLock reads the lock of a server. A missing one is [fs.ErrNotExist].

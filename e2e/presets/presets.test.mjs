@@ -29,7 +29,10 @@ import { licenceOf, readPreset, writeTable } from './table.mjs';
 const root = new URL('../../', import.meta.url);
 const binary = process.env.E2E_LANYARD ?? fileURLToPath(new URL('bin/lanyard', root));
 const fixtures = fileURLToPath(new URL('../fixtures', import.meta.url));
-const accessTTL = 24; // seconds; renewed at half of it
+// accessTTL is in seconds; tokens are renewed at half of it. The library of one of
+// the servers takes no token that ends within 225 seconds.
+const slow = 'google-workspace';
+const accessTTL = (scope) => (scope.includes('gmail.modify') && scope.includes('spreadsheets') ? 480 : 24);
 const atOnce = 3; // servers at a time: most of it is waiting for a renewal
 
 const all = (await readdir(new URL('presets/servers', root))).map((file) => file.replace('.yaml', '')).filter((name) => name !== 'demo');
@@ -168,7 +171,7 @@ async function paste(name) {
 }
 
 test('each calls its service with what was granted, and after a renewal with what was renewed', { timeout: 1_800_000 }, async () => {
-  await everything(names, atOnce, async (name) => {
+  await everything([...names].sort((a, b) => (b === slow) - (a === slow)), atOnce, async (name) => {
     const mine = seen[name];
     const { url, token } = await mint(app, mine.id);
     mine.client = await mcpClient(url, token);
@@ -178,7 +181,7 @@ test('each calls its service with what was granted, and after a renewal with wha
     assert.ok(first, 'its service was called');
     mine.proven = 'called';
     if (presets[name].authType === 'oauth') {
-      await until(`${name} presents a renewed token`, async () => await call(name) && presented(name).at(-1) !== first, { timeout: 120_000, every: 1000 });
+      await until(`${name} presents a renewed token`, async () => await call(name) && presented(name).at(-1) !== first, { timeout: name === slow ? 400_000 : 120_000, every: 1000 });
       assert.equal(await auth.isCurrent(first), false);
       mine.proven = 'called, renewed, called again';
     }

@@ -261,7 +261,7 @@ func TestServersSearch(t *testing.T) {
 		{"nothing of that name", "", 0, 0, 0},
 	} {
 		v := ServersView{Servers: servers, Query: c.query, Starting: c.starting}
-		if w, m, o := len(v.Wanted()), len(v.Mine()), len(v.Others()); w != c.wanted || m != c.mine || o != c.others {
+		if w, m, o := len(v.Wanted()), len(v.Mine()), len(v.Ready())+len(v.Unready()); w != c.wanted || m != c.mine || o != c.others {
 			t.Errorf("query %q, starting %q: %d, %d, %d", c.query, c.starting, w, m, o)
 		}
 	}

@@ -118,9 +118,18 @@ func (v ServersView) Mine() []listed {
 	return v.pick(func(c ServerCard) bool { return !v.wanted(c) && len(c.Connections) > 0 && v.found(c) })
 }
 
-// Others are the servers that have none.
-func (v ServersView) Others() []listed {
-	return v.pick(func(c ServerCard) bool { return !v.wanted(c) && len(c.Connections) == 0 && v.found(c) })
+// Ready are the servers that have none and can have one at once.
+func (v ServersView) Ready() []listed {
+	return v.pick(func(c ServerCard) bool {
+		return !v.wanted(c) && len(c.Connections) == 0 && c.Status != StatusNeedsClient && v.found(c)
+	})
+}
+
+// Unready are those whose provider knows no client of this Lanyard yet.
+func (v ServersView) Unready() []listed {
+	return v.pick(func(c ServerCard) bool {
+		return !v.wanted(c) && len(c.Connections) == 0 && c.Status == StatusNeedsClient && v.found(c)
+	})
 }
 
 func (v ServersView) wanted(c ServerCard) bool { return v.Starting != "" && c.Name == v.Starting }

@@ -29,8 +29,37 @@ function startFilter() {
     announce(found === 1 ? "1 server" : `${found} servers`);
   };
   input.addEventListener("input", filter);
+  startKeys(input, filter);
   input.form.addEventListener("submit", (event) => event.preventDefault());
   if (input.value !== "") filter(); // What the browser kept over a reload.
+}
+
+// The keyboard: "/" leads to the search, Escape empties it, the arrows lead from
+// card to card. Tab still goes through everything.
+function startKeys(input, filter) {
+  const stops = () => [...document.querySelectorAll("[data-words]")].filter((card) => card.offsetParent)
+    .map((card) => card.querySelector(".row-link, .card-offer :is(a, button, summary)")).filter(Boolean);
+  document.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.isComposing) return;
+    const searching = event.target === input;
+    if (!searching && event.target.closest("input, textarea, select")) return;
+    if (event.key === "/" && !searching) {
+      input.select();
+    } else if (event.key === "Escape" && searching && input.value !== "") {
+      input.value = "";
+      filter();
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      const all = [input, ...stops()];
+      const card = event.target.closest("[data-words]");
+      const here = searching ? 0 : all.findIndex((stop) => card && card.contains(stop));
+      if (here < 0) return;
+      const next = here + (event.key === "ArrowDown" ? 1 : -1);
+      all[Math.max(0, Math.min(next, all.length - 1))].focus();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
 }
 
 // Copy buttons show up only where copying works.
