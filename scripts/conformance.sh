@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs MCP's official conformance suite through the bridge and against the same
-# server directly, and its scenarios of authorization against our client,
-# installing what it needs first. Arguments are those of e2e/conformance/run.mjs;
-# with "auth" alone, only the latter.
+# server directly, and its scenarios of authorization against our client and our
+# authorization server, installing what it needs first. Arguments are those of
+# e2e/conformance/run.mjs; with "auth" alone, only the latter two.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$PWD/bin/conformance
@@ -26,6 +26,7 @@ fi
 go build -o "$out/authclient" ./e2e/conformance/authclient
 if [ $# -eq 0 ] || [ "$1" = auth ]; then
 	AUTHCLIENT=$out/authclient node e2e/conformance/auth.mjs
+	LANYARD=$PWD/bin/lanyard node e2e/conformance/authorization.mjs
 	[ $# -eq 0 ] || exit 0
 fi
 go build -o "$out/legacy" ./e2e/conformance/legacy

@@ -8,34 +8,31 @@ import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
-// startGateway serves the command's server at url until stop.
-export async function startGateway({ lanyard, command, clients, port }) {
+// startDev starts `lanyard dev` at port until stop. Its presets are those of the
+// directory that presets fills, or the shipped ones. call is one of its API.
+export async function startDev({ lanyard, port, env, presets }) {
   const root = mkdtempSync(join(tmpdir(), "lanyard-gateway-"));
   chmodSync(root, 0o711); // as root, a task has a user of its own, who has to get through
-  mkdirSync(join(root, "presets/servers"), { recursive: true });
-  writeFileSync(join(root, "presets/servers/everything.yaml"), JSON.stringify({
-    name: "everything", display_name: "Everything", description: "Does what the suite asks for.", auth_type: "none",
-    server: { registry: "command", command, clients },
-  }));
   const base = `http://127.0.0.1:${port}`;
+  if (presets) {
+    mkdirSync(join(root, "presets/servers"), { recursive: true });
+    presets(join(root, "presets"));
+  }
   const dev = spawn(lanyard, ["dev"], {
     cwd: root, stdio: ["ignore", "pipe", "pipe"],
     env: {
       PATH: process.env.PATH, HOME: root, LANYARD_DATA: join(root, "data"), LANYARD_ADDR: `127.0.0.1:${port}`, LANYARD_BASE_URL: base,
-      LANYARD_PRESETS: join(root, "presets"), LANYARD_DEMO_ADDR: "off", LANYARD_SERVER_READ: command.map(dirname).join(":"),
+      ...(presets && { LANYARD_PRESETS: join(root, "presets") }), ...env,
     },
   });
   let said = "";
   for (const s of [dev.stdout, dev.stderr]) s.on("data", (d) => (said = (said + d).slice(-4000)));
   const gone = once(dev, "exit");
   const stop = async () => {
-    proxy?.closeAllConnections();
-    proxy?.close();
     if (dev.exitCode === null) dev.kill("SIGTERM");
     await gone;
     rmSync(root, { recursive: true, force: true });
   };
-  let proxy;
   try {
     await answers(`${base}/healthz`, dev, () => said);
     const key = readFileSync(join(root, "data/api-key"), "utf8").trim();
@@ -44,8 +41,31 @@ export async function startGateway({ lanyard, command, clients, port }) {
       if (!res.ok) throw new Error(`${path}: ${res.status} ${await res.text()}`);
       return res.json();
     };
-    const { id } = await call("/api/v1/mcp/servers/everything/connect", { user_id: "me", env_values: {} });
-    const { token, url } = await call(`/api/v1/connections/${id}/mcp-tokens`, {});
+    return { base, call, stop };
+  } catch (err) {
+    await stop();
+    throw err;
+  }
+}
+
+// startGateway serves the command's server at url until stop.
+export async function startGateway({ lanyard, command, clients, port }) {
+  const dev = await startDev({
+    lanyard, port, env: { LANYARD_DEMO_ADDR: "off", LANYARD_SERVER_READ: command.map(dirname).join(":") },
+    presets: (dir) => writeFileSync(join(dir, "servers/everything.yaml"), JSON.stringify({
+      name: "everything", display_name: "Everything", description: "Does what the suite asks for.", auth_type: "none",
+      server: { registry: "command", command, clients },
+    })),
+  });
+  let proxy;
+  const stop = async () => {
+    proxy?.closeAllConnections();
+    proxy?.close();
+    await dev.stop();
+  };
+  try {
+    const { id } = await dev.call("/api/v1/mcp/servers/everything/connect", { user_id: "me", env_values: {} });
+    const { token, url } = await dev.call(`/api/v1/connections/${id}/mcp-tokens`, {});
     proxy = showing(token, new URL(url));
     proxy.listen(0, "127.0.0.1");
     await once(proxy, "listening");

@@ -10,18 +10,14 @@
 // and HTTP with -http), and for the bridge LANYARD (our own) and LEGACY (./legacy). Exceptions stand in
 // exceptions.json by the name of the run; see explain for what they must be.
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { freePort } from "../fixtures/wait.mjs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startGateway } from "./gateway.mjs";
+import { judged } from "./suite.mjs";
 
 const here = import.meta.dirname;
-const suite = join(here, "node_modules/@modelcontextprotocol/conformance/dist/index.js");
-const node = +process.versions.node.split(".")[0] >= 22
-  ? process.execPath
-  : join(here, `node_modules/node-linux-${process.arch}/bin/node`);
 const everything = process.env.EVERYTHING;
 const lanyard = process.env.LANYARD;
 
@@ -69,31 +65,21 @@ async function start(port, command, ...args) {
   };
 }
 
-// checks are the results of every check of a run, "scenario/check" → the worst
+// checksOf are the results of every check of a run, "scenario/check" → the worst
 // status that it had.
-async function checks(url, requirements) {
-  const out = mkdtempSync(join(tmpdir(), "lanyard-conformance-"));
-  try {
-    const p = spawn(node, [suite, "server", "--url", url, "--requirements", requirements, "-o", out], { stdio: ["ignore", "pipe", "pipe"] });
-    let said = "";
-    for (const s of [p.stdout, p.stderr]) s.on("data", (d) => (said = (said + d).slice(-20000)));
-    await new Promise((r) => p.on("exit", r)); // its status tells of failures, which are looked at here
-    const worst = ["FAILURE", "WARNING", "SUCCESS"];
-    const results = {};
-    for (const dir of readdirSync(out)) {
-      const scenario = dir.replace(/^server-/, "").replace(/-\d{4}-\d\d-\d\dT.*$/, "");
-      for (const c of JSON.parse(readFileSync(join(out, dir, "checks.json"), "utf8"))) {
-        if (!worst.includes(c.status)) continue; // of no consequence
-        const name = `${scenario}/${c.id}`;
-        const before = results[name];
-        if (!before || worst.indexOf(c.status) < worst.indexOf(before.status)) results[name] = { status: c.status, why: c.errorMessage };
-      }
-    }
-    if (Object.keys(results).length < 50) throw new Error(`the suite ran hardly any check:\n${said}`);
-    return results;
-  } finally {
-    rmSync(out, { recursive: true, force: true });
+async function checksOf(url, requirements) {
+  // Its status tells of failures, which are looked at here.
+  const { said, checks } = await judged(["server", "--url", url, "--requirements", requirements]);
+  const worst = ["FAILURE", "WARNING", "SUCCESS"];
+  const results = {};
+  for (const c of checks) {
+    if (!worst.includes(c.status)) continue; // of no consequence
+    const name = `${c.directory.replace(/^server-/, "").replace(/-\d{4}-\d\d-\d\dT.*$/, "")}/${c.id}`;
+    const before = results[name];
+    if (!before || worst.indexOf(c.status) < worst.indexOf(before.status)) results[name] = { status: c.status, why: c.errorMessage };
   }
+  if (Object.keys(results).length < 50) throw new Error(`the suite ran hardly any check:\n${said.slice(-20000)}`);
+  return results;
 }
 
 const direct = {};
@@ -103,7 +89,7 @@ async function directly(requirements) {
     const port = await freePort();
     // Its own sessions are what the legacy era's requirements are about.
     const stop = await start(port, everything, "-http", `127.0.0.1:${port}`, `-stateless=${requirements === modern}`);
-    direct[requirements] = await checks(`http://127.0.0.1:${port}`, requirements);
+    direct[requirements] = await checksOf(`http://127.0.0.1:${port}`, requirements);
     await stop();
   }
   return direct[requirements];
@@ -146,7 +132,7 @@ const all = JSON.parse(readFileSync(join(here, "exceptions.json"), "utf8"));
 let failed = false;
 async function compare(name, requirements, url, straight, group) {
   const began = Date.now();
-  const through = await checks(url, requirements);
+  const through = await checksOf(url, requirements);
   const title = `${name} ${requirements}`;
   const wrong = explain(title, through, straight, [requirements, `${group} ${requirements}`, title].flatMap((of) => all[of] ?? []));
   const count = (r) => Object.values(r).filter((c) => c.status === "SUCCESS").length;
@@ -157,7 +143,7 @@ async function compare(name, requirements, url, straight, group) {
 
 const { values } = parseArgs({ options: { through: { type: "string" }, direct: { type: "string" }, requirements: { type: "string" }, name: { type: "string", default: "url" }, run: { type: "string" } } });
 if (values.through) {
-  const straight = values.direct ? await checks(values.direct, values.requirements) : await directly(values.requirements);
+  const straight = values.direct ? await checksOf(values.direct, values.requirements) : await directly(values.requirements);
   await compare(values.name, values.requirements, values.through, straight);
 } else {
   for (const r of runs.filter((r) => !values.run || `${r.name} ${r.requirements}` === values.run)) {
