@@ -21,13 +21,14 @@ type Draft struct {
 	DisplayName string `yaml:"display_name" json:"-"`
 	Description string `yaml:"description" json:"-"`
 
-	AuthType          AuthType             `yaml:"auth_type" json:"auth_type"`
-	OAuthService      string               `yaml:"oauth_service,omitempty" json:"oauth_service,omitempty"`
-	OAuthScopes       []DraftScope         `yaml:"oauth_scopes,omitempty" json:"oauth_scopes,omitempty"`
-	OAuthToEnvMapping map[string]string    `yaml:"oauth_to_env_mapping,omitempty" json:"oauth_to_env_mapping,omitempty"`
-	CredentialFiles   map[string]DraftFile `yaml:"credential_files,omitempty" json:"credential_files,omitempty"`
-	Env               map[string]string    `yaml:"env,omitempty" json:"env,omitempty"`
-	EnvValues         []DraftValue         `yaml:"env_values,omitempty" json:"env_values,omitempty"`
+	AuthType          AuthType                  `yaml:"auth_type" json:"auth_type"`
+	OAuthService      string                    `yaml:"oauth_service,omitempty" json:"oauth_service,omitempty"`
+	OAuthScopes       []DraftScope              `yaml:"oauth_scopes,omitempty" json:"oauth_scopes,omitempty"`
+	OAuthToEnvMapping map[string]string         `yaml:"oauth_to_env_mapping,omitempty" json:"oauth_to_env_mapping,omitempty"`
+	CredentialFiles   map[string]DraftFile      `yaml:"credential_files,omitempty" json:"credential_files,omitempty"`
+	Env               map[string]string         `yaml:"env,omitempty" json:"env,omitempty"`
+	EnvValues         []DraftValue              `yaml:"env_values,omitempty" json:"env_values,omitempty"`
+	Parameters        map[string]DraftParameter `yaml:"parameters,omitempty" json:"parameters,omitempty"`
 
 	Server      DraftProgram  `yaml:"server" json:"-"`
 	Rotation    task.Rotation `yaml:"rotation,omitempty" json:"rotation,omitempty"`
@@ -54,6 +55,16 @@ type DraftValue struct {
 	Label   string `yaml:"label" json:"label"`
 	Secret  bool   `yaml:"secret,omitempty" json:"secret,omitempty"`
 	HelpURL string `yaml:"help_url,omitempty" json:"help_url,omitempty"`
+}
+
+// DraftParameter is a [Parameter] as it is written.
+type DraftParameter struct {
+	Label   string   `yaml:"label,omitempty" json:"label,omitempty"`
+	Help    string   `yaml:"help,omitempty" json:"help,omitempty"`
+	Source  string   `yaml:"source,omitempty" json:"source,omitempty"`
+	Default string   `yaml:"default,omitempty" json:"default,omitempty"`
+	Pattern string   `yaml:"pattern,omitempty" json:"pattern,omitempty"`
+	Enum    []string `yaml:"enum,omitempty" json:"enum,omitempty"`
 }
 
 // DraftProgram is the part of [Program] that a draft has.
@@ -86,6 +97,12 @@ func (s Server) draft() Draft {
 	}
 	for _, v := range s.EnvValues {
 		d.EnvValues = append(d.EnvValues, DraftValue(v))
+	}
+	for name, p := range s.Parameters {
+		if d.Parameters == nil {
+			d.Parameters = map[string]DraftParameter{}
+		}
+		d.Parameters[name] = DraftParameter(p)
 	}
 	for name, f := range s.CredentialFiles {
 		if d.CredentialFiles == nil {

@@ -29,7 +29,8 @@ func (f Finding) String() string {
 // Lint reports everything that is wrong with the embedded presets overlaid by
 // dirs, by file and line. None means that [Load] accepts them.
 func Lint(dirs []string) []Finding {
-	_, findings := read(roots(dirs), false)
+	r := reader{linted: len(dirs) > 0}
+	_, findings := r.all(roots(dirs))
 	return findings
 }
 

@@ -45,5 +45,5 @@ export async function writeTable(presets, seen) {
   const head = ['Server', 'Package', 'Version', 'Licence', 'Is given', 'Rotation', 'Tools', 'Starts in', 'Memory', 'Proven'];
   const table = [`| ${head.join(' | ')} |`, `|${' --- |'.repeat(head.length)}`, ...rows.map((r) => `| ${r} |`)].join('\n');
   const text = await readFile(file, 'utf8');
-  await writeFile(file, text.replace(/(<!-- the table -->\n)[^]*(\n<!-- its end -->)/, (_, from, to) => from + table + to));
+  await writeFile(file, text.replace(/(<!-- the table -->\n)[^]*(<!-- its end -->)/, (_, from, to) => `${from}${table}\n${to}`));
 }

@@ -1,0 +1,80 @@
+package presets
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"unicode/utf8"
+)
+
+// TestRecords: what is written for the MCP Registry says of each server all that
+// its preset does, and keeps to the schema where that bounds a value.
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	c, err := Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "servers"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.Servers() {
+		if s.Server.Registry == RegistryCommand {
+			continue
+		}
+		record, err := s.Record("io.github.ada/" + s.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := json.Marshal(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := utf8.RuneCountInString(record.Description); n > maxRecordDescription {
+			t.Errorf("%s: the description has %d characters", s.Name, n)
+		}
+		read, err := ReadRecord(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		draft, open, err := read.Draft()
+		if err != nil || len(open) > 0 {
+			t.Fatalf("%s: %v, and it asks for %v", s.Name, err, open)
+		}
+		// The name is the record's, without what most of them end in.
+		draft.Name = s.Name
+		text, err := draft.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "servers", s.Name+".yaml"), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As overlays they are the same servers: with the locks that come with Lanyard
+	// and what is known of them.
+	again, err := Load([]string{dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.Servers() {
+		got, _ := again.Server(s.Name)
+		if got.Runs() != s.Runs() || got.Rotation != s.Rotation || len(got.OAuthScopes) != len(s.OAuthScopes) ||
+			len(got.OAuthToEnvMapping) != len(s.OAuthToEnvMapping) || len(got.CredentialFiles) != len(s.CredentialFiles) {
+			t.Errorf("%s came back as another one: %s", s.Name, got.Runs())
+		}
+	}
+}
+
+func TestNameFor(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[string]string{
+		"@notionhq/notion-mcp-server": "notion", "io.github.ada/weather-mcp": "weather", "mcp-server": "mcp-server", "a.b/Big_Engine": "big-engine",
+	} {
+		if got := NameFor(from); got != want {
+			t.Errorf("%s: %q", from, got)
+		}
+	}
+}
