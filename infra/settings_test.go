@@ -34,7 +34,7 @@ func TestShippedSettings(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the file\n%+v\nthe defaults\n%+v", got, want)
 	}
-	if fmt.Sprint(got.Servers) != "[airtable asana atlassian brave-search elevenlabs figma github gitlab gmail google-calendar google-docs google-drive google-sheets google-workspace linear " +
+	if fmt.Sprint(got.Servers) != "[airtable asana atlassian brave-search elevenlabs figma github gitlab gmail google-calendar google-docs google-drive google-sheets google-workspace linear "+
 		"linear-remote microsoft-365 notion notion-remote reddit sentry-remote slack slack-user stripe-remote todoist]" {
 		t.Errorf("servers %v", got.Servers)
 	}
