@@ -16,9 +16,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// shipped is the deployment of settings.yaml as it is; full has every option.
+// shipped is the deployment of settings.yaml as it is, with a few of its servers,
+// which are all deployed alike; full has every option.
 const (
-	shipped = "settings.yaml"
+	shipped = "testdata/few.yaml"
 	full    = "testdata/full.yaml"
 )
 

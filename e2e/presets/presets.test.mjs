@@ -10,6 +10,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { rootCertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { after, before, test } from 'node:test';
@@ -70,9 +71,12 @@ async function environ() {
   const registry = await npmEnv();
   const index = await pipEnv();
   const caFile = join(dirname(upstream.caFile), 'bundle.pem');
-  const own = process.env.NODE_EXTRA_CA_CERTS;
-  await writeFile(caFile, (await readFile(upstream.caFile, 'utf8')) + (own ? await readFile(own, 'utf8') : ''), { mode: 0o644 });
-  const servers = { ...upstream.googleEnv, ...upstream.pythonEnv, ...upstream.nodeEnv, NODE_EXTRA_CA_CERTS: caFile, NO_PROXY: ['127.0.0.1', 'localhost', registry.host, ...index.hosts].join() };
+  // npm and pip read the same variables, and fetch from the real world.
+  const own = [upstream.caFile, process.env.NODE_EXTRA_CA_CERTS, process.env.PIP_CERT].filter(Boolean);
+  const trusted = [...await Promise.all(own.map((file) => readFile(file, 'utf8'))), ...rootCertificates];
+  await writeFile(caFile, trusted.join('\n'), { mode: 0o644 });
+  const bundle = { NODE_EXTRA_CA_CERTS: caFile, REQUESTS_CA_BUNDLE: caFile, SSL_CERT_FILE: caFile };
+  const servers = { ...upstream.googleEnv, ...upstream.pythonEnv, ...upstream.nodeEnv, ...bundle, NO_PROXY: ['127.0.0.1', 'localhost', registry.host, ...index.hosts].join() };
   const clients = Object.values(presets).filter((p) => p.provider).flatMap(({ provider: id }) => [[`${id.toUpperCase()}_CLIENT_ID`, auth.clientId], [`${id.toUpperCase()}_CLIENT_SECRET`, auth.clientSecret]]);
   return {
     ...registry.env, ...index.env, ...servers, ...Object.fromEntries(clients),
