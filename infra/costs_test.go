@@ -21,7 +21,7 @@ func TestCosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stacks, err := costs.ReadStacks(synth(t, shipped).dir, "lanyard")
+	stacks, err := costs.ReadStacks(synth(t, "settings.yaml").dir, "lanyard")
 	if err != nil {
 		t.Fatal(err)
 	}
