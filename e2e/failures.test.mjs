@@ -8,7 +8,7 @@ import { signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { engineServer, startEngine } from './fixtures/engine.mjs';
 import { connectionId, mcpClient, mint, textOf, toProvider, tools } from './fixtures/journey.mjs';
-import { providerOverlay, scopesOf } from './fixtures/overlay.mjs';
+import { scopesOf, slackProviderOverlay } from './fixtures/overlay.mjs';
 import { until } from './fixtures/wait.mjs';
 
 let engine, app, auth;
@@ -64,7 +64,7 @@ test('one broken server leaves the others alone', async () => {
 
 test('without npm, or without Node.js, the person reads what to install', async () => {
   const { page, context } = await engine.person();
-  await app.writePreset('providers/slack.yaml', providerOverlay('slack', auth, { response: { metadata: ['team.id', 'team.name'] } }));
+  await app.writePreset('providers/slack.yaml', slackProviderOverlay(auth, { success: undefined }));
   const nodeAlone = join(app.root, 'bin');
   await mkdir(nodeAlone);
   await symlink(process.execPath, join(nodeAlone, 'node'));

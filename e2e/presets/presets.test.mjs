@@ -88,10 +88,7 @@ async function environ() {
 // provider is the overlay of a provider. What its servers need of a token's
 // answer comes as the provider sends it.
 function provider(id) {
-  if (id === 'slack') {
-    const tokens = [{ optional: true }, { name: 'user', root: 'authed_user', refresh_root: '.', optional: true }];
-    return slackProviderOverlay(auth, { tokens }, { scope: { offline: ['openid', 'email'], additional: [{ param: 'user_scope' }] } });
-  }
+  if (id === 'slack') return slackProviderOverlay(auth);
   if (id !== 'atlassian') return providerOverlay(id, auth);
   const url = `${upstream.url}/host/api.atlassian.com/oauth/token/accessible-resources`;
   return providerOverlay(id, auth, { discovery: { request: { url }, label: 'url', metadata: { cloud_id: 'id' } } });

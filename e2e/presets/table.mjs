@@ -27,18 +27,25 @@ export async function licenceOf(packages, name, preset) {
   const info = (await readdir(site)).find((d) => d.toLowerCase().startsWith(`${preset.package.replaceAll('-', '_')}-${preset.version}.dist-info`));
   const metadata = await readFile(join(site, info, 'METADATA'), 'utf8');
   const said = /^License(?:-Expression)?: (.+)$/m.exec(metadata)?.[1] ?? /^Classifier: License :: OSI Approved :: (.+)$/m.exec(metadata)?.[1] ?? '';
-  return said.replace(/ License$/, '');
+  if (said) return said.replace(/ License$/, '');
+  // The first line of the text itself, where it says nothing else.
+  const text = await readFile(join(site, info, 'licenses', 'LICENSE'), 'utf8');
+  return text.trim().split('\n')[0].replace(/ License$/, '');
 }
+
+const counted = (n) => n > 0 && `${n} ${n === 1 ? 'file' : 'files'}`;
 
 // writeTable replaces the table of docs/servers.md.
 export async function writeTable(presets, seen) {
   const file = new URL('docs/servers.md', root);
   const rows = Object.entries(seen).map(([name, { tried, licence, proven }]) => {
     const p = presets[name];
-    const reads = [...tried.read, ...tried.unread.map((r) => `(${r})`)].filter((r) => !r.startsWith('credential_files.')).join(', ');
-    const files = [...tried.read, ...tried.unread].filter((r) => r.startsWith('credential_files.')).length;
+    const isFile = (r) => r.startsWith('credential_files.');
+    const reads = [...tried.read.filter((r) => !isFile(r)), ...tried.unread.filter((r) => !isFile(r)).map((r) => `(${r})`)].join(', ');
+    const files = tried.read.filter(isFile).length;
+    const unread = tried.unread.filter(isFile).length;
     return [
-      name, p.package, p.version, licence, [reads, files > 0 && `${files} ${files === 1 ? 'file' : 'files'}`].filter(Boolean).join('; '),
+      name, p.package, p.version, licence, [reads, counted(files), unread > 0 && `(${counted(unread)})`].filter(Boolean).join('; '),
       p.rotation ?? '–', tried.tools.length, `${(tried.start_ms / 1000).toFixed(1)} s`, `${tried.memory_mb} MB`, proven,
     ].join(' | ');
   });
