@@ -23,7 +23,7 @@ program: ## build the program, and the small one that runs beside servers, into 
 dist: ## build what a deployment uploads into dist/, for arm64, the same bytes each time
 	scripts/dist.sh
 
-test: check infra unit reproducible e2e e2e-aws e2e-refresher e2e-tasks e2e-conformance ## everything: checks, unit tests with the race detector, journeys, every preset, proofs, MCP's own tests
+test: check infra unit reproducible e2e e2e-aws e2e-refresher e2e-tasks e2e-conformance ## everything: checks, unit tests with the race detector, journeys, proofs, MCP's own tests
 
 check: ## formatting, vet, staticcheck, tidy modules, shipped presets
 	scripts/gofmt.sh
