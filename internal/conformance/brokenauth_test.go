@@ -87,10 +87,12 @@ func (s revivesGrant) UpdateGrant(ctx context.Context, id string, change func(*a
 	if err != nil {
 		return g, err
 	}
-	meanwhile()
-	if _, err := s.AuthServer.GetGrant(ctx, id); err != nil {
-		s.back.Store(id, g)
-		return g, nil
+	for range 20 { // until somebody has deleted it, as far as it is up to us
+		meanwhile()
+		if _, err := s.AuthServer.GetGrant(ctx, id); err != nil {
+			s.back.Store(id, g)
+			return g, nil
+		}
 	}
 	return s.AuthServer.UpdateGrant(ctx, id, change)
 }
