@@ -9,9 +9,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/tokenfile"
 )
 
 // Names of the MCP server's environment.
@@ -36,7 +37,7 @@ func newNotesClient(getenv func(string) string) (*notesClient, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("%s must be the demo provider's URL, such as http://127.0.0.1:8090", envURL)
 	}
-	token, err := tokenSource(getenv(envToken), getenv(envTokenFile))
+	token, err := tokenfile.Source(getenv, envToken, envTokenFile)
 	if err != nil {
 		return nil, err
 	}
@@ -49,33 +50,6 @@ func newNotesClient(getenv func(string) string) (*notesClient, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
-}
-
-func tokenSource(value, path string) (func() (string, error), error) {
-	switch {
-	case value != "" && path != "":
-		return nil, fmt.Errorf("set %s or %s, not both", envToken, envTokenFile)
-	case path != "":
-		return func() (string, error) { return readTokenFile(path) }, nil
-	case value != "":
-		return func() (string, error) { return value, nil }, nil
-	}
-	return nil, fmt.Errorf("%s (a file with {\"access_token\": …}) or %s is required", envTokenFile, envToken)
-}
-
-// readTokenFile keeps the file's content out of its errors.
-func readTokenFile(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the access token: %w", err)
-	}
-	var file struct {
-		AccessToken string `json:"access_token"`
-	}
-	if json.Unmarshal(data, &file) != nil || file.AccessToken == "" {
-		return "", fmt.Errorf("read the access token: %s holds no JSON with an access_token", path)
-	}
-	return file.AccessToken, nil
 }
 
 func (c *notesClient) list(ctx context.Context) (noteList, error) {

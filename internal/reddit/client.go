@@ -13,12 +13,13 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/tokenfile"
 )
 
 // Names of the server's environment.
@@ -67,7 +68,7 @@ func newClient(getenv func(string) string) (*client, error) {
 	if base != apiBase && !loopback(base) {
 		return nil, fmt.Errorf("%s is for tests: it must be http://127.0.0.1:PORT, because the token is sent there", envBase)
 	}
-	token, err := tokenSource(getenv(envToken), getenv(envTokenFile))
+	token, err := tokenfile.Source(getenv, envToken, envTokenFile)
 	if err != nil {
 		return nil, err
 	}
@@ -86,36 +87,6 @@ func loopback(base string) bool {
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
 	return err == nil && ip.IsLoopback()
-}
-
-// tokenSource prefers a file. It is read anew for each call, and whoever renews
-// replaces it: nothing is asked, nobody listens, and the process and its clients'
-// sessions go on, which neither a broker nor a restart has for so little.
-func tokenSource(value, path string) (func() (string, error), error) {
-	switch {
-	case value != "" && path != "":
-		return nil, fmt.Errorf("set %s or %s, not both", envToken, envTokenFile)
-	case path != "":
-		return func() (string, error) { return readTokenFile(path) }, nil
-	case value != "":
-		return func() (string, error) { return value, nil }, nil
-	}
-	return nil, fmt.Errorf("%s (a file with {\"access_token\": …}) or %s is required", envTokenFile, envToken)
-}
-
-// readTokenFile keeps the file's content out of its errors.
-func readTokenFile(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the access token: %w", err)
-	}
-	var file struct {
-		AccessToken string `json:"access_token"`
-	}
-	if json.Unmarshal(data, &file) != nil || file.AccessToken == "" {
-		return "", fmt.Errorf("read the access token: %s holds no JSON with an access_token", path)
-	}
-	return file.AccessToken, nil
 }
 
 // get reads into out. Its errors, and those of post, are written for the person
