@@ -135,6 +135,23 @@ func Titled(name string) string {
 	return strings.Join(words, " ")
 }
 
+// CheckPackage returns an error unless the program is one exact release of a
+// package by its name alone: what is no name may tell a package manager where else
+// to fetch from, and whom to believe.
+func (p Program) CheckPackage() error {
+	c := &serverCheck{Server: &Server{Server: p}}
+	switch p.Registry {
+	case RegistryNPM:
+		c.checkPackage("an npm", npmPackage, exactVersion)
+	case RegistryPyPI:
+		c.checkPackage("a PyPI", pypiPackage, pypiVersion)
+	}
+	for _, problem := range c.problems {
+		return fmt.Errorf("%w: %s %s", ErrInvalid, strings.TrimPrefix(problem.Path, "$."), problem.Message)
+	}
+	return nil
+}
+
 // ReadProgram is what the last of the embedded presets and the overlays says of a
 // server's program. Nothing else of the file is judged: its lock may not be there.
 func ReadProgram(overlays []string, server string) (Program, error) {

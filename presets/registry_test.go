@@ -2,6 +2,7 @@ package presets
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -75,6 +76,33 @@ func TestNameFor(t *testing.T) {
 	} {
 		if got := NameFor(from); got != want {
 			t.Errorf("%s: %q", from, got)
+		}
+	}
+}
+
+// TestCheckPackage: a record is anybody's, and a package manager takes more than
+// names for names.
+func TestCheckPackage(t *testing.T) {
+	t.Parallel()
+	for _, good := range []Program{
+		{Registry: "npm", Package: "@acme/notes", Version: "1.2.3"}, {Registry: "pypi", Package: "acme-notes", Version: "1.2"},
+	} {
+		if err := good.CheckPackage(); err != nil {
+			t.Errorf("%+v: %v", good, err)
+		}
+	}
+	for _, bad := range []Program{
+		{Registry: "pypi", Package: "notes\n--index-url https://evil.example\nnotes", Version: "1.2"},
+		{Registry: "pypi", Package: "notes", Version: "1.2 --index-url https://evil.example"},
+		{Registry: "pypi", Package: "notes @ https://evil.example/notes.whl", Version: "1.2"},
+		{Registry: "npm", Package: "notes", Version: "git+https://evil.example/notes.git"},
+		{Registry: "npm", Package: "notes", Version: "latest"},
+		{Registry: "npm", Package: "../notes", Version: "1.2.3"},
+		{Registry: "npm", Package: "--registry=https://evil.example", Version: "1.2.3"},
+		{Registry: "npm"},
+	} {
+		if err := bad.CheckPackage(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%+v: %v", bad, err)
 		}
 	}
 }

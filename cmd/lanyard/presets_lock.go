@@ -49,6 +49,10 @@ requirements.in that is there stays, for bounds on other packages in it.`,
 
 // makeLock writes locks/NAME below a directory.
 func makeLock(ctx context.Context, d presets.Draft, into string) error {
+	program := presets.Program{Registry: d.Server.Registry, Package: d.Server.Package, Version: d.Server.Version}
+	if err := program.CheckPackage(); err != nil {
+		return err
+	}
 	dir := filepath.Join(into, "locks", d.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
