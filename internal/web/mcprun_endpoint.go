@@ -25,7 +25,7 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 	c, who, err := h.Host.Bearer(r.Context(), bearer(r), tenant, name)
 	switch {
 	case errors.Is(err, host.ErrNoToken):
-		h.challenge(w, r, scopeNames(server), "Make a token for this server on its connection's page: "+h.BaseURL+"/mcp/servers")
+		h.challenge(w, r, scopeNames(server), "Give an MCP client this address: it signs you in by itself. One that takes a fixed token gets it on the connection's page: "+h.BaseURL+"/mcp/servers")
 	case err != nil && !errors.Is(err, host.ErrNotConnected):
 		h.deny(w, r, err)
 	default:
@@ -51,7 +51,7 @@ func (h *MCPRun) allEndpoint(w http.ResponseWriter, r *http.Request) {
 	who, err := h.Host.BearerAll(r.Context(), bearer(r), tenant)
 	switch {
 	case errors.Is(err, host.ErrNoToken):
-		h.challenge(w, r, nil, "Make a token for all your servers: "+h.BaseURL+"/mcp/all")
+		h.challenge(w, r, nil, "Give an MCP client this address: it signs you in by itself. One that takes a fixed token gets it here: "+h.BaseURL+"/mcp/all")
 	case err != nil:
 		h.deny(w, r, err)
 	default:
