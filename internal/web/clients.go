@@ -123,12 +123,17 @@ func (h *MCPRun) listClients(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// end revokes the one of the clients that the path names, if they were found.
+func (h *MCPRun) end(r *http.Request, found []authserver.Grant, err error) error {
+	if err != nil {
+		return err
+	}
+	return revokeClient(r.Context(), h.Grants, found, r.PathValue("grant"))
+}
+
 func (h *MCPRun) endClient(w http.ResponseWriter, r *http.Request) error {
 	found, err := h.clients(r)
-	if err == nil {
-		err = revokeClient(r.Context(), h.Grants, found, r.PathValue("grant"))
-	}
-	if err != nil {
+	if err := h.end(r, found, err); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -140,10 +145,7 @@ func (h *MCPRun) endClientForm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	found, err := h.clients(r)
-	if err == nil {
-		err = revokeClient(r.Context(), h.Grants, found, r.PathValue("grant"))
-	}
-	if err != nil {
+	if err := h.end(r, found, err); err != nil {
 		return err
 	}
 	http.Redirect(w, r, connectionPath(r.PathValue("id")), http.StatusSeeOther)
@@ -170,10 +172,7 @@ func (h *MCPRun) listAllClients(w http.ResponseWriter, r *http.Request) error {
 
 func (h *MCPRun) endAllClient(w http.ResponseWriter, r *http.Request) error {
 	found, err := h.allClients(r, r.URL.Query().Get("user_id"))
-	if err == nil {
-		err = revokeClient(r.Context(), h.Grants, found, r.PathValue("grant"))
-	}
-	if err != nil {
+	if err := h.end(r, found, err); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -185,10 +184,7 @@ func (h *MCPRun) endAllClientForm(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	found, err := h.allClients(r, "")
-	if err == nil {
-		err = revokeClient(r.Context(), h.Grants, found, r.PathValue("grant"))
-	}
-	if err != nil {
+	if err := h.end(r, found, err); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/mcp/all", http.StatusSeeOther)
