@@ -25,12 +25,12 @@ type Callback struct {
 
 // Mount adds the function's routes.
 func (h *Callback) Mount(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+flow.CallbackPath, h.page)
-	mux.HandleFunc("GET "+flow.CallbackPath+"/{issuer}", h.page)
-	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, h.route(h.json))
+	mux.HandleFunc("GET "+flow.CallbackPath, led(h.page))
+	mux.HandleFunc("GET "+flow.CallbackPath+"/{issuer}", led(h.page))
+	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, led(h.route(h.json)))
 	mux.HandleFunc("POST /api/v1/mcp/servers/{name}/connect", h.route(h.connect))
 	mux.HandleFunc("POST /mcp/servers/{name}/key", h.route(h.keyForm))
-	mux.HandleFunc("GET "+signin.CallbackPath, h.signInCallback)
+	mux.HandleFunc("GET "+signin.CallbackPath, led(h.signInCallback))
 }
 
 func (h *Callback) page(w http.ResponseWriter, r *http.Request) {

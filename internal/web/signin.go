@@ -12,8 +12,8 @@ import (
 )
 
 func (h *Connect) mountSignIn(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+signin.BeginPath, h.route(h.beginSignIn))
-	mux.HandleFunc("GET /oauth/sign-ins/{id}", h.route(h.continueSignIn))
+	mux.HandleFunc("GET "+signin.BeginPath, led(h.route(h.beginSignIn)))
+	mux.HandleFunc("GET /oauth/sign-ins/{id}", led(h.route(h.continueSignIn)))
 	mux.HandleFunc("POST /api/v1/sign-ins/{id}/confirm", h.route(h.confirmSignIn))
 	mux.HandleFunc("POST /oauth/sign-out", h.route(h.signOut))
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -53,6 +54,9 @@ func TestAttackProofReplay(t *testing.T) {
 	s := atLogin(t)
 	b := s.browser()
 	path := s.confirmed(b.begin("/mcp/servers"), "ada")
+	if rec := b.send(http.MethodHead, path, ""); rec.Code != http.StatusOK || b.who() != "" {
+		t.Errorf("a look at it: %d, %q signed in", rec.Code, b.who())
+	}
 	wantLed(t, b.get(path), "/mcp/servers")
 	want(t, "again", b.get(path), 409, "sign_in_used")
 	b.post("/oauth/sign-out")

@@ -73,6 +73,19 @@ func (s *Site) route(f func(http.ResponseWriter, *http.Request) error) http.Hand
 	}
 }
 
+// led makes a handler of an address that a browser is led to and that works once.
+// Go's mux has GET mean HEAD, too: who looks only whether it is there, as some
+// programs do with every link, uses nothing up.
+func led(f http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.Header().Set("Cache-Control", "no-store")
+			return
+		}
+		f(w, r)
+	}
+}
+
 // Principal is who asks.
 type Principal struct {
 	Tenant string
