@@ -37,7 +37,9 @@ before(async () => {
         : { kind: 'Listing', data: { after: null, children: [{ kind: 't3', data: post }] } }));
   }).listen(0, '127.0.0.1');
   await once(reddit, 'listening');
-  await app.writePreset('providers/reddit.yaml', providerOverlay('reddit', auth));
+  // What stands for Reddit refuses the old token from the moment of a renewal on.
+  const refresh = { issued: 'always', rotation: auth.rotates ? 'always' : 'never', on_reuse: { family: 'revoked', old_access_token: 'dies' } };
+  await app.writePreset('providers/reddit.yaml', providerOverlay('reddit', auth, { refresh }));
   await app.start({
     REDDIT_CLIENT_ID: auth.clientId, REDDIT_CLIENT_SECRET: auth.clientSecret, LANYARD_SERVER_ENV: 'REDDIT_BASE_URL,REDDIT_USER_AGENT',
     REDDIT_BASE_URL: `http://127.0.0.1:${reddit.address().port}`, REDDIT_USER_AGENT: agent,
