@@ -3,6 +3,7 @@ package conformance
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,14 +119,20 @@ func deletedGrantIsNotAdded(t *testing.T, s authserver.Store) {
 // deleteGrantRacedByUpdates: no update brings back what was deleted.
 func deleteGrantRacedByUpdates(t *testing.T, s authserver.Store) {
 	ok(t, s.AddGrant(t.Context(), oauthGrant(1)))
+	var once sync.Once
+	underway := make(chan struct{}) // one update has read what it will write
 	race(8, func(i int) {
 		if i == 0 {
+			<-underway
 			if err := s.DeleteGrant(t.Context(), "gnt_1"); err != nil {
 				t.Error(err)
 			}
 			return
 		}
-		_, err := s.UpdateGrant(t.Context(), "gnt_1", func(g *authserver.Grant) error { return nil })
+		_, err := s.UpdateGrant(t.Context(), "gnt_1", func(*authserver.Grant) error {
+			once.Do(func() { close(underway) })
+			return nil
+		})
 		if err != nil && !errors.Is(err, authserver.ErrNoGrant) {
 			t.Error(err)
 		}

@@ -154,7 +154,7 @@ func TestSuitesCatchMutants(t *testing.T) {
 	for name, mutant := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutant$")
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutant$/^"+mutant.sentence)
 			child.Env = append(os.Environ(), mutantVariable+"="+name)
 			out, err := child.CombinedOutput()
 			if mutant.sentence == "" {

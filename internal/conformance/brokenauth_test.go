@@ -87,14 +87,16 @@ func (s revivesGrant) UpdateGrant(ctx context.Context, id string, change func(*a
 	if err != nil {
 		return g, err
 	}
-	for range 20 { // until somebody has deleted it, as far as it is up to us
-		meanwhile()
+	if err := change(&g); err != nil {
+		return authserver.Grant{}, err
+	}
+	for { // until somebody has deleted it
 		if _, err := s.AuthServer.GetGrant(ctx, id); err != nil {
 			s.back.Store(id, g)
 			return g, nil
 		}
+		meanwhile()
 	}
-	return s.AuthServer.UpdateGrant(ctx, id, change)
 }
 
 type forgetsGrants struct{ *fake.AuthServer }
