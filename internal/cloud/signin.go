@@ -65,16 +65,14 @@ func (t *Table) ConfirmAttempt(ctx context.Context, tenant, id, user, proofHash 
 		}
 		return a, nil
 	}
-	a, err = attempt(is)
-	switch {
-	case err != nil:
-		return signin.Attempt{}, err
-	case a.Tenant != tenant:
-		return signin.Attempt{}, signin.ErrUnknown
-	case !now.Before(a.ExpiresAt):
-		return signin.Attempt{}, signin.ErrExpired
+	a, refused := attempt(is)
+	if refused == nil {
+		refused = a.MayConfirm(tenant, user, now)
 	}
-	return signin.Attempt{}, signin.ErrOtherUser
+	if refused != nil {
+		err = refused
+	}
+	return signin.Attempt{}, err
 }
 
 // TakeAttempt implements [signin.Store]. The one write that takes the attempt
@@ -83,16 +81,12 @@ func (t *Table) ConfirmAttempt(ctx context.Context, tenant, id, user, proofHash 
 func (t *Table) TakeAttempt(ctx context.Context, id, browser, proofHash string, now time.Time) (signin.Attempt, error) {
 	it, err := t.get(ctx, attemptPK(id), only)
 	for try := 0; err == nil; try++ {
-		a, absent := attempt(it)
-		switch {
-		case absent != nil:
-			return signin.Attempt{}, absent
-		case a.Browser != browser:
-			return signin.Attempt{}, signin.ErrBrowser
-		case !now.Before(a.ExpiresAt):
-			return signin.Attempt{}, signin.ErrExpired
-		case proofHash == "" || a.ProofHash != proofHash:
-			return signin.Attempt{}, signin.ErrProof
+		a, refused := attempt(it)
+		if refused == nil {
+			refused = a.MayTake(browser, proofHash, now)
+		}
+		if refused != nil {
+			return signin.Attempt{}, refused
 		}
 		mark := at(attemptPK(id), only)
 		mark["ttl"] = number(now.Add(usedMemory).Unix())

@@ -42,15 +42,11 @@ func (s *Store) ConfirmAttempt(_ context.Context, tenant, id, user, proofHash st
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, err := s.attempt(id)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = a.MayConfirm(tenant, user, now)
+	}
+	if err != nil {
 		return signin.Attempt{}, err
-	case a.Tenant != tenant:
-		return signin.Attempt{}, signin.ErrUnknown
-	case !now.Before(a.ExpiresAt):
-		return signin.Attempt{}, signin.ErrExpired
-	case a.UserID != "" && a.UserID != user:
-		return signin.Attempt{}, signin.ErrOtherUser
 	}
 	a.UserID, a.ProofHash = user, proofHash
 	s.attempts[id] = document(a)
@@ -62,15 +58,11 @@ func (s *Store) TakeAttempt(_ context.Context, id, browser, proofHash string, no
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, err := s.attempt(id)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = a.MayTake(browser, proofHash, now)
+	}
+	if err != nil {
 		return signin.Attempt{}, err
-	case a.Browser != browser:
-		return signin.Attempt{}, signin.ErrBrowser
-	case !now.Before(a.ExpiresAt):
-		return signin.Attempt{}, signin.ErrExpired
-	case proofHash == "" || a.ProofHash != proofHash:
-		return signin.Attempt{}, signin.ErrProof
 	}
 	s.attempts[id] = nil
 	return a, nil

@@ -41,13 +41,8 @@ func getAttempt(ctx context.Context, q queryer, id string) (a signin.Attempt, er
 // ConfirmAttempt implements [signin.Store].
 func (d *DB) ConfirmAttempt(ctx context.Context, tenant, id, user, proofHash string, now time.Time) (signin.Attempt, error) {
 	return d.changeAttempt(ctx, id, func(a *signin.Attempt) (stays bool, err error) {
-		switch {
-		case a.Tenant != tenant:
-			return false, signin.ErrUnknown
-		case !now.Before(a.ExpiresAt):
-			return false, signin.ErrExpired
-		case a.UserID != "" && a.UserID != user:
-			return false, signin.ErrOtherUser
+		if err := a.MayConfirm(tenant, user, now); err != nil {
+			return false, err
 		}
 		a.UserID, a.ProofHash = user, proofHash
 		return true, nil
@@ -58,15 +53,7 @@ func (d *DB) ConfirmAttempt(ctx context.Context, tenant, id, user, proofHash str
 // attempt; its verifier is gone with its document.
 func (d *DB) TakeAttempt(ctx context.Context, id, browser, proofHash string, now time.Time) (signin.Attempt, error) {
 	return d.changeAttempt(ctx, id, func(a *signin.Attempt) (stays bool, err error) {
-		switch {
-		case a.Browser != browser:
-			return false, signin.ErrBrowser
-		case !now.Before(a.ExpiresAt):
-			return false, signin.ErrExpired
-		case proofHash == "" || a.ProofHash != proofHash:
-			return false, signin.ErrProof
-		}
-		return false, nil
+		return false, a.MayTake(browser, proofHash, now)
 	})
 }
 

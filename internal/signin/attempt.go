@@ -60,6 +60,33 @@ type Attempt struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
+// MayConfirm says why the tenant's backend cannot confirm that user: see
+// [Store.ConfirmAttempt].
+func (a Attempt) MayConfirm(tenant, user string, now time.Time) error {
+	switch {
+	case a.Tenant != tenant:
+		return ErrUnknown
+	case !now.Before(a.ExpiresAt):
+		return ErrExpired
+	case a.UserID != "" && a.UserID != user:
+		return ErrOtherUser
+	}
+	return nil
+}
+
+// MayTake says why that browser cannot take the attempt: see [Store.TakeAttempt].
+func (a Attempt) MayTake(browser, proofHash string, now time.Time) error {
+	switch {
+	case a.Browser != browser:
+		return ErrBrowser
+	case !now.Before(a.ExpiresAt):
+		return ErrExpired
+	case proofHash == "" || a.ProofHash != proofHash:
+		return ErrProof
+	}
+	return nil
+}
+
 // Store keeps attempts. An expired one may be returned until it is purged.
 type Store interface {
 	// PutAttempt adds an attempt, or returns [flow.ErrExists] and leaves the one
