@@ -74,22 +74,12 @@ func (s states) open(state string, want claims, now time.Time) (string, error) {
 	return c.Call, nil
 }
 
-// describe are the claims of a request of this session, but for its call and
-// time. What a retry may change counts not.
+// describe are the claims of a request of a client's, but for its call and time.
 func describe(s *session, m mcp.Message) (claims, error) {
-	var params map[string]any
-	dec := json.NewDecoder(bytes.NewReader(m.Bytes(m.Params)))
-	dec.UseNumber()
-	if err := dec.Decode(&params); err != nil {
-		return claims{}, err
-	}
-	for _, name := range []string{"_meta", "inputResponses", "requestState"} {
-		delete(params, name)
-	}
-	salient, err := json.Marshal(params) // in one order, however they came
+	digest, err := m.RetryDigest()
 	if err != nil {
 		return claims{}, err
 	}
-	client, digest := sha256.Sum256([]byte(s.id)), sha256.Sum256(salient)
-	return claims{Client: client[:], Method: m.Method, Digest: digest[:]}, nil
+	client := sha256.Sum256([]byte(s.id))
+	return claims{Client: client[:], Method: m.Method, Digest: digest}, nil
 }

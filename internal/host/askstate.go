@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -88,24 +87,14 @@ func (s *Service) openState(state string, want claims) (claims, error) {
 	return c, nil
 }
 
-// describe are the claims of this request. What a retry may change counts not.
+// describe are the claims of this request.
 func (x *exchange) describe() (claims, error) {
-	var params map[string]any
-	dec := json.NewDecoder(bytes.NewReader(x.m.Bytes(x.m.Params)))
-	dec.UseNumber()
-	if err := dec.Decode(&params); err != nil {
-		return claims{}, err
-	}
-	for _, name := range []string{"_meta", "inputResponses", "requestState"} {
-		delete(params, name)
-	}
-	salient, err := json.Marshal(params) // in one order, however they came
+	digest, err := x.m.RetryDigest()
 	if err != nil {
 		return claims{}, err
 	}
-	digest := sha256.Sum256(salient)
 	return claims{Tenant: x.Tenant, User: x.User, Client: x.Client, Server: x.Connection.Server, Connection: x.Connection.ID,
-		Method: x.m.Method, Digest: digest[:]}, nil
+		Method: x.m.Method, Digest: digest}, nil
 }
 
 // ourState is the state of ours that a message brings; empty: none.
