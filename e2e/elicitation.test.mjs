@@ -11,7 +11,7 @@ import { startEngine } from './fixtures/engine.mjs';
 import { consent, openAs, textOf } from './fixtures/journey.mjs';
 import { deployed } from './fixtures/lanyard.mjs';
 import { prepareClients } from './fixtures/others.mjs';
-import { Callback, connected, Memory, typescript1, typescript2, used } from './fixtures/signingin.mjs';
+import { allow, Callback, connected, Memory, typescript1, typescript2, used } from './fixtures/signingin.mjs';
 import { until } from './fixtures/wait.mjs';
 
 const accessTTL = 8; // seconds
@@ -30,15 +30,7 @@ after(async () => {
 });
 
 // open is the person at the address that a client opens to sign in.
-async function open(address) {
-  await page.goto(address);
-  await page.getByRole('button', { name: /^(Allow|Continue)/ }).click();
-  await page.waitForURL((at) => at.origin !== engine.app.url);
-  if (page.url().startsWith(engine.auth.endpoints.issuer)) {
-    await signIn(page);
-    await page.waitForURL((at) => at.origin !== engine.app.url && !at.href.startsWith(engine.auth.endpoints.issuer));
-  }
-}
+const open = (address) => allow(engine, page, address);
 
 // reconnect is the person at the address that a call asks them to open.
 async function reconnect(address) {

@@ -4,13 +4,12 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { DocumentHost } from './fixtures/document.mjs';
 import { startEngine } from './fixtures/engine.mjs';
 import { deployed } from './fixtures/lanyard.mjs';
 import { prepareClients } from './fixtures/others.mjs';
-import { Callback, connected, gosdk, inspector, Memory, remote, typescript1, typescript2, used } from './fixtures/signingin.mjs';
+import { allow, Callback, connected, gosdk, inspector, Memory, remote, typescript1, typescript2, used } from './fixtures/signingin.mjs';
 
 let engine, documents, url, page;
 
@@ -26,17 +25,8 @@ after(async () => {
   await documents?.close();
 });
 
-// open is what the person does at the address that a client opens: allow it, at
-// our page, and at the provider if there is no connection yet.
-async function open(address) {
-  await page.goto(address);
-  await page.getByRole('button', { name: /^(Allow|Continue)/ }).click();
-  await page.waitForURL((at) => at.origin !== engine.app.url);
-  if (page.url().startsWith(engine.auth.endpoints.issuer)) {
-    await signIn(page);
-    await page.waitForURL((at) => at.origin !== engine.app.url && !at.href.startsWith(engine.auth.endpoints.issuer));
-  }
-}
+// open is the person at the address that a client opens to sign in.
+const open = (address) => allow(engine, page, address);
 
 const connections = async () => (await engine.app.api('GET', '/api/v1/connections?user_id=me')).body.connections;
 

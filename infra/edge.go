@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -28,13 +27,7 @@ var edgeFunction string
 func withScopes(servers []presets.Server) string {
 	scopes := map[string]string{}
 	for _, s := range servers {
-		var names []string
-		for _, sc := range s.OAuthScopes {
-			if !slices.Contains(names, sc.Scope) {
-				names = append(names, sc.Scope)
-			}
-		}
-		if len(names) > 0 {
+		if names := s.ScopeNames(); len(names) > 0 {
 			scopes[s.Name] = strings.Join(names, " ")
 		}
 	}

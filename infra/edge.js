@@ -1,5 +1,6 @@
 // Runs in CloudFront for every request, before it goes to the API. A viewer
-// cannot set what is set or removed here.
+// cannot set what is set or removed here. The form of a tenant is that of
+// flow.ValidTenant.
 var scopes = {};
 var endpoint = /^(?:\/t\/[a-z0-9][a-z0-9-]{0,39})?\/mcp(?:\/([a-z0-9-]+))?$/;
 

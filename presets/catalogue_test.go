@@ -147,3 +147,9 @@ func TestWriteCatalogueRefuses(t *testing.T) {
 		}
 	}
 }
+
+// read loads and judges everything.
+func read(roots []root, remaking bool) (*Catalogue, []Finding) {
+	r := reader{remaking: remaking}
+	return r.all(roots)
+}

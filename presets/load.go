@@ -103,12 +103,6 @@ type reader struct {
 	linted bool
 }
 
-// read loads and judges everything.
-func read(roots []root, remaking bool) (*Catalogue, []Finding) {
-	r := reader{remaking: remaking}
-	return r.all(roots)
-}
-
 // all loads what it can and reports all that is wrong. Files are judged
 // against each other only at the end: an overlay's server may name an embedded
 // provider, and an overlay's provider replaces the one of an embedded server.

@@ -134,12 +134,12 @@ func (c *checker) pattern(path string, param Parameter) {
 	}
 }
 
-// Names that the engine fills in templates.
 // SignInClient is no provider's id: our client at a tenant's own issuer, where
 // its people sign in, is kept under it. Neither is sign_in, which has the same
 // name in the environment.
 const SignInClient = "sign-in"
 
+// reservedNames are those that the engine fills in templates.
 var reservedNames = []string{"client_id", "client_secret", "redirect_uri", "access_token", "token"}
 
 func (c *checker) endpoints() {

@@ -2,7 +2,6 @@ package presets
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -96,9 +95,14 @@ func (p Provider) RevocationRule() string {
 
 // IssueRule says on what it depends whether refresh tokens come at all.
 func (p Provider) IssueRule() string {
-	i := slices.Index([]string{"app_setting", "partner"}, p.Refresh.Issued)
-	if i < 0 || p.Refresh.Grant == GrantNone {
+	if p.Refresh.Grant == GrantNone {
 		return ""
 	}
-	return []string{"refresh tokens are a setting of the app", "refresh tokens are for approved partners"}[i]
+	switch p.Refresh.Issued {
+	case "app_setting":
+		return "refresh tokens are a setting of the app"
+	case "partner":
+		return "refresh tokens are for approved partners"
+	}
+	return ""
 }

@@ -37,6 +37,18 @@ func (c *serverCheck) checkOAuth() {
 	}
 }
 
+// ScopeNames are the scopes that the server wants, in the preset's order, each once
+// however many parameters it stands in.
+func (s Server) ScopeNames() []string {
+	var out []string
+	for _, scope := range s.OAuthScopes {
+		if !slices.Contains(out, scope.Scope) {
+			out = append(out, scope.Scope)
+		}
+	}
+	return out
+}
+
 func (c *serverCheck) checkScope(path string, s OAuthScope, before []OAuthScope) {
 	if s.Scope == "" || strings.ContainsAny(s.Scope, " \t\n\"\\") {
 		c.add(path, "must be one scope (RFC 6749 §3.3)")

@@ -35,8 +35,7 @@ requirements.in that is there stays, for bounds on other packages in it.`,
 			if err != nil {
 				return err
 			}
-			d := presets.Draft{Name: args[0], Server: presets.DraftProgram{Registry: program.Registry, Package: program.Package, Version: program.Version}}
-			if err := makeLock(cmd.Context(), d, into); err != nil {
+			if err := makeLock(cmd.Context(), args[0], program, into); err != nil {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(into, "locks", args[0]))
@@ -48,20 +47,19 @@ requirements.in that is there stays, for bounds on other packages in it.`,
 }
 
 // makeLock writes locks/NAME below a directory.
-func makeLock(ctx context.Context, d presets.Draft, into string) error {
-	program := presets.Program{Registry: d.Server.Registry, Package: d.Server.Package, Version: d.Server.Version}
+func makeLock(ctx context.Context, name string, program presets.Program, into string) error {
 	if err := program.CheckPackage(); err != nil {
 		return err
 	}
-	dir := filepath.Join(into, "locks", d.Name)
+	dir := filepath.Join(into, "locks", name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	var made *exec.Cmd
-	switch d.Server.Registry {
+	switch program.Registry {
 	case presets.RegistryNPM:
 		manifest, err := json.MarshalIndent(map[string]any{
-			"name": "lanyard-" + d.Name, "private": true, "dependencies": map[string]string{d.Server.Package: d.Server.Version},
+			"name": "lanyard-" + name, "private": true, "dependencies": map[string]string{program.Package: program.Version},
 		}, "", "  ")
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, "package.json"), append(manifest, '\n'), 0o644)
@@ -78,22 +76,22 @@ func makeLock(ctx context.Context, d presets.Draft, into string) error {
 	case presets.RegistryPyPI:
 		file := filepath.Join(dir, "requirements.in")
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			if err := os.WriteFile(file, []byte(d.Server.Package+"=="+d.Server.Version+"\n"), 0o644); err != nil {
+			if err := os.WriteFile(file, []byte(program.Package+"=="+program.Version+"\n"), 0o644); err != nil {
 				return err
 			}
 		}
 		made = exec.CommandContext(ctx, "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.10", "--only-binary", ":all:",
 			"--generate-hashes", "--no-header", "requirements.in", "-o", "requirements.txt")
 	default:
-		return fmt.Errorf("the server of %q comes from no package, so there is nothing to lock", d.Name)
+		return fmt.Errorf("the server of %q comes from no package, so there is nothing to lock", name)
 	}
 	made.Dir = dir
 	out, err := made.CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("locking needs %s: install it, then run \"lanyard presets lock %s --into %s\"", made.Args[0], d.Name, into)
+		return fmt.Errorf("locking needs %s: install it, then run \"lanyard presets lock %s --into %s\"", made.Args[0], name, into)
 	}
 	if err != nil {
-		return fmt.Errorf("%s could not lock %s %s (%w). It said:\n%s", made.Args[0], d.Server.Package, d.Server.Version, err, printable(string(out)))
+		return fmt.Errorf("%s could not lock %s %s (%w). It said:\n%s", made.Args[0], program.Package, program.Version, err, printable(string(out)))
 	}
 	return nil
 }

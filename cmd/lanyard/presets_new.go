@@ -41,7 +41,8 @@ in brackets that Enter takes.`,
 				cfg.Presets = append(cfg.Presets, into)
 			}
 			if d.Server.Registry != presets.RegistryCommand {
-				if err := makeLock(cmd.Context(), d, into); err != nil {
+				program := presets.Program{Registry: d.Server.Registry, Package: d.Server.Package, Version: d.Server.Version}
+				if err := makeLock(cmd.Context(), d.Name, program, into); err != nil {
 					return err
 				}
 			}

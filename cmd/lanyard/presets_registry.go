@@ -43,7 +43,13 @@ record that "lanyard presets export" wrote says it all.`,
 					return err
 				}
 			}
-			return c.writeDraft(cmd, draft, into)
+			if err := c.writeDraft(cmd, draft, into); err != nil {
+				return err
+			}
+			if r := draft.Server.Registry; r == presets.RegistryNPM || r == presets.RegistryPyPI {
+				fmt.Fprintf(cmd.ErrOrStderr(), "next: lanyard presets lock %[1]s --into %[2]s, then LANYARD_PRESETS=%[2]s lanyard presets try %[1]s\n", draft.Name, into)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&into, "into", "my-presets", "the overlay `directory` to write to")
@@ -57,7 +63,7 @@ func readArgument(stdin io.Reader, name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// writeDraft writes a preset that is not there yet, and says what comes next.
+// writeDraft writes a preset that is not there yet, and says where.
 func (c *cli) writeDraft(cmd *cobra.Command, d presets.Draft, into string) error {
 	text, err := d.YAML()
 	if err != nil {
@@ -82,9 +88,6 @@ func (c *cli) writeDraft(cmd *cobra.Command, d presets.Draft, into string) error
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), file)
-	if d.Server.Registry == presets.RegistryNPM || d.Server.Registry == presets.RegistryPyPI {
-		fmt.Fprintf(cmd.ErrOrStderr(), "next: lanyard presets lock %[1]s --into %[2]s, then LANYARD_PRESETS=%[2]s lanyard presets try %[1]s\n", d.Name, into)
-	}
 	return nil
 }
 

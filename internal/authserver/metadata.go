@@ -3,7 +3,6 @@ package authserver
 import (
 	"encoding/json"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,9 +11,6 @@ import (
 )
 
 const resourceMetadataPath = "/.well-known/oauth-protected-resource"
-
-// tenantForm is that of a tenant's id in a path.
-var tenantForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
 // EndpointPath is the path of an MCP endpoint, the reverse of [EndpointAt].
 func EndpointPath(tenant, server string) string {
@@ -35,7 +31,7 @@ func EndpointAt(path string) (tenant, server string, ok bool) {
 	if rest, other := strings.CutPrefix(path, "/t/"); other {
 		tenant, path, _ = strings.Cut(rest, "/")
 		// The default tenant has no other path than its own.
-		if path = "/" + path; tenant == flow.DefaultTenant || !tenantForm.MatchString(tenant) {
+		if path = "/" + path; tenant == flow.DefaultTenant || !flow.ValidTenant(tenant) {
 			return "", "", false
 		}
 	}
@@ -96,16 +92,10 @@ func (s *Server) pathOf(raw string) (string, bool) {
 	return strings.CutPrefix(strings.TrimSuffix(plain, "/"), s.BaseURL)
 }
 
-// scopes are those of a server: what its preset names, each once.
+// scopes are those of a server.
 func (s *Server) scopes(server string) []string {
-	var out []string
 	preset, _ := s.Catalogue.Server(server)
-	for _, scope := range preset.OAuthScopes {
-		if !slices.Contains(out, scope.Scope) {
-			out = append(out, scope.Scope)
-		}
-	}
-	return out
+	return preset.ScopeNames()
 }
 
 // granted are the scopes of an answer to what was asked: those that are known

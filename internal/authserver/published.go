@@ -106,7 +106,7 @@ func (s *Server) download(ctx context.Context, url string) fetched {
 		return fail("what it publishes has no URL that can be asked")
 	}
 	req.Header.Set("Accept", "application/json")
-	resp, err := s.fetcher().Do(req)
+	resp, err := provider.GuardedClient(s.HTTP, s.AllowLoopback).Do(req)
 	switch {
 	case errors.Is(err, provider.ErrForbiddenAddress):
 		return fail("what it publishes is in a private network")
@@ -133,16 +133,6 @@ func (s *Server) download(ctx context.Context, url string) fetched {
 		return fail("what it publishes is longer than %d bytes", maxMetadata)
 	}
 	return fetched{body: body, life: lifeOf(resp.Header.Get("Cache-Control"))}
-}
-
-// fetcher follows no redirect: where one leads, nobody has checked.
-func (s *Server) fetcher() *http.Client {
-	c := http.Client{Transport: provider.GuardedTransport(s.AllowLoopback)}
-	if s.HTTP != nil {
-		c = *s.HTTP
-	}
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &c
 }
 
 // lifeOf is for how long an answer may be kept (RFC 9111 §5.2.2), within our

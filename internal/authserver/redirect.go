@@ -137,12 +137,6 @@ func (s *Server) redirect(c Client, asked string) (string, *Error) {
 	return "", refuse(invalidRequest, "the client wants the answer at an address that is not one of its own (redirect_uri)")
 }
 
-// LoopbackOnly reports whether every redirect of the client leads to the person's
-// own machine: then any program on it may claim to be that client.
-func LoopbackOnly(c Client) bool {
-	return len(c.RedirectURIs) > 0 && !slices.ContainsFunc(c.RedirectURIs, func(raw string) bool { return !onThisMachine(raw) })
-}
-
 // onThisMachine reports whether some program of the person's machine takes a
 // redirect, which any other program of it could do, too: a scheme of one's own is
 // no different.

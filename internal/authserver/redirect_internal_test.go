@@ -119,20 +119,14 @@ func TestRedirectMatching(t *testing.T) {
 	}
 }
 
-func TestLoopbackOnly(t *testing.T) {
+func TestOnThisMachine(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		uris []string
-		want bool
-	}{
-		{nil, false},
-		{[]string{"http://localhost/cb", "http://127.0.0.1/cb"}, true},
-		{[]string{"https://localhost/cb"}, true},
-		{[]string{"cursor://anysphere.cursor-mcp/oauth/callback"}, true},
-		{[]string{"http://localhost/cb", "https://client.example/cb"}, false},
+	for raw, want := range map[string]bool{
+		"http://localhost/cb": true, "http://127.0.0.1/cb": true, "https://localhost/cb": true,
+		"cursor://anysphere.cursor-mcp/oauth/callback": true, "https://client.example/cb": false,
 	} {
-		if got := LoopbackOnly(Client{RedirectURIs: test.uris}); got != test.want {
-			t.Errorf("%v: %v", test.uris, got)
+		if got := onThisMachine(raw); got != want {
+			t.Errorf("%s: %t", raw, got)
 		}
 	}
 }

@@ -27,8 +27,9 @@ type DynamoDB interface {
 }
 
 // Table is the state of a deployment. It implements connection.Store,
-// flow.Store, signin.Store, host.Store, host.Pool, host.Catalogues and
-// refresh.Gates; see also [Table.Grants], [Table.Audit] and [Table.AuthServer].
+// flow.Store, signin.Store, host.Store, host.Pool, host.Catalogues, refresh.Gates
+// and discover.Registrations; see also [Table.Grants], [Table.Audit] and
+// [Table.AuthServer].
 type Table struct {
 	API  DynamoDB
 	Name string

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/config"
@@ -48,12 +47,9 @@ func (t *Table) Tenants() Tenants { return Tenants{t} }
 // tenants is the partition of the tenants.
 const tenants = "TEN"
 
-// tenantID keeps an id fit for keys, paths and names of secrets.
-var tenantID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
-
 // Check says what is wrong with a tenant.
 func (v Tenant) Check() error {
-	if !tenantID.MatchString(v.ID) {
+	if !flow.ValidTenant(v.ID) {
 		return fmt.Errorf("%q is no name for a tenant: use up to 40 of a to z, 0 to 9 and -, and no - at the beginning", v.ID)
 	}
 	for _, raw := range v.ReturnURLs {

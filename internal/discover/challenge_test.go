@@ -57,7 +57,7 @@ func TestDialled(t *testing.T) {
 	reached := false
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
 	defer server.Close()
-	client := (&Finder{AllowLoopback: true}).http(false)
+	client := provider.GuardedClient(nil, false)
 	_, err := client.Get(strings.Replace(server.URL, "127.0.0.1", "localhost", 1))
 	if !errors.Is(err, provider.ErrForbiddenAddress) || reached {
 		t.Errorf("reached %v: %v", reached, err)

@@ -97,8 +97,8 @@ func (f *Finder) registered(ctx context.Context, r flow.FindRequest, m metadata)
 	if err != nil {
 		return "", err
 	}
-	near := f.AllowLoopback && isLoopback(r.Server.Hostname())
-	id, err := fetcher{http: f.http(near), near: near}.register(ctx, u, m, redirect)
+	near := f.AllowLoopback && provider.IsLoopback(r.Server.Hostname())
+	id, err := fetcher{http: provider.GuardedClient(f.HTTP, near), near: near}.register(ctx, u, m, redirect)
 	if err != nil {
 		return "", err
 	}

@@ -45,8 +45,8 @@ type answer struct {
 var errAbsent = errors.New("there is none")
 
 // do sends a request, and reads its answer unless most, its length in bytes, is 0.
-// What cannot be reached, or does not end, is
-// ErrProviderDown; an address that nobody may be asked at is ErrDiscovery.
+// What cannot be reached, or does not end, is ErrProviderDown; an address that
+// nobody may be asked at is ErrDiscovery.
 func (f fetcher) do(ctx context.Context, method string, u *url.URL, kind string, body []byte, most int64) (answer, error) {
 	if err := provider.CheckURL(u, f.near); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", flow.ErrDiscovery, err)

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -83,11 +81,11 @@ func (f *Finder) look(ctx context.Context, server *url.URL, anew bool) (reading,
 	if ok && !anew && now.Sub(known.at) < readTTL {
 		return known, nil
 	}
-	near := f.AllowLoopback && isLoopback(server.Hostname())
+	near := f.AllowLoopback && provider.IsLoopback(server.Hostname())
 	if err := provider.CheckURL(server, near); err != nil {
 		return reading{}, fmt.Errorf("%w: the server's address cannot be used: %w", flow.ErrDiscovery, err)
 	}
-	fetch := fetcher{http: f.http(near), near: near}
+	fetch := fetcher{http: provider.GuardedClient(f.HTTP, near), near: near}
 	read, err := fetch.server(ctx, server)
 	if err != nil {
 		return reading{}, err
@@ -132,21 +130,4 @@ func (r reading) answer() flow.Found {
 	}
 	out.Scopes = slices.DeleteFunc(slices.Clone(r.server.scopes()), func(s string) bool { return s == "offline_access" })
 	return out
-}
-
-func (f *Finder) http(near bool) *http.Client {
-	client := http.Client{Transport: http.RoundTripper(provider.GuardedTransport(near))}
-	if f.HTTP != nil {
-		client = *f.HTTP
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

@@ -3,12 +3,12 @@ package flow
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/presets"
 )
 
@@ -137,13 +137,8 @@ func checkAddress(raw string, allowLoopback bool) error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || strings.ContainsAny(raw, "\\#"):
 		return errors.New("must be an address such as https://accounts.example.com, without a user or a fragment")
-	case u.Scheme == "https", u.Scheme == "http" && allowLoopback && loopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && allowLoopback && provider.IsLoopback(u.Hostname()):
 		return nil
 	}
 	return errors.New("must be https")
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

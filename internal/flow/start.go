@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,12 @@ const CallbackPath = "/mcp/oauth/callback"
 
 // DefaultTenant is the one that a personal deployment has.
 const DefaultTenant = "default"
+
+var tenantForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+
+// ValidTenant reports whether an id is fit for a tenant's: for keys, paths and the
+// names of secrets.
+func ValidTenant(id string) bool { return tenantForm.MatchString(id) }
 
 // Tenant is what a flow has to know of one.
 type Tenant struct {

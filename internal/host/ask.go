@@ -233,9 +233,7 @@ func (x *exchange) stepUp(n need, text string) bool {
 	if !s.StepUp || x.Challenge == nil || x.Application == "" || x.Server == "" || x.begun || len(more) == 0 {
 		return false
 	}
-	union := slices.Concat(x.Scopes, n.scopes)
-	slices.Sort(union)
-	x.w.Header().Set("WWW-Authenticate", x.Challenge("insufficient_scope", text, slices.Compact(union)))
+	x.w.Header().Set("WWW-Authenticate", x.challenge(n))
 	x.finish(http.StatusForbidden, mcp.Failure(x.id(), mcp.CodeServer, text))
 	return true
 }

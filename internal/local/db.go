@@ -51,8 +51,8 @@ const (
 )
 
 // DB is the state of one machine. It implements connection.Store, flow.Store,
-// host.Store and refresh.Gates; see also [DB.Grants], [DB.Audit] and
-// [DB.AuthServer].
+// signin.Store, host.Store, host.Catalogues, refresh.Gates and
+// discover.Registrations; see also [DB.Grants], [DB.Audit] and [DB.AuthServer].
 type DB struct {
 	write *sql.DB // one connection: writers of this process queue in Go
 	read  *sql.DB

@@ -46,9 +46,23 @@ func GuardedTransport(allowLoopback bool) *http.Transport {
 	}
 }
 
+// GuardedClient is own, or a client of a [GuardedTransport] where own is nil, that
+// follows no redirect: one would carry secrets elsewhere, and lead where nobody has
+// checked.
+func GuardedClient(own *http.Client, allowLoopback bool) *http.Client {
+	client := http.Client{}
+	if own != nil {
+		client = *own
+	} else {
+		client.Transport = GuardedTransport(allowLoopback)
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client
+}
+
 // allowedFor is which addresses a host may resolve to.
 func allowedFor(host string, allowLoopback bool) func(netip.Addr) bool {
-	if allowLoopback && isLoopbackHost(host) {
+	if allowLoopback && IsLoopback(host) {
 		return netip.Addr.IsLoopback
 	}
 	return publicIP
@@ -105,7 +119,9 @@ func publicIP(ip netip.Addr) bool {
 	return true
 }
 
-func isLoopbackHost(host string) bool {
+// IsLoopback reports whether a host, without a port, is the machine itself:
+// localhost, or a loopback address.
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}
@@ -120,7 +136,7 @@ func CheckURL(u *url.URL, allowLoopback bool) error {
 	if u.User != nil || host == "" {
 		return fmt.Errorf("%w: the URL has a user or no host", ErrForbiddenAddress)
 	}
-	if isLoopbackHost(host) {
+	if IsLoopback(host) {
 		if allowLoopback && (u.Scheme == "http" || u.Scheme == "https") {
 			return nil
 		}

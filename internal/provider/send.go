@@ -57,7 +57,7 @@ func (e *Engine) send(ctx context.Context, p presets.Provider, c call) (reply, e
 		return reply{}, fmt.Errorf("%w: the request cannot be built", ErrTarget)
 	}
 	start := e.now()
-	resp, err := e.client().Do(req)
+	resp, err := GuardedClient(e.HTTP, e.AllowLoopback).Do(req)
 	if err != nil {
 		if errors.Is(err, ErrForbiddenAddress) {
 			return reply{}, fmt.Errorf("%w: %s: %w", ErrTarget, p.DisplayName, ErrForbiddenAddress)
@@ -81,18 +81,6 @@ func (e *Engine) send(ctx context.Context, p presets.Provider, c call) (reply, e
 	failed.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), e.now())
 	e.log(ctx, p, c, resp.StatusCode, failed.Verdict, start)
 	return reply{}, failed
-}
-
-// client never follows a redirect: it would carry the secrets elsewhere.
-func (e *Engine) client() *http.Client {
-	client := http.Client{}
-	if e.HTTP != nil {
-		client = *e.HTTP
-	} else {
-		client.Transport = GuardedTransport(e.AllowLoopback)
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client
 }
 
 // request encodes the call. GetBody stays nil and the connection is not kept,

@@ -16,7 +16,10 @@ const (
 
 // Clean makes text that came from a provider fit for a person: control and
 // formatting characters out, 300 characters at most.
-func Clean(text string) string { return clean(text, maxDescription, nil) }
+func Clean(text string) string { return CleanTo(text, maxDescription) }
+
+// CleanTo is Clean of at most that many characters.
+func CleanTo(text string, most int) string { return clean(text, most, nil) }
 
 // clean makes a provider's text fit for a person: secrets out, control and
 // formatting characters out, bounded in runes.

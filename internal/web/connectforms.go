@@ -35,8 +35,7 @@ func (h *Connect) connectForm(w http.ResponseWriter, r *http.Request) error {
 		Browser: p.Browser, Proven: proven(p),
 	})
 	if errors.Is(err, flow.ErrNoClient) {
-		http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(r.PathValue("name"))+"/setup", http.StatusSeeOther)
-		return nil
+		return h.toSetup(w, r, r.PathValue("name"))
 	}
 	if err != nil {
 		return err

@@ -46,8 +46,7 @@ func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) error {
 func (h *Connect) flowProblem(w http.ResponseWriter, r *http.Request, err error) error {
 	if errors.Is(err, flow.ErrNoClient) {
 		if f, lookErr := h.Flows.Look(r.Context(), r.PathValue("flow")); lookErr == nil {
-			http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(f.Server)+"/setup", http.StatusSeeOther)
-			return nil
+			return h.toSetup(w, r, f.Server)
 		}
 	}
 	return err
@@ -71,16 +70,21 @@ func (h *Connect) consentForm(w http.ResponseWriter, r *http.Request) error {
 		h.finished(w, r, server, f, flow.ErrDenied)
 		return nil
 	}
+	return h.flowProblem(w, r, h.leave(w, r, id, browser))
+}
+
+// leave sends the person to the provider. It is no redirect: browsers hold every
+// redirect that follows a form against form-action, and a provider's sign-in may
+// cross hosts nobody can list.
+func (h *Connect) leave(w http.ResponseWriter, r *http.Request, id, browser string) error {
 	consent, err := h.Flows.Consent(r.Context(), id, browser)
 	if err != nil {
-		return h.flowProblem(w, r, err)
+		return err
 	}
 	target, err := h.Flows.Authorize(r.Context(), id, browser)
 	if err != nil {
 		return err
 	}
-	// Not a redirect: browsers hold every redirect that follows a form against
-	// form-action, and a provider's sign-in may cross hosts nobody can list.
 	h.render(w, r, http.StatusOK, page.LeavingView{Chrome: h.chrome(w, r, "Continue"), URL: target,
 		ProviderName: consent.Provider.DisplayName, ProviderHost: consent.ProviderHost})
 	return nil

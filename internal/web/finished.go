@@ -9,8 +9,9 @@ import (
 	"github.com/lanyardhq/lanyard/presets"
 )
 
-// finished shows how a flow to connect the server ended, and leads on to where
-// it began: the page of an MCP client's request, too. Both are empty where the state has not proven whose flow it is.
+// finished shows how a flow to connect the server ended, and leads on to where it
+// began: the page of an MCP client's request, too. Both are empty where the state
+// has not proven whose flow it is.
 func (s *Site) finished(w http.ResponseWriter, r *http.Request, server presets.Server, f flow.Flow, err error) {
 	if f.RequestID != "" && f.ID != "" {
 		// An MCP client waits for what became of it.

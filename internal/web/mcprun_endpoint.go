@@ -7,7 +7,6 @@ import (
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/host"
-	"github.com/lanyardhq/lanyard/presets"
 )
 
 // endpoint is the MCP endpoint of one server: what lets a client in, and in
@@ -25,7 +24,7 @@ func (h *MCPRun) endpoint(w http.ResponseWriter, r *http.Request) {
 	c, who, err := h.Host.Bearer(r.Context(), bearer(r), tenant, name)
 	switch {
 	case errors.Is(err, host.ErrNoToken):
-		h.challenge(w, r, scopeNames(server), "Give an MCP client this address: it signs you in by itself. One that takes a fixed token gets it on the connection's page: "+h.BaseURL+"/mcp/servers")
+		h.challenge(w, r, server.ScopeNames(), "Give an MCP client this address: it signs you in by itself. One that takes a fixed token gets it on the connection's page: "+h.BaseURL+"/mcp/servers")
 	case err != nil && !errors.Is(err, host.ErrNotConnected):
 		h.deny(w, r, err)
 	default:
@@ -61,14 +60,6 @@ func (h *MCPRun) allEndpoint(w http.ResponseWriter, r *http.Request) {
 			Deny: func(w http.ResponseWriter, err error) { h.deny(w, r, err) },
 		})
 	}
-}
-
-// scopeNames are the scopes that the server's preset names.
-func scopeNames(s presets.Server) (out []string) {
-	for _, sc := range s.OAuthScopes {
-		out = append(out, sc.Scope)
-	}
-	return out
 }
 
 // challengeAt is what WWW-Authenticate says at the request's endpoint; nil:

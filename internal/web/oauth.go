@@ -7,13 +7,12 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
 	"github.com/lanyardhq/lanyard/internal/page"
+	"github.com/lanyardhq/lanyard/internal/provider"
 )
 
 // The paths of the authorization server (package authserver): what stands before
@@ -148,9 +147,9 @@ func (h *Connect) token(w http.ResponseWriter, r *http.Request) {
 		h.oauthError(w, r, err)
 		return
 	}
-	out := map[string]any{"access_token": a.AccessToken.Reveal(), "token_type": "Bearer", "expires_in": int(a.ExpiresIn.Seconds())}
-	if a.RefreshToken != "" {
-		out["refresh_token"] = a.RefreshToken.Reveal()
+	out := map[string]any{
+		"access_token": a.AccessToken.Reveal(), "token_type": "Bearer", "expires_in": int(a.ExpiresIn.Seconds()),
+		"refresh_token": a.RefreshToken.Reveal(),
 	}
 	if len(a.Scopes) > 0 {
 		out["scope"] = strings.Join(a.Scopes, " ")
@@ -296,30 +295,12 @@ func asker(c authserver.Client, redirect string) page.Asker {
 	if page.ProgramURL(redirect) {
 		a.RedirectHost = u.Scheme + "://" + u.Host
 	}
-	a.Program = page.ProgramURL(redirect) || loopback(u.Hostname())
+	a.Program = page.ProgramURL(redirect) || provider.IsLoopback(u.Hostname())
 	return a
 }
 
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
-}
-
-// bounded is hostile text on one line, without what cannot be seen or turns the
-// rest around, and cut where it goes on too long.
-func bounded(s string) string {
-	seen := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.Join(strings.Fields(s), " "))
-	runes := []rune(seen)
-	if len(runes) > maxClientName {
-		return strings.TrimSpace(string(runes[:maxClientName-1])) + "…"
-	}
-	return string(runes)
-}
+// bounded is a client's name, which is hostile text, on one line.
+func bounded(s string) string { return provider.CleanTo(s, maxClientName) }
 
 // face is an error of OAuth that a person is shown.
 func face(e *authserver.Error) *Problem {

@@ -100,15 +100,5 @@ func (h *Connect) allowFlow(w http.ResponseWriter, r *http.Request, a asked, s f
 	if _, err := h.OAuth.Allow(r.Context(), a.req.ID, a.person.Browser, a.user, f.ID, ""); err != nil {
 		return err
 	}
-	consent, err := h.Flows.Consent(r.Context(), f.ID, a.person.Browser)
-	if err != nil {
-		return err
-	}
-	target, err := h.Flows.Authorize(r.Context(), f.ID, a.person.Browser)
-	if err != nil {
-		return err
-	}
-	h.render(w, r, http.StatusOK, page.LeavingView{Chrome: h.chrome(w, r, "Continue"), URL: target,
-		ProviderName: consent.Provider.DisplayName, ProviderHost: consent.ProviderHost})
-	return nil
+	return h.leave(w, r, f.ID, a.person.Browser)
 }

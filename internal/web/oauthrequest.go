@@ -85,9 +85,6 @@ func (h *Connect) requestPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
 		return nil
 	}
-	if r.Method == http.MethodHead {
-		return nil // it must not use up what works once
-	}
 	a, err := h.ask(w, r)
 	if errors.Is(err, flow.ErrNoSession) {
 		return h.requestSignIn(w, r, a)
@@ -212,6 +209,7 @@ func (h *Connect) provider(r *http.Request, a asked, v *page.AccessView) error {
 	return err
 }
 
+// toSetup leads the operator to the page that tells what to register.
 func (h *Connect) toSetup(w http.ResponseWriter, r *http.Request, server string) error {
 	http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(server)+"/setup", http.StatusSeeOther)
 	return nil

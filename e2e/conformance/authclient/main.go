@@ -24,6 +24,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/refresh"
+	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/internal/vault"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -84,12 +85,12 @@ func (c *client) run(ctx context.Context) error {
 	for tries := 1; ; tries++ {
 		err := c.useTools(ctx, id)
 		var more []string
+		var wants *host.ScopeError
 		switch {
 		case err == nil || tries == maxTries:
 			return err
-		case errors.Is(err, host.ErrRemoteScope):
-			_, wanted, _ := strings.Cut(err.Error(), host.ErrRemoteScope.Error()+":")
-			more = strings.Fields(wanted)
+		case errors.As(err, &wants):
+			more = wants.Scopes
 		case !errors.Is(err, refresh.ErrReconnect) && !errors.Is(err, host.ErrRemote):
 			return err
 		}
@@ -153,6 +154,6 @@ func newOperator(scenario string) *operator {
 	_ = json.Unmarshal([]byte(scenario), &known) // most scenarios have none
 	o := &operator{}
 	o.client.ID, o.client.Variant = known.ID, known.Issuer
-	o.client.Secret = secretOf(known.Secret)
+	o.client.Secret = token.Secret(known.Secret)
 	return o
 }

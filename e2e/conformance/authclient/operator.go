@@ -12,8 +12,6 @@ import (
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
-func secretOf(s string) token.Secret { return token.Secret(s) }
-
 // ClientID implements [flow.Clients].
 func (o *operator) ClientID(context.Context, string, string) (string, string, error) {
 	if o.client.ID == "" {
@@ -61,7 +59,7 @@ func (o *operator) register(ctx context.Context, s *flow.Starter, cause error) e
 	if err := exchange(ctx, http.MethodPost, metadata.Endpoint, body, &made); err != nil {
 		return err
 	}
-	o.client = provider.Client{ID: made.ID, Secret: secretOf(made.Secret), Variant: found.Issuer}
+	o.client = provider.Client{ID: made.ID, Secret: token.Secret(made.Secret), Variant: found.Issuer}
 	return nil
 }
 

@@ -3,7 +3,6 @@ package front
 import (
 	"net"
 	"net/http"
-	"slices"
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
 )
@@ -28,14 +27,8 @@ func (e Edge) challenge(r *http.Request) string {
 	if r.Header.Get("Authorization") != "" {
 		code = "invalid_token"
 	}
-	var scopes []string
 	server, _ := e.SignIn.Catalogue.Server(name)
-	for _, sc := range server.OAuthScopes {
-		if !slices.Contains(scopes, sc.Scope) {
-			scopes = append(scopes, sc.Scope)
-		}
-	}
-	return e.SignIn.Challenge(authserver.EndpointPath(tenant, name), code, "", scopes)
+	return e.SignIn.Challenge(authserver.EndpointPath(tenant, name), code, "", server.ScopeNames())
 }
 
 // ServeHTTP implements [http.Handler].
