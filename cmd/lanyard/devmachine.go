@@ -126,7 +126,9 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	m.signIns = &signin.Starter{Store: m.db, Tenants: tenant{cfg}, Clients: clients, Sessions: m.starter, Issuers: issuers, BaseURL: cfg.BaseURL, Now: m.now}
 	m.signInEnds = &signin.Finisher{Store: m.db, Tenants: tenant{cfg}, Secrets: clients, Sessions: m.starter, Issuers: issuers,
 		BaseURL: cfg.BaseURL, Now: m.now, Logger: logger}
-	m.oauth = &authserver.Server{Store: m.db.AuthServer(), Catalogue: catalogue, BaseURL: cfg.BaseURL, AllowLoopback: true,
+	m.oauth = &authserver.Server{Store: m.db.AuthServer(), Catalogue: catalogue, BaseURL: cfg.BaseURL,
+		// Anybody names a document to be fetched, who reaches the address.
+		AllowLoopback: cfg.Personal(),
 		Redirects: slices.Concat(authserver.DefaultRedirects, cfg.OAuthRedirects), Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Pace:    &refresh.Paced{Gates: m.db, Now: m.now, Logger: logger},
@@ -331,7 +333,10 @@ func (m *machine) close() {
 // tenant is the only one of a machine.
 type tenant struct{ cfg config.Config }
 
-func (t tenant) Tenant(context.Context, string) (flow.Tenant, error) {
+func (t tenant) Tenant(_ context.Context, id string) (flow.Tenant, error) {
+	if id != flow.DefaultTenant {
+		return flow.Tenant{}, flow.ErrTenant
+	}
 	return flow.Tenant{ReturnURLs: t.cfg.ReturnURLs, Confirm: t.cfg.Confirm, SignIn: t.cfg.SignIn}, nil
 }
 
