@@ -82,7 +82,8 @@ func TestUnsafeServers(t *testing.T) {
 		w.set(asURL, says(with(as(issuer), change)))
 		w.refused(flow.ErrDiscovery)
 	}
-	for _, servers := range []any{nil, []string{}, []string{""}, "https://auth.example", []string{issuer + "?x=1"}, []string{issuer + "?"}, []string{issuer + "/" + strings.Repeat("x", 1200)}, []any{7}} {
+	for _, servers := range []any{nil, []string{}, []string{""}, "https://auth.example", []string{issuer + "?x=1"}, []string{issuer + "?"},
+		[]string{issuer + "/;touch$IFS/tmp/x;"}, []string{issuer + "/$(id)"}, []string{issuer + "/a&b"}, []string{issuer + "/'"}, []string{issuer + "/(x)"}, []string{issuer + "/!x"}, []string{issuer + "/*"}, []string{issuer + "/" + strings.Repeat("x", 1200)}, []any{7}} {
 		w := newWorld(t)
 		w.set(prmURL, says(with(prm(), doc{"authorization_servers": servers})))
 		w.refused(flow.ErrDiscovery)

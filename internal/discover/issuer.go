@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,10 @@ const (
 	// maxIssuer bounds the name of an issuer, in bytes: it is a key of stores.
 	maxIssuer = 1000
 )
+
+// issuerForm is the form of an issuer: a person may be shown it in a command to
+// copy, where a shell must find nothing in it.
+var issuerForm = regexp.MustCompile(`^https?://[A-Za-z0-9._~:/%+\[\]-]+$`)
 
 // metadata are what an authorization server says of itself (RFC 8414 §2).
 type metadata struct {
@@ -41,8 +46,8 @@ func (f fetcher) issuer(ctx context.Context, issuer string, legacy bool) (metada
 	if err != nil {
 		return metadata{}, err
 	}
-	if u.RawQuery != "" || u.ForceQuery || len(issuer) > maxIssuer {
-		return metadata{}, fmt.Errorf("%w: the name of its authorization server has a query, or is too long", flow.ErrDiscovery)
+	if len(issuer) > maxIssuer || !issuerForm.MatchString(issuer) {
+		return metadata{}, fmt.Errorf("%w: the name of its authorization server is too long, or has a query or signs that no such name needs", flow.ErrDiscovery)
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	places := []*url.URL{at(u, oauthPath+path), at(u, openidPath+path)}
