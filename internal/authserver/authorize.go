@@ -51,6 +51,11 @@ func (s *Server) Authorize(ctx context.Context, q url.Values, browser string) (R
 		r.State = state[0]
 	}
 	if problem := s.read(q, &r); problem != nil {
+		// RFC 9700 §4.11.2: a client that nobody here knows would make us lead from a
+		// good address to its own, without a click.
+		if c.Kind != Registered && !onThisMachine(redirect) {
+			return Request{}, problem
+		}
 		problem.Redirect = s.answer(redirect, r.State, url.Values{"error": {problem.Code}, "error_description": {problem.Description}})
 		return Request{}, problem
 	}

@@ -48,6 +48,24 @@ func TestOpenRedirect(t *testing.T) {
 	}
 }
 
+// Nobody here knows a client that registered itself or is known by its document: an
+// error leads to its address only on the person's own machine (RFC 9700 §4.11.2).
+func TestNoWayOutWithoutAPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id, _ := w.register(t, `{"client_name":"x","redirect_uris":["https://evil.example/phish","http://127.0.0.1/callback"]}`)
+	for redirect, leads := range map[string]bool{"https://evil.example/phish": false, "http://127.0.0.1:4000/callback": true} {
+		q := with(asking(id), "redirect_uri", redirect)
+		for name, bad := range map[string]string{"response_type": "token", "resource": "https://other.example", "prompt": "none", "code_challenge": "short"} {
+			_, err := w.Authorize(t.Context(), with(q, name, bad), browser)
+			var problem *authserver.Error
+			if !errors.As(err, &problem) || (problem.Redirect != "") != leads {
+				t.Errorf("%s with %s: %v (%+v)", redirect, name, err, problem)
+			}
+		}
+	}
+}
+
 func TestParameterPollution(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
