@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/provider"
@@ -66,6 +67,11 @@ func admit(in flow.SignIn, c claims) (person, error) {
 // vouches that it is theirs.
 func (c claims) domain() (string, bool) {
 	local, domain, ok := strings.Cut(c.Email, "@")
+	// Of ASCII alone: letters of other alphabets have some of its own as their lower
+	// case, and somebody else's address with them.
+	if strings.ContainsFunc(c.Email, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return "", false
+	}
 	domain = strings.ToLower(domain)
 	if !ok || local == "" || domain == "" || strings.ContainsAny(domain, "@ \t\r\n") || !bool(c.EmailVerified) {
 		return "", false

@@ -64,6 +64,22 @@ func TestGoogle(t *testing.T) {
 	}
 }
 
+// TestAddressesOfOtherAlphabets: one that only looks like somebody's, or becomes
+// theirs in lower case (U+212A is a Kelvin, whose lower case is a k), is nobody's.
+func TestAddressesOfOtherAlphabets(t *testing.T) {
+	t.Parallel()
+	in := flow.SignIn{Method: flow.OIDC, Issuer: "https://a.example", Domains: []string{"book.example", "acme.example"}, UserClaim: flow.ClaimEmail}
+	for email, want := range map[string]string{
+		"Mike@ACME.example": "email:mike@acme.example", "eve@book.example": "email:eve@book.example",
+		"mi\u212ae@acme.example": "", "eve@boo\u212a.example": "", "\u0430da@acme.example": "", "ada@acme.example\u3002": "",
+	} {
+		p, err := admit(in, claims{issuer: in.Issuer, Subject: "1", Email: email, EmailVerified: true})
+		if p.user != want || want == "" && !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("%q is %q: %v", email, p.user, err)
+		}
+	}
+}
+
 // TestUserIDsDoNotMeet: neither do subjects of two issuers, nor a subject and an
 // address.
 func TestUserIDsDoNotMeet(t *testing.T) {
