@@ -2,12 +2,16 @@ package main
 
 import (
 	"embed"
+	"errors"
+	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -71,6 +75,23 @@ func (n notes) environment(given map[string]string) map[string]string {
 	return out
 }
 
+// maxNotes bounds the notes, in bytes.
+const maxNotes = 1 << 20
+
+// readNotes reads what the server has written, who may have put anything else in
+// its place: a link, a pipe that nobody writes to.
+func readNotes(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fs.ErrInvalid)
+	}
+	return io.ReadAll(io.LimitReader(f, maxNotes))
+}
+
 // fill says what was noted so far of what the preset gives the server.
 func (n notes) fill(t *trial, tasks string) {
 	t.Read, t.Unread = []string{}, []string{}
@@ -78,7 +99,7 @@ func (n notes) fill(t *trial, tasks string) {
 	if n.dir == "" || len(found) != 1 {
 		return
 	}
-	data, err := os.ReadFile(found[0])
+	data, err := readNotes(found[0])
 	if err != nil {
 		return
 	}

@@ -24,7 +24,7 @@ func (in *Installer) npmCI(ctx context.Context, s presets.Server, dir string) er
 	// Install scripts are how a package runs code where the secrets are; none
 	// of the shipped servers needs one. npm's cache is as good as its registry,
 	// since the lock says what the bytes must be.
-	output, err := run(ctx, dir, environment(in.environ(), "NPM_", "NODE_EXTRA_CA_CERTS"), in.npm(),
+	output, err := run(ctx, dir, Environment(in.environ(), "NPM_", "NODE_EXTRA_CA_CERTS"), in.npm(),
 		"ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund",
 		"--no-bin-links", "--no-update-notifier", "--prefer-offline", "--loglevel=error")
 	if ctx.Err() != nil {

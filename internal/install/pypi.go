@@ -34,7 +34,7 @@ var pipNeeds = []string{
 // archive whose hash the lock does not name. It takes wheels alone, which are
 // unpacked: nothing of a package runs while it is installed.
 func (in *Installer) pipInstall(ctx context.Context, s presets.Server, dir string) error {
-	environ := environment(in.environ(), pipNeeds...)
+	environ := Environment(in.environ(), pipNeeds...)
 	python, err := in.findPython(ctx, s.Name, environ)
 	if err != nil {
 		return err

@@ -86,9 +86,9 @@ var commonNeeds = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_", "LC_",
 }
 
-// environment is what of environ a package manager gets: the common needs and its
+// Environment is what of environ a package manager gets: the common needs and its
 // own. What ends in an underscore is what names begin with.
-func environment(environ []string, own ...string) []string {
+func Environment(environ []string, own ...string) []string {
 	var out []string
 	for _, kv := range environ {
 		name, _, _ := strings.Cut(kv, "=")
