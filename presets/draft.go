@@ -1,6 +1,7 @@
 package presets
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,8 +83,23 @@ func (d Draft) YAML() ([]byte, error) {
 	if d.AuthType == TypeOAuth && d.Rotation == "" && d.Server.Registry != RegistryRemote {
 		d.Rotation = task.RotateRestart // what works with every server
 	}
-	return yaml.MarshalWithOptions(d, yaml.Indent(2), yaml.IndentSequence(true))
+	options := []yaml.EncodeOption{yaml.Indent(2), yaml.IndentSequence(true)}
+	text, err := yaml.MarshalWithOptions(d, options...)
+	if err != nil {
+		return nil, err
+	}
+	// A stranger's text may end the document, or mean something else in it.
+	var back Draft
+	if err := yaml.Unmarshal(text, &back); err != nil {
+		return nil, fmt.Errorf("%w: %w", errText, err)
+	}
+	if again, err := yaml.MarshalWithOptions(back, options...); err != nil || !bytes.Equal(again, text) {
+		return nil, errText
+	}
+	return text, nil
 }
+
+var errText = errors.New("one of its texts cannot stand in a YAML file")
 
 // draft is a server's preset as a draft.
 func (s Server) draft() Draft {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
 )
 
 // TestRecords: what is written for the MCP Registry says of each server all that
@@ -103,6 +105,28 @@ func TestCheckPackage(t *testing.T) {
 	} {
 		if err := bad.CheckPackage(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+// TestTextsOfARecord: none of them ends the file before its end, or says more in it
+// than it did in the record.
+func TestTextsOfARecord(t *testing.T) {
+	t.Parallel()
+	plain := Draft{Name: "weather", DisplayName: "Weather", Description: "Says how it is", AuthType: TypeAPIKey, Server: DraftProgram{Registry: RegistryNPM, Package: "weather", Version: "1.0.0"}}
+	if _, err := plain.YAML(); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"It is\r---\rname: other", "It is\r...\r", "a\n---\nb", "x: y # z", "| \n  a", "\u2028---\u2028a", "\u0085---\u0085b", "*a &b !c"} {
+		d := plain
+		d.Description = text
+		file, err := d.YAML()
+		if err != nil {
+			continue // refused
+		}
+		var back Draft
+		if err := yaml.Unmarshal(file, &back); err != nil || back.Description != text || back.Server.Package != "weather" {
+			t.Errorf("%q comes back as %+v, %v", text, back, err)
 		}
 	}
 }
