@@ -291,7 +291,7 @@ func (b *Bridge) resume(r *http.Request, s *session, from *retry, next *call, ou
 	}
 	old := b.resumed(id)
 	if old == nil {
-		return errState
+		return mcp.ErrRequestState
 	}
 	next.number, next.process, next.done, next.questions = old.number, old.process, old.done, old.questions
 	next.process.rebind(old, next)

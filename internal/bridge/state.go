@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
@@ -28,8 +27,6 @@ type claims struct {
 
 // stateLabel tells these ciphertexts from any others.
 var stateLabel = []byte("lanyard request state 1")
-
-var errState = errors.New("the requestState is not valid, or not any more: send the request without it and without inputResponses")
 
 // states seals and opens claims.
 type states struct{ aead cipher.AEAD }
@@ -61,15 +58,15 @@ func (s states) seal(c claims) string {
 func (s states) open(state string, want claims, now time.Time) (string, error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(state)
 	if err != nil {
-		return "", errState
+		return "", mcp.ErrRequestState
 	}
 	plain, err := s.aead.Open(nil, nil, sealed, stateLabel)
 	var c claims
 	if err != nil || json.Unmarshal(plain, &c) != nil {
-		return "", errState
+		return "", mcp.ErrRequestState
 	}
 	if !bytes.Equal(c.Client, want.Client) || c.Method != want.Method || !bytes.Equal(c.Digest, want.Digest) || now.Unix() >= c.Expires {
-		return "", errState
+		return "", mcp.ErrRequestState
 	}
 	return c.Call, nil
 }

@@ -2,10 +2,8 @@ package host
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -22,8 +20,6 @@ const (
 	// askKey is the name of our question among the inputs of a request.
 	askKey = "connect"
 )
-
-var errState = errors.New("the requestState is not valid, or not any more: send the request without it and without inputResponses")
 
 // claims is what a requestState of ours says: which request of whom waits for
 // what. As the client sees it, it is statePrefix and
@@ -60,10 +56,8 @@ func (s *Service) sealState(c claims) string {
 	if err != nil { // strings, bytes and numbers
 		panic(err)
 	}
-	aead := s.states.with(s.BearerKey, stateLabel)
-	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
-	_, _ = rand.Read(nonce) // never fails: it ends the program instead
-	return statePrefix + base64.RawURLEncoding.EncodeToString(aead.Seal(nonce, nonce, plain, []byte(statePrefix)))
+	sealed := s.states.with(s.BearerKey, stateLabel).Seal(nil, nil, plain, []byte(statePrefix))
+	return statePrefix + base64.RawURLEncoding.EncodeToString(sealed)
 }
 
 // openState returns what a state of ours says, if it is of the request that want
@@ -72,17 +66,16 @@ func (s *Service) sealState(c claims) string {
 func (s *Service) openState(state string, want claims) (claims, error) {
 	var c claims
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(state, statePrefix))
-	aead := s.states.with(s.BearerKey, stateLabel)
-	if err != nil || len(sealed) < aead.NonceSize() {
-		return c, errState
+	if err != nil {
+		return c, mcp.ErrRequestState
 	}
-	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(statePrefix))
+	plain, err := s.states.with(s.BearerKey, stateLabel).Open(nil, nil, sealed, []byte(statePrefix))
 	if err != nil || json.Unmarshal(plain, &c) != nil {
-		return c, errState
+		return c, mcp.ErrRequestState
 	}
 	if c.Tenant != want.Tenant || c.User != want.User || c.Client != want.Client || c.Server != want.Server || c.Method != want.Method ||
 		!bytes.Equal(c.Digest, want.Digest) || c.Connection != "" && c.Connection != want.Connection || s.Now().Unix() >= c.Expires {
-		return claims{}, errState
+		return claims{}, mcp.ErrRequestState
 	}
 	return c, nil
 }
@@ -137,7 +130,7 @@ func (x *exchange) answered() bool {
 	}
 	if err != nil {
 		x.service.Logger.InfoContext(x.r.Context(), "a requestState was refused", "connection", x.Connection.ID, "client", x.Client)
-		x.finish(http.StatusBadRequest, mcp.Failure(x.id(), mcp.CodeParams, errState.Error()))
+		x.finish(http.StatusBadRequest, mcp.Failure(x.id(), mcp.CodeParams, mcp.ErrRequestState.Error()))
 		return false
 	}
 	x.asked = c

@@ -40,14 +40,8 @@ type session struct {
 	params []byte
 }
 
-// sealer makes ids of sessions and opens them:
-//
-//	base64url( 1 | nonce, 12 bytes | AES-256-GCM of: made, 8 bytes | inner, 16 bytes | params )
-//
-// The first byte is the format's version. It, the tenant, the connection and, of
-// a client that has signed in, its client_id are the additional data, so that an
-// id is worth nothing at another connection or to another application. Signing
-// in again, for more scopes say, does not end a session.
+// sealer is AES-256-GCM, with a nonce of 12 bytes before what it seals, under a key
+// that is derived when it is first used. Each has a label of its own.
 type sealer struct {
 	once sync.Once
 	aead cipher.AEAD
@@ -78,7 +72,7 @@ func (s *sealer) with(secret []byte, label string) cipher.AEAD {
 		if err != nil {
 			panic(err)
 		}
-		if s.aead, err = cipher.NewGCM(block); err != nil {
+		if s.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
 			panic(err)
 		}
 	})
@@ -105,31 +99,31 @@ func newSession(params []byte) (session, error) {
 }
 
 // sealSession makes the id by which the client of the connection brings the
-// session with each request.
+// session with each request:
+//
+//	base64url( 1 | nonce, 12 bytes | AES-256-GCM of: made, 8 bytes | inner, 16 bytes | params )
+//
+// The first byte is the format's version. It, the tenant, the connection and, of
+// a client that has signed in, its client_id are the additional data, so that an
+// id is worth nothing at another connection or to another application. Signing
+// in again, for more scopes say, does not end a session.
 func (s *Service) sealSession(k connection.Key, application string, in session) string {
 	inner, err := base64.RawURLEncoding.DecodeString(in.inner)
 	if err != nil || len(inner) != innerSize {
 		panic("host: the session was not made by newSession")
 	}
-	aead := s.sessions.with(s.BearerKey, sessionLabel)
-	sealed := make([]byte, 1+aead.NonceSize(), 1+aead.NonceSize()+madeSize+innerSize+len(in.params)+aead.Overhead())
-	sealed[0] = sessionVersion
-	nonce := sealed[1:]
-	_, _ = rand.Read(nonce)
 	text := binary.BigEndian.AppendUint64(nil, uint64(s.Now().Unix()))
 	text = append(append(text, inner...), in.params...)
-	return base64.RawURLEncoding.EncodeToString(aead.Seal(sealed, nonce, text, sessionContext(k, application)))
+	return base64.RawURLEncoding.EncodeToString(s.sessions.with(s.BearerKey, sessionLabel).Seal([]byte{sessionVersion}, nil, text, sessionContext(k, application)))
 }
 
 // openSession returns the session of an id, or ErrNoSession.
 func (s *Service) openSession(k connection.Key, application, id string) (session, error) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	aead := s.sessions.with(s.BearerKey, sessionLabel)
-	head := 1 + aead.NonceSize()
-	if err != nil || len(sealed) < head || sealed[0] != sessionVersion {
+	if err != nil || len(sealed) == 0 || sealed[0] != sessionVersion {
 		return session{}, ErrNoSession
 	}
-	text, err := aead.Open(nil, sealed[1:head], sealed[head:], sessionContext(k, application))
+	text, err := s.sessions.with(s.BearerKey, sessionLabel).Open(nil, nil, sealed[1:], sessionContext(k, application))
 	if err != nil || len(text) < madeSize+innerSize {
 		return session{}, ErrNoSession
 	}

@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 )
+
+// ErrRequestState refuses a requestState that is not one of the request that brings
+// it, or not any more.
+var ErrRequestState = errors.New("the requestState is not valid, or not any more: send the request without it and without inputResponses")
 
 // RetryDigest is the SHA-256 of what a request asks, without what differs when it
 // is sent again with the answers to an input_required result (MCP 2026-07-28,
