@@ -3,13 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { signIn } from './fixtures/browser.mjs';
+import { launchBrowser, newPerson, signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { startEngine } from './fixtures/engine.mjs';
-import { connectionId, toProvider } from './fixtures/journey.mjs';
+import { atDemo, connectionId, toProvider } from './fixtures/journey.mjs';
 import { prepareLanyard } from './fixtures/lanyard.mjs';
 import { until } from './fixtures/wait.mjs';
 
@@ -89,6 +90,39 @@ test('started again, it serves what the other has renewed', async () => {
   const { body } = await other.api('GET', `/api/v1/connections/${id}`);
   assert.equal(body.status, 'connected');
   assert.equal(auth.grants('ada').length, 1);
+});
+
+test('of the demo provider there is one, which both renew at, and which outlives the second', async () => {
+  const first = await prepareLanyard();
+  const second = await prepareLanyard({ env: { LANYARD_DATA: first.data } });
+  second.data = first.data;
+  const browser = await launchBrowser();
+  try {
+    await first.start();
+    const { page, context } = await newPerson(browser);
+    await toProvider(page, first, 'Demo notes');
+    await atDemo(page);
+    const demo = await connectionId(page, first);
+    await context.close();
+    await second.start();
+    assert.match(second.output, /another .*lanyard dev.* works with this data directory/);
+    const given = new Set();
+    for (const app of [second, first, second, first]) {
+      // Five minutes without a few seconds: each of these is a renewal.
+      const { status, body } = await app.api('GET', `/api/v1/connections/${demo}/token?min_ttl=297`);
+      assert.equal(status, 200, JSON.stringify(Object.keys(body)));
+      given.add(body.access_token);
+      await until('the token lives shorter', () => Date.now() > Date.parse(body.expires_at) - 296_000);
+    }
+    assert.equal(given.size, 4, 'not each renewed');
+    await second.stop();
+    assert.equal((await first.api('GET', `/api/v1/connections/${demo}/token?min_ttl=297`)).status, 200);
+    await access(join(first.data, 'demo-url'));
+  } finally {
+    await browser.close();
+    await second.remove();
+    await first.remove();
+  }
 });
 
 test('nothing of all this leaked', async () => {

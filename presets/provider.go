@@ -1,5 +1,7 @@
 package presets
 
+import "slices"
+
 // Provider is what is known of one OAuth authorization server: its endpoints
 // and every way in which it departs from the RFCs. All knowledge about a
 // provider is in its file; the engine (internal/provider) has none.
@@ -115,6 +117,12 @@ type ClientAuth struct {
 	// Header is the Authorization header of the method header, a template over
 	// client_id and client_secret.
 	Header string `yaml:"header,omitempty"`
+}
+
+// NeedsSecret reports whether a client without a secret can prove itself in none
+// of the ways.
+func (a ClientAuth) NeedsSecret() bool {
+	return len(a.Methods) > 0 && !slices.Contains(a.Methods, AuthNone)
 }
 
 // PKCE (RFC 7636); S256 only.

@@ -42,7 +42,7 @@ func (c *cli) connectionListCommand(name string) *cobra.Command {
 	flags.StringVar(&f.User, "user", "", "only those of the user with this `id`")
 	flags.StringVar(&f.Server, "server", "", "only those to the server of this `name`")
 	flags.IntVar(&f.Limit, "limit", 50, "how many to list at most, 1 to 200")
-	flags.StringVar(&f.Cursor, "cursor", "", "begin where the page before `ended`")
+	flags.StringVar(&f.Cursor, "cursor", "", "begin at this `CURSOR`, with which the page before ended")
 	return cmd
 }
 

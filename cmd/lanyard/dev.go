@@ -8,13 +8,16 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lanyardhq/lanyard/internal/config"
+	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/runner"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // shutdownGrace is how long requests may take to end after a signal.
@@ -56,6 +59,27 @@ GOOGLE_CLIENT_SECRET.`,
 	return cmd
 }
 
+// needsSecret knows which providers' clients need a secret. Presets are read when
+// it is asked first: most starts do not.
+func needsSecret(overlays []string) func(name, variant string) (bool, error) {
+	load := sync.OnceValues(func() (*presets.Catalogue, error) { return presets.Load(overlays) })
+	return func(name, variant string) (bool, error) {
+		catalogue, err := load()
+		if err != nil {
+			return false, err
+		}
+		for _, p := range catalogue.Providers() {
+			if flow.EnvPrefix(p.ID) != name {
+				continue
+			}
+			// A kind that there is not is told to whoever connects.
+			resolved, err := p.Resolve(variant, catalogue.Provider)
+			return err == nil && resolved.ClientAuth.NeedsSecret(), nil
+		}
+		return false, nil
+	}
+}
+
 func dev(ctx context.Context, logger *slog.Logger) error {
 	file, err := dotEnv()
 	if err != nil {
@@ -75,6 +99,13 @@ func dev(ctx context.Context, logger *slog.Logger) error {
 	cfg, err := config.Load(os.Getenv)
 	if err != nil {
 		return err
+	}
+	lacks, err := cfg.LeaveOutUnfinished(os.Environ(), needsSecret(cfg.Presets))
+	if err != nil {
+		return err
+	}
+	for _, lack := range lacks {
+		logger.WarnContext(ctx, "an OAuth client is left out until it is complete", "why", lack)
 	}
 	ln, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/config"
@@ -19,18 +21,26 @@ import (
 )
 
 // startDemo makes the demo provider and its client. Its port follows ours, so
-// that it is the same at every start unless somebody else has it.
+// that it is the same at every start unless somebody else has it. Where another
+// process works with the data directory, its provider serves both: two would not
+// know each other's grants, and overwrite each other's file.
 func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (*config.Clients, error) {
 	none := m.cfg.Clients(nil)
 	if m.cfg.DemoAddr == "off" {
 		return none, nil
+	}
+	client := demoClient(keys)
+	if base := m.otherDemo(client); base != "" {
+		m.logger.Warn("another \"lanyard dev\" works with this data directory: the demo provider is the other one's, and is connected there; for one of its own, set LANYARD_DATA to another directory",
+			"data", m.cfg.DataDir, "demo", base)
+		deployment["base"], deployment["demo_base"] = base, base
+		return m.cfg.Clients(map[string]provider.Client{demo.ProviderID: client}), nil
 	}
 	ln, err := m.listenDemo()
 	if err != nil {
 		return none, fmt.Errorf("listen for the demo provider: %w: set LANYARD_DEMO_ADDR to a free address, or to off", err)
 	}
 	base := "http://" + ln.Addr().String()
-	client := demoClient(keys)
 	p, err := demo.New(demo.Config{BaseURL: base, ClientID: client.ID, ClientSecret: client.Secret.Reveal(),
 		RedirectURIs: []string{m.cfg.BaseURL + flow.CallbackPath}, DataFile: filepath.Join(m.cfg.DataDir, "demo.json"), Logger: m.logger})
 	if err != nil {
@@ -45,6 +55,27 @@ func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (
 	deployment["base"], deployment["demo_base"] = base, base
 	m.demoListener, m.demo = ln, &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
 	return m.cfg.Clients(map[string]provider.Client{demo.ProviderID: client}), nil
+}
+
+// askOther is how long a demo provider has to say that it runs.
+const askOther = 2 * time.Second
+
+// otherDemo is where the demo provider of another process runs with this data
+// directory; "" if none does. One that was killed has left its address, at which
+// nobody may listen now, or another program: it has to answer as a provider whose
+// client is ours.
+func (m *machine) otherDemo(client provider.Client) string {
+	data, err := os.ReadFile(filepath.Join(m.cfg.DataDir, demoURLFile))
+	if err != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askOther)
+	defer cancel()
+	other := drillSite{strings.TrimSpace(string(data)), client.ID, client.Secret}
+	if _, _, err := other.ask(ctx, http.MethodGet, nil); err != nil {
+		return ""
+	}
+	return other.base
 }
 
 // demoURLFile says, in the data directory, where the demo provider is.

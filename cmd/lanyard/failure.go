@@ -66,9 +66,17 @@ func (c *cli) reportRefusal(w io.Writer, refused *client.Error) {
 		return
 	}
 	fmt.Fprintln(w, printable(refused.Error()))
-	if refused.Hint != "" {
-		fmt.Fprintln(w, printable(refused.Hint))
+	if hint := firstOf(commandHints[refused.Code], refused.Hint); hint != "" {
+		fmt.Fprintln(w, printable(hint))
 	}
+}
+
+// commandHints stand in for the API's own, where these speak of a page or of
+// fields and there is a command, or a flag.
+var commandHints = map[string]string{
+	"connection_unknown":   "It may have been disconnected: \"lanyard connections list\" shows those that there are.",
+	"server_unknown":       "\"lanyard servers\" lists them.",
+	"invalid_redirect_uri": "Correct --redirect, as the client's documentation has it. One with a scheme of its own has to be in LANYARD_OAUTH_REDIRECTS, or in a deployment's oauth_redirects.",
 }
 
 func hintFor(cmd *cobra.Command, err error) string {

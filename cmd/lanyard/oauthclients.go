@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,9 @@ A redirect URI is matched exactly, except for the port of one on loopback.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(in.RedirectURIs) == 0 {
 				return usagef("--redirect is missing: where the client takes its answers, which its documentation says")
+			}
+			if !slices.Contains([]string{"", "none", "client_secret_basic", "client_secret_post"}, in.AuthMethod) {
+				return usagef("--auth must be none, client_secret_basic or client_secret_post")
 			}
 			api, err := c.client()
 			if err != nil {

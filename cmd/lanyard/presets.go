@@ -24,6 +24,11 @@ func (c *cli) presetsCommand() *cobra.Command {
 	return cmd
 }
 
+// noPreset: of that name there is none among those that are found.
+func noPreset(name string) error {
+	return fmt.Errorf("there is no preset %q: \"lanyard servers\" lists those of a Lanyard that runs; your own are found through LANYARD_PRESETS", name)
+}
+
 func (c *cli) presetsLintCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lint [DIR]...",

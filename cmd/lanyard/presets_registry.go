@@ -113,7 +113,7 @@ namespace of yours with --as.`,
 			}
 			s, ok := loaded.Server(args[0])
 			if !ok {
-				return fmt.Errorf("there is no preset %q: \"lanyard servers\" lists them", args[0])
+				return noPreset(args[0])
 			}
 			if as == "" {
 				as = "io.github.lanyardhq/" + s.Name

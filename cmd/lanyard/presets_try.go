@@ -49,7 +49,7 @@ func (c *cli) tryPreset(cmd *cobra.Command, cfg config.Config, name string) erro
 	s, ok := loaded.Server(name)
 	switch {
 	case !ok:
-		return fmt.Errorf("there is no preset %q: \"lanyard servers\" lists them", name)
+		return noPreset(name)
 	case s.Server.Registry == presets.RegistryRemote:
 		return fmt.Errorf("the server of %q runs elsewhere and cannot be started here", name)
 	}

@@ -61,7 +61,7 @@ const testKey = "lyk_the-key-of-the-scripts"
 type fakeAPI struct {
 	mu      sync.Mutex
 	answers map[string]answer
-	last    string
+	asked   []string
 }
 
 type answer struct {
@@ -73,7 +73,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.last = r.Method + " " + r.RequestURI + " " + string(body)
+	f.asked = append(f.asked, r.Method+" "+r.RequestURI+" "+string(body))
 	a, ok := f.answers[r.Method+" "+r.URL.Path]
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+testKey:
@@ -98,18 +98,21 @@ func answerCmd(ts *testscript.TestScript, neg bool, args []string) {
 	f.answers[args[0]+" "+args[1]] = answer{status, ts.ReadFile(args[3])}
 }
 
-// requested REGEXP: the API's last request was so, or with "!" there was none.
+// requested REGEXP...: the API's last requests were these, or with "!" there were
+// none.
 func requestedCmd(ts *testscript.TestScript, neg bool, args []string) {
 	f := ts.Value("api").(*fakeAPI)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	last := strings.TrimSpace(f.last)
-	f.last = ""
-	switch {
-	case neg && last != "":
-		ts.Fatalf("there was a request: %s", last)
-	case !neg && !regexp.MustCompile("^"+args[0]+"$").MatchString(last):
-		ts.Fatalf("the last request was: %s", last)
+	asked := f.asked
+	f.asked = nil
+	if neg && len(asked) > 0 || !neg && len(asked) < len(args) {
+		ts.Fatalf("the requests were: %q", asked)
+	}
+	for i, want := range args {
+		if got := strings.TrimSpace(asked[len(asked)-len(args)+i]); !regexp.MustCompile("^" + want + "$").MatchString(got) {
+			ts.Fatalf("a request was: %s", got)
+		}
 	}
 }
 

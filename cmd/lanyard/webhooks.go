@@ -27,10 +27,12 @@ func (c *cli) webhooksCommand() *cobra.Command {
 for what, and how a receiver checks that it is ours, is in docs/webhooks.md.
 
 "test" has a Lanyard that runs send an event: the one that --url names.
-"set", "rotate" and "remove" are about the endpoint of a deployment's tenant.` + operatorHelp + `
 
 On one machine ("lanyard dev") the endpoint is LANYARD_WEBHOOK_URL, in the
-environment or in .env, and "secret" prints what signs.`,
+environment or in .env, and "secret" prints what signs.
+
+"set", "rotate" and "remove" are about the endpoint of a deployment's tenant. They
+alone act on a deployment in an AWS account, with your own AWS credentials.`,
 		Example: `  lanyard webhooks set https://app.example.com/webhooks/lanyard
   lanyard webhooks test
   lanyard webhooks rotate --overlap 24h
@@ -85,7 +87,7 @@ minute: then try it with "lanyard webhooks test".
 
 A webhook that the person can do something about has a reconnect link. Where the
 tenant's backend confirms who connects, say with --return-url where the person is
-sent after reconnecting, so that it can.`,
+sent after reconnecting, so that it can.` + operatorHelp,
 		Example: `  lanyard webhooks set https://app.example.com/webhooks/lanyard
   lanyard webhooks set https://acme.example.com/hook --tenant acme \
       --return-url https://acme.example.com/connected`,
@@ -170,7 +172,7 @@ func (c *cli) webhookRotateCommand(p *place) *cobra.Command {
 		Short: "Make a new signing secret, and print it",
 		Long: `Make a new signing secret for a tenant's endpoint, and print it, once. Both the
 new and the old one sign for the overlap: long enough for the receiver to go over.
-With --overlap 0s the old one signs no more within a minute.`,
+With --overlap 0s the old one signs no more within a minute.` + operatorHelp,
 		Example: `  lanyard webhooks rotate
   lanyard webhooks rotate --tenant acme --overlap 0s`,
 		Args: cobra.NoArgs,
@@ -204,7 +206,7 @@ func (c *cli) webhookRemoveCommand(p *place) *cobra.Command {
 		Use:   "remove",
 		Short: "Send a tenant no more webhooks",
 		Long: `Send a tenant no more webhooks. What is still to be delivered is dropped, and the
-signing secret is deleted.`,
+signing secret is deleted.` + operatorHelp,
 		Example: `  lanyard webhooks remove
   lanyard webhooks remove --tenant acme`,
 		Args: cobra.NoArgs,

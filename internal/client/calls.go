@@ -47,6 +47,10 @@ type Servers struct {
 	Servers []Server `json:"servers"`
 }
 
+// NeedsClient is [Server].Status while there is no OAuth client at the server's
+// provider, so that nobody can connect it.
+const NeedsClient = "needs_client"
+
 // Server is one of [Servers].
 type Server struct {
 	Name        string  `json:"name"`

@@ -78,6 +78,9 @@ type Config struct {
 	WebhookReturnURL string
 
 	getenv func(string) string
+	// unfinished says what clients lack that count as not there, by their names in
+	// the environment: GOOGLE.
+	unfinished map[string]string
 }
 
 // ErrInvalid: a setting cannot be used; the text names it.

@@ -146,6 +146,40 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// TestUnfinishedClients: a client that cannot work counts as not there, and what it
+// lacks is said without its values; one that needs no secret works.
+func TestUnfinishedClients(t *testing.T) {
+	t.Parallel()
+	pairs := []string{
+		"GOOGLE_CLIENT_ID", "canary", "SLACK_CLIENT_ID", "canary", "SLACK_CLIENT_SECRET", "…", "ASANA_CLIENT_ID", "….apps.example", "ASANA_CLIENT_SECRET", "canary",
+		"ZOOM_CLIENT_ID", "z", "ZOOM_CLIENT_SECRET", "...", "SPOTIFY_CLIENT_ID", "s", "GITHUB_CLIENT_ID", "g", "GITHUB_CLIENT_SECRET", "s.e.c...", "EMPTY_CLIENT_ID", "",
+	}
+	var environ []string
+	for i := 0; i < len(pairs); i += 2 {
+		environ = append(environ, pairs[i]+"="+pairs[i+1])
+	}
+	c, err := config.Load(environment(pairs...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lacks, err := c.LeaveOutUnfinished(environ, func(name, _ string) (bool, error) { return name == "GOOGLE", nil })
+	if want := []string{"ASANA_CLIENT_ID still holds a placeholder", "GOOGLE_CLIENT_SECRET is missing", "SLACK_CLIENT_SECRET still holds a placeholder",
+		"ZOOM_CLIENT_SECRET still holds a placeholder"}; err != nil || !slices.Equal(lacks, want) {
+		t.Errorf("%q, %v", lacks, err)
+	}
+	clients := c.Clients(map[string]provider.Client{"zoom": {ID: "own"}})
+	for id, there := range map[string]bool{"google": false, "slack": false, "asana": false, "spotify": true, "github": true, "zoom": true, "empty": false} {
+		got, err := clients.Client(t.Context(), flow.DefaultTenant, id, "")
+		if there != (err == nil) || there != (got.ID != "") || !there && !errors.Is(err, flow.ErrNoClient) {
+			t.Errorf("%s: %q, %v", id, got.ID, err)
+		}
+	}
+	odd := errors.New("presets not readable")
+	if _, err := c.LeaveOutUnfinished(environ, func(string, string) (bool, error) { return false, odd }); !errors.Is(err, odd) {
+		t.Error(err)
+	}
+}
+
 // TestConfirmByDefault: links to a public address can be mailed to anybody, so
 // what they connect waits for the tenant; on a machine alone nobody would
 // confirm.

@@ -62,6 +62,23 @@ func TestJourney(t *testing.T) {
 	}
 }
 
+// A link brings what its servers ask a person for, and nothing else.
+func TestLinkParameters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, c := range []struct {
+		servers []string
+		given   string
+		want    error
+	}{
+		{[]string{"notes", "shop"}, "shop", nil}, {nil, "anything", nil},
+		{[]string{"notes"}, "shop", flow.ErrParameter}, {[]string{"notes", "shop"}, "shpo", flow.ErrParameter},
+	} {
+		_, _, err := w.start.CreateLink(t.Context(), flow.LinkRequest{Tenant: tenant, UserID: user, Servers: c.servers, Parameters: map[string]string{c.given: "a"}})
+		wantError(t, err, c.want)
+	}
+}
+
 func TestLink(t *testing.T) {
 	t.Parallel()
 	w, ctx := newWorld(t), t.Context()
@@ -105,7 +122,7 @@ func TestSessionEnds(t *testing.T) {
 func TestIdempotency(t *testing.T) {
 	t.Parallel()
 	w, ctx, seed := newWorld(t), t.Context(), []byte("a seed of 256 bits, derived from the key")
-	link := flow.LinkRequest{Tenant: tenant, UserID: user, Servers: []string{"notes"}, Seed: seed}
+	link := flow.LinkRequest{Tenant: tenant, UserID: user, Servers: []string{"notes", "shop"}, Seed: seed}
 	first, path, err := w.start.CreateLink(ctx, link)
 	wantError(t, err, nil)
 	w.pass(time.Minute)

@@ -47,6 +47,9 @@ func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, 
 			return Link{}, "", fmt.Errorf("%w: %q", ErrServer, name)
 		}
 	}
+	if err := s.checkAsked(r.Servers, r.Parameters); err != nil {
+		return Link{}, "", err
+	}
 	if err := s.CheckReturnURL(ctx, r.Tenant, r.ReturnURL); err != nil {
 		return Link{}, "", err
 	}
@@ -75,6 +78,26 @@ func (s *Starter) CreateLink(ctx context.Context, r LinkRequest) (Link, string, 
 		return old, path, nil
 	}
 	return l, path, nil
+}
+
+// checkAsked refuses a parameter that none of the servers asks a person for: a
+// slip of the pen would show itself only to whoever opens the link. A link to every
+// server may have any.
+func (s *Starter) checkAsked(servers []string, given map[string]string) error {
+	var asked []string
+	for _, name := range servers {
+		if server, ok := s.Catalogue.Server(name); ok {
+			for _, p := range Asked(s.Catalogue, server) {
+				asked = append(asked, p.Name)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if len(servers) > 0 && !slices.Contains(asked, name) {
+			return fmt.Errorf("%w: %q: none of the link's servers asks for it", ErrParameter, name)
+		}
+	}
+	return nil
 }
 
 // linkRef is the last part of a link's URL: id.secret, and before it tenant~

@@ -33,7 +33,7 @@ func TestDocsListEveryCode(t *testing.T) {
 	for _, k := range known {
 		check(problemOf(k.err))
 	}
-	for _, p := range []*Problem{ErrUnauthorized, errForbidden, errCrossSite, errNotFound, errNoSuchToken, errRequestEnded, errRequestServer, errRequestUser, errOperator, badRequest("", "")} {
+	for _, p := range []*Problem{ErrUnauthorized, errNoKey, errForbidden, errCrossSite, errNotFound, errNoSuchToken, errRequestEnded, errRequestServer, errRequestUser, errOperator, badRequest("", "")} {
 		check(p)
 	}
 }

@@ -39,12 +39,14 @@ type Problem struct {
 
 func (p *Problem) Error() string { return p.Message }
 
-// ErrUnauthorized: there is no API key, or not one of ours.
-var ErrUnauthorized = &Problem{Status: 401, Code: "unauthorized", Heading: "Not signed in",
-	Message: "this call needs an API key: Authorization: Bearer KEY",
-	Next:    "On one machine the key lies in the data directory, in the file api-key. A deployment's outputs name the command that fetches it."}
+// ErrUnauthorized: the API key is none of ours, or none any more.
+var ErrUnauthorized = &Problem{Status: 401, Code: "unauthorized", Heading: "Not signed in", Message: "this API key is not valid", Next: whereKeysAre}
+
+const whereKeysAre = "On one machine the key lies in the data directory, in the file api-key. A deployment's outputs name the command that fetches it."
 
 var (
+	errNoKey = &Problem{Status: 401, Code: "unauthorized", Heading: "Not signed in",
+		Message: "this call needs an API key: Authorization: Bearer KEY", Next: whereKeysAre}
 	errForbidden = &Problem{Status: 403, Code: "forbidden", Heading: "Not yours",
 		Message: "this session may act for its own user only", Next: "Leave user_id out, or sign in as that user."}
 	errCrossSite = &Problem{Status: 403, Code: "cross_site", Heading: "That did not come from this page",
@@ -103,7 +105,7 @@ var known = []struct {
 	{flow.ErrConnection, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
 	{flow.ErrParameter, 400, "Something is missing", "Correct the value and try again."},
 	{flow.ErrScope, 400, "A scope is malformed", "Scopes are names without spaces (RFC 6749 §3.3)."},
-	{flow.ErrReturnURL, 400, "This address is not allowed", "Add it to the tenant's list of return URLs."},
+	{flow.ErrReturnURL, 400, "This address is not allowed", "On one machine, set LANYARD_RETURN_URLS and start Lanyard again. A deployment's operator sets the tenant's whole list with \"lanyard tenants set TENANT --return-url URL\"."},
 	{flow.ErrChanged, 409, "Somebody else was faster", "Reload and try again."},
 	{flow.ErrExists, 409, "This was done before", "Use another Idempotency-Key for another request."},
 	{signin.ErrUnknown, 404, "This sign-in does not exist", "Sign in again from where you started."},
@@ -119,7 +121,7 @@ var known = []struct {
 	{signin.ErrNotAllowed, 403, "This account may not come in", "Sign in again with another account, or ask whoever runs this to let yours in."},
 	{provider.ErrTarget, 409, "This provider cannot be used like this", "This is for whoever runs Lanyard: the detail says what has to change."},
 	{connection.ErrNotFound, 404, "There is no such connection", "It may have been disconnected. Look at your servers."},
-	{connection.ErrCursor, 400, "This list cannot be continued", "Start from its beginning: the cursor is not one that the list returned."},
+	{connection.ErrCursor, 400, "This list cannot be continued", "Start from its beginning."},
 	{connection.ErrUnavailable, 503, "Try again in a moment", "Nothing is lost. If it goes on, tell whoever runs this."},
 	{connection.ErrGone, 409, "This is being disconnected", "Connect again in a moment."},
 	{refresh.ErrReconnect, 409, "This needs to be reconnected", "The provider no longer accepts the access. Reconnect it: everything else stays as it is."},

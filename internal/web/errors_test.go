@@ -47,7 +47,7 @@ func TestEveryErrorHasAFace(t *testing.T) {
 			t.Errorf("%v: bare %+v, wrapped %+v", k.err, bare, wrapped)
 		}
 	}
-	for _, p := range []*Problem{ErrUnauthorized, errForbidden, errCrossSite, errNotFound, badRequest("x", "")} {
+	for _, p := range []*Problem{ErrUnauthorized, errNoKey, errForbidden, errCrossSite, errNotFound, badRequest("x", "")} {
 		checkFace(t, p.Message, problemOf(fmt.Errorf("wrapped: %w", p)))
 	}
 	down := &refresh.Unavailable{Failure: connection.Failure{Detail: "it is down"}, RetryAfter: 1500 * time.Millisecond}

@@ -638,7 +638,11 @@ func TestEnteredClients(t *testing.T) {
 		`{"name":"x","redirect_uris":["` + webRedirect + `"],"token_endpoint_auth_method":"tls_client_auth"}`: "invalid_client_metadata",
 		`{"name":"x","redirect_uris":["` + webRedirect + `"],"token_endpoint_auth_method":"private_key_jwt"}`: "invalid_request",
 	} {
-		want(t, body, s.api("POST", "/api/v1/oauth-clients", body), 400, code)
+		refusal := s.api("POST", "/api/v1/oauth-clients", body)
+		want(t, body, refusal, 400, code)
+		if strings.Contains(refusal.Body.String(), "granted") {
+			t.Errorf("%s: it is told what is for people who sign in: %s", body, refusal.Body)
+		}
 	}
 	want(t, "none of ours", s.api("DELETE", "/api/v1/oauth-clients/cli_x", ""), 404, "client_unknown")
 	want(t, "remove", s.api("DELETE", "/api/v1/oauth-clients/"+id, ""), 204, "")

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -56,6 +57,12 @@ func (h *Connect) addOAuthClient(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("a client that proves itself by a key publishes it at the address that is its id", "It needs no entry here.")
 	}
 	c, secret, err := h.OAuth.Enter(r.Context(), in.Name, in.RedirectURIs, in.AuthMethod)
+	var refused *authserver.Error
+	if errors.As(err, &refused) { // nobody is signing in
+		p := badRequest(refused.Description, "")
+		p.Code = refused.Code
+		return p
+	}
 	if err != nil {
 		return err
 	}

@@ -310,3 +310,16 @@ func TestOtherTenantsChangeNothing(t *testing.T) {
 		t.Error("a deleted user's connection is still there")
 	}
 }
+
+// TestKeys: whoever shows a key that is none is not told to show one.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, loopURL, "")
+	const ask = "Authorization: Bearer KEY"
+	if text := s.send("POST", "/api/v1/links", `{"user_id":"ada"}`).Body.String(); !strings.Contains(text, ask) {
+		t.Error(text)
+	}
+	if text := s.send("POST", "/api/v1/links", `{"user_id":"ada"}`, "Authorization", "Bearer lyk_none").Body.String(); strings.Contains(text, ask) || !strings.Contains(text, "not valid") {
+		t.Error(text)
+	}
+}

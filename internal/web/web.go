@@ -230,7 +230,7 @@ func (s *Site) principal(r *http.Request) (Principal, error) {
 func (s *Site) backend(r *http.Request) (Principal, error) {
 	key := bearer(r)
 	if key == "" {
-		return Principal{}, ErrUnauthorized
+		return Principal{}, errNoKey
 	}
 	tenant, err := s.Keys.Tenant(r.Context(), key)
 	return Principal{Tenant: tenant, Key: key}, err
