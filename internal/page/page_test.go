@@ -313,3 +313,24 @@ func TestWhoIsSignedIn(t *testing.T) {
 		}
 	}
 }
+
+// A link for one server shows its card, and nothing that would look for others.
+func TestOneServerIsNotSearched(t *testing.T) {
+	t.Parallel()
+	p := newPages(t)
+	servers := sampleServers(same, make([]Scope, 3))
+	for name, c := range map[string]struct {
+		view   ServersView
+		search bool
+	}{
+		"one, wanted":     {ServersView{Servers: servers[2:3], Starting: "github"}, false},
+		"one":             {ServersView{Servers: servers[2:3]}, false},
+		"one, not found":  {ServersView{Servers: servers[2:3], Query: "slack"}, true},
+		"two, one wanted": {ServersView{Servers: servers[2:4], Starting: "github"}, true},
+	} {
+		page := render(t, p, c.view)
+		if strings.Contains(page, `role="search"`) != c.search || strings.Contains(page, "Nothing matches") != c.search {
+			t.Errorf("%s: search %v", name, !c.search)
+		}
+	}
+}

@@ -132,6 +132,10 @@ func (v ServersView) Unready() []listed {
 	})
 }
 
+// Searchable reports whether there is anything to look for: a link may be for one
+// server alone.
+func (v ServersView) Searchable() bool { return len(v.Servers) > 1 || v.Query != "" }
+
 func (v ServersView) wanted(c ServerCard) bool { return v.Starting != "" && c.Name == v.Starting }
 
 func (v ServersView) found(c ServerCard) bool {
