@@ -114,6 +114,7 @@ func sampleViews(text func(string) string) map[string]View {
 		"ended":           EndedView{Chrome: chrome, Revoked: true},
 		"ended-local":     EndedView{Chrome: chrome, Detail: text("The provider did not answer.")},
 		"signin-link":     SignInView{Chrome: Chrome{Title: text("Sign in")}, Tenant: text("acme"), Waits: true},
+		"signin-owner": SignInView{Chrome: Chrome{Title: text("Sign in"), Local: true}, Owner: true},
 		"signin-host": SignInView{Chrome: Chrome{Title: text("Sign in"), User: text("oidc:x"), Person: text("ada@example.com"), CSRF: text("csrf-token"), CanSignOut: true},
 			Tenant: text("acme"), Host: text("accounts.example"), URL: text("/oauth/sign-in?tenant=acme")},
 	}

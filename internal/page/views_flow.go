@@ -130,6 +130,8 @@ type SignInView struct {
 	// Host is where they sign in, and URL the page of ours that leads there; both
 	// empty: by a link.
 	Host, URL string
+	// Owner: this machine signs its owner in, at the list of servers.
+	Owner bool
 	// Waits: an MCP client asks for access meanwhile.
 	Waits bool
 }

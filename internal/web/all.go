@@ -173,7 +173,14 @@ var errNoTokenForAll = &Problem{Status: 404, Code: "token_unknown", Heading: "Th
 	Message: "this person has no MCP token of that id for all servers", Next: "It may have been revoked already. List the tokens."}
 
 func (h *MCPRun) allPage(w http.ResponseWriter, r *http.Request) {
-	p, user, err := h.owner(r, "")
+	if h.canonical(w, r) {
+		return
+	}
+	p, err := h.visitor(w, r)
+	var user string
+	if err == nil {
+		user, err = p.For("")
+	}
 	if errors.Is(err, flow.ErrNoSession) {
 		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
 			return

@@ -25,44 +25,8 @@ func (h *Connect) mountPages(mux *http.ServeMux) {
 	mux.HandleFunc("POST /c/{flow}", h.route(h.consentForm))
 }
 
-// maxSession is the cookie's life in seconds; the stored session decides.
-const maxSession = 30 * 24 * 60 * 60
-
-// canonical sends a browser that used another name of this machine to the base
-// URL: cookies belong to a host name, and the provider will come back to that
-// one.
-func (s *Site) canonical(w http.ResponseWriter, r *http.Request) bool {
-	u, err := url.Parse(s.BaseURL)
-	if err != nil || !s.Local || r.Host == u.Host {
-		return false
-	}
-	http.Redirect(w, r, s.BaseURL+r.URL.RequestURI(), http.StatusFound)
-	return true
-}
-
 func (h *Connect) home(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/mcp/servers", http.StatusFound)
-}
-
-// person returns the page session, signing the owner of this machine in.
-func (h *Connect) person(w http.ResponseWriter, r *http.Request) (Principal, error) {
-	browser, _ := h.browser(w, r)
-	if ses, err := h.Sessions.Session(r.Context(), h.cookie(r, "session"), browser); err == nil {
-		return Principal{Tenant: ses.Tenant, User: ses.UserID, Browser: browser, Session: ses}, nil
-	} else if !errors.Is(err, flow.ErrNoSession) {
-		return Principal{}, err
-	}
-	// Only a navigation: a page that fetches or embeds ours gets no session.
-	dest := r.Header.Get("Sec-Fetch-Dest")
-	if h.Owner == "" || dest != "" && dest != "document" || h.Foreign != nil && h.Foreign(r) {
-		return Principal{}, flow.ErrNoSession
-	}
-	ses, secret, err := h.Flows.OpenSession(r.Context(), flow.Session{Tenant: flow.DefaultTenant, UserID: h.Owner, Owner: true, Browser: browser})
-	if err != nil {
-		return Principal{}, err
-	}
-	h.setCookie(w, "session", secret, maxSession)
-	return Principal{Tenant: ses.Tenant, User: ses.UserID, Browser: browser, Session: ses}, nil
 }
 
 func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
@@ -82,7 +46,6 @@ func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := page.ServersView{Chrome: h.chrome(w, r, "Your servers"), Query: r.URL.Query().Get("q"),
 		Starting: r.URL.Query().Get("server"), ReturnURL: p.Session.ReturnURL}
-	v.User = p.User
 	for _, s := range h.offered(p.Session) {
 		v.Servers = append(v.Servers, h.card(r, p, s, own))
 	}

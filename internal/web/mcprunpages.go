@@ -28,7 +28,14 @@ func (h *MCPRun) mountPages(mux *http.ServeMux) {
 }
 
 func (h *MCPRun) connectionPage(w http.ResponseWriter, r *http.Request) {
-	_, c, err := h.connection(r)
+	if h.canonical(w, r) {
+		return
+	}
+	p, err := h.visitor(w, r)
+	var c connection.Connection
+	if err == nil {
+		c, err = own(r.Context(), h.Connections, p, r.PathValue("id"))
+	}
 	if errors.Is(err, flow.ErrNoSession) {
 		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
 			return

@@ -142,7 +142,7 @@ func (a asked) renew(c connection.Connection) bool {
 
 // requestAsks is our consent page.
 func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) error {
-	v := page.AccessView{Chrome: h.chromeOf(w, r, "Allow access", a.person), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI)}
+	v := page.AccessView{Chrome: h.chrome(w, r, "Allow access"), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI)}
 	if a.req.Server == "" {
 		for _, c := range a.own {
 			s, _ := h.Catalogue.Server(c.Server)
@@ -182,14 +182,6 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 	}
 	h.render(w, r, http.StatusOK, v)
 	return nil
-}
-
-// chromeOf is chrome for somebody who may have been signed in by this very
-// request.
-func (h *Connect) chromeOf(w http.ResponseWriter, r *http.Request, title string, p Principal) page.Chrome {
-	c := h.chrome(w, r, title)
-	c.User, c.Person = p.User, p.Session.Name
-	return c
 }
 
 // provider tells the page where an account is connected. Where that depends on
