@@ -22,7 +22,7 @@ func sampleViews(text func(string) string) map[string]View {
 	connection := ConnectionView{
 		Chrome: chrome, ID: text("con_8hT2kQ"), ServerName: text("google-drive"), ServerDisplayName: text("Google Drive"),
 		Label: text("Work"), Account: text("ada@example.com"), Status: StatusConnected, StatusText: text("Connected"),
-		Scopes: scopes, ConnectedAt: sampleTime, LastRefresh: sampleTime, NextRefresh: sampleTime, ExpiresAt: sampleTime, EndsAt: sampleTime, LastUsed: sampleTime,
+		Scopes: scopes, ConnectedAt: sampleTime, LastRefresh: sampleTime, NextRefresh: sampleTime, EndsAt: sampleTime, LastUsed: sampleTime,
 		MCPURL: text("http://127.0.0.1:8080/mcp/google-drive"),
 		Configs: []Config{
 			{text("Claude Code"), text("Run this once in a terminal."), text("claude mcp add --transport http google-drive http://127.0.0.1:8080/mcp/google-drive")},
@@ -54,6 +54,9 @@ func sampleViews(text func(string) string) map[string]View {
 	starting := connection
 	starting.Label, starting.Tools, starting.ToolsPending, starting.Status = "", nil, true, StatusPending
 	unasked := connection
+	keyed := unasked
+	keyed.AuthType, keyed.StatusText = "api_key", text("Key saved")
+	unasked.NextRefresh, unasked.RenewedOnUse = time.Time{}, true
 	unasked.Tools, unasked.Scopes, unasked.Configs, unasked.Tokens, unasked.Clients = nil, nil, nil, nil, nil
 
 	all := AllView{
@@ -76,7 +79,7 @@ func sampleViews(text func(string) string) map[string]View {
 		"servers-search":   ServersView{Chrome: chrome, Servers: servers, Query: text("no such thing")},
 		"servers-empty":    ServersView{Chrome: chrome},
 		"connection":       connection, "connection-minted": minted, "connection-broken": broken,
-		"connection-starting": starting, "connection-unasked": unasked,
+		"connection-starting": starting, "connection-unasked": unasked, "connection-keyed": keyed,
 		"consent": ConsentView{Chrome: remote, FlowID: text("flw_1"), ServerDisplayName: text("Google Drive"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com"), RemoteHost: text("mcp.tracker.example"), Scopes: scopes, UserID: text("user-4711"), Popup: true},
 		"consent-reconnect": ConsentView{Chrome: chrome, FlowID: text("flw_1"), ServerDisplayName: text("Slack"), ProviderName: text("Slack"), ProviderHost: text("slack.com"),
 			Reconnect: text("ada@example.com"), CancelURL: text("/mcp/servers")},
@@ -114,7 +117,7 @@ func sampleViews(text func(string) string) map[string]View {
 		"ended":           EndedView{Chrome: chrome, Revoked: true},
 		"ended-local":     EndedView{Chrome: chrome, Detail: text("The provider did not answer.")},
 		"signin-link":     SignInView{Chrome: Chrome{Title: text("Sign in")}, Tenant: text("acme"), Waits: true},
-		"signin-owner": SignInView{Chrome: Chrome{Title: text("Sign in"), Local: true}, Owner: true},
+		"signin-owner":    SignInView{Chrome: Chrome{Title: text("Sign in"), Local: true}, Owner: true},
 		"signin-host": SignInView{Chrome: Chrome{Title: text("Sign in"), User: text("oidc:x"), Person: text("ada@example.com"), CSRF: text("csrf-token"), CanSignOut: true},
 			Tenant: text("acme"), Host: text("accounts.example"), URL: text("/oauth/sign-in?tenant=acme")},
 	}

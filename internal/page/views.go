@@ -165,16 +165,21 @@ type ConnectionView struct {
 	ID, ServerName, ServerDisplayName string
 	// RemoteHost is where the server runs, if not here.
 	RemoteHost string
+	// AuthType is oauth, api_key or none.
+	AuthType string
 	// Label is the person's own name for it; empty: Account is shown.
 	Label, Account             string
 	Status, Health, StatusText string
 	// Detail says in plain words why the status is what it is.
-	Detail                                        string
-	Scopes, MissingScopes                         []Scope
-	ConnectedAt, LastRefresh, ExpiresAt, LastUsed time.Time
-	// NextRefresh is when the tokens are renewed next; zero: when somebody uses
-	// them. EndsAt is when the access ends unless the person connects again.
-	NextRefresh, EndsAt time.Time
+	Detail                             string
+	Scopes, MissingScopes              []Scope
+	ConnectedAt, LastRefresh, LastUsed time.Time
+	// NextRefresh is when the tokens are renewed next; zero: that is not known, or
+	// never, or, with RenewedOnUse, when somebody uses them.
+	NextRefresh  time.Time
+	RenewedOnUse bool
+	// EndsAt is when the access ends unless the person connects again.
+	EndsAt time.Time
 	// MCPURL is the address that MCP clients are given.
 	MCPURL string
 	// Configs are snippets for MCP clients; with NewToken they hold it.

@@ -106,6 +106,8 @@ func statusText(c connection.Connection) string {
 			return "Connected, with less access"
 		case c.Failure != nil:
 			return "Connected, renewal delayed"
+		case c.AuthType == string(presets.TypeAPIKey):
+			return "Key saved" // whether it is any good, the first call tells
 		}
 		return "Connected"
 	case connection.ReconnectNeeded:

@@ -83,6 +83,17 @@ func TestConnectFromThePage(t *testing.T) {
 	if page.Code != 200 || !strings.Contains(page.Body.String(), "ada@demo.example") || strings.Contains(page.Body.String(), "canary") {
 		t.Errorf("connection page: %d %s", page.Code, excerpt(page))
 	}
+	connected := strings.TrimPrefix(where, "/mcp/connections/")
+	next := func() string { return field(t, b.get("/api/v1/connections/"+connected), "next_refresh_at") }
+	if strings.Contains(page.Body.String(), "Renewed again") || next() != "" {
+		t.Errorf("renewed next at %q, before anybody has planned it", next())
+	}
+	if err := s.refresh.Attend(t.Context(), connection.Key{Tenant: flow.DefaultTenant, ID: connected}); err != nil {
+		t.Fatal(err)
+	}
+	if page := b.get(where); !strings.Contains(page.Body.String(), "Renewed again") || next() == "" {
+		t.Errorf("renewed next at %q, once it is planned: %s", next(), excerpt(page))
+	}
 	want(t, "the same answer again", b.get(s.answer(asked)), 409, "state_used")
 	want(t, "the consent page again", b.get("/c/"+id), 409, "flow_ended")
 	want(t, "the consent again", b.post("/c/"+id, "action", "authorize"), 409, "flow_ended")
@@ -281,10 +292,18 @@ func TestPastedKey(t *testing.T) {
 	if rec.Code != 303 || !strings.HasPrefix(rec.Header().Get("Location"), "/mcp/connections/con_") {
 		t.Fatalf("%d %s", rec.Code, excerpt(rec))
 	}
-	if page := b.get(rec.Header().Get("Location")); page.Code != 200 || strings.Contains(page.Body.String(), "canary") {
+	id := strings.TrimPrefix(rec.Header().Get("Location"), "/mcp/connections/")
+	page := b.get("/mcp/connections/" + id)
+	said := page.Body.String()
+	if page.Code != 200 || strings.Contains(said, "canary") {
 		t.Errorf("%d %s", page.Code, excerpt(page))
 	}
-	id := strings.TrimPrefix(rec.Header().Get("Location"), "/mcp/connections/")
+	if !strings.Contains(said, "Key saved") || !strings.Contains(said, "tried at the first call") || strings.Contains(said, "Renewed again") {
+		t.Errorf("a key that nobody has tried, and that is never renewed: %s", excerpt(page))
+	}
+	if at := field(t, b.get("/api/v1/connections/"+id), "next_refresh_at"); at != "" {
+		t.Errorf("a key is renewed next at %s", at)
+	}
 	want(t, "it has no token to hand out", s.api("GET", "/api/v1/connections/"+id+"/token", ""), 404, "token_unknown")
 }
 
