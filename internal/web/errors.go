@@ -32,6 +32,8 @@ type Problem struct {
 	Message string
 	// Next says what to do.
 	Next string
+	// Told: the heading tells a person what Message tells a program.
+	Told bool
 	// Detail is what somebody else said; it may be hostile text.
 	Detail     string
 	RetryAfter time.Duration
@@ -71,13 +73,13 @@ var known = []struct {
 }{
 	{flow.ErrLinkUnknown, 404, "This link does not work", "Check that it was copied whole, or ask for a new one where you got it."},
 	{flow.ErrLinkExpired, 410, "This link has expired", "Ask for a new one where you got it."},
-	{flow.ErrLinkClaimed, 403, "This link was opened elsewhere", "It works in the browser that opened it first. Continue there, or ask for a new link."},
+	{flow.ErrLinkClaimed, 403, "This link was opened in another browser", "It works in the browser that opened it first. Continue there, or ask for a new link where you got it."},
 	{flow.ErrTenant, 404, "There is no such tenant", "Whoever runs this lists them with lanyard tenants list."},
 	{flow.ErrNoSession, 401, "You are not signed in", "Start from your servers, where it says how to sign in; or open your connect link again."},
-	{flow.ErrFlowUnknown, 404, "This attempt does not exist", "Start connecting again."},
+	{flow.ErrFlowUnknown, 404, "This page is no longer valid", "If you were connecting a service, start again from your servers, or from the application that sent you here."},
 	{flow.ErrFlowExpired, 410, "This took too long", "Nothing was changed. Start connecting again."},
 	{flow.ErrFlowClaimed, 403, "This was started in another browser", "Continue in the browser where you started, or start again here."},
-	{flow.ErrFlowEnded, 409, "This attempt has already ended", "Look at your servers to see how it ended, or start again."},
+	{flow.ErrFlowEnded, 409, "This is already finished", "Look at your servers to see how it ended, or start connecting again."},
 	{flow.ErrNotConfirmable, 409, "There is nothing to confirm", "An attempt can be confirmed for ten minutes after it was granted. Start a new one."},
 	{flow.ErrFlowOther, 403, "This was asked of somebody else", "Nothing was changed. If somebody sent you this address, close the page. If your own MCP client showed it, sign in as the person who uses that client."},
 	{flow.ErrOtherUser, 403, "This belongs to another user", "Confirm with the user that the attempt was started for. If your session shows another one, do not confirm."},
@@ -201,6 +203,17 @@ var quiet = []error{
 	host.ErrLost, refresh.ErrBusy, context.DeadlineExceeded,
 }
 
+// selfEvident are errors whose heading says to a person all that their message
+// does: a page does not say it twice.
+var selfEvident = []error{
+	flow.ErrLinkUnknown, flow.ErrLinkExpired, flow.ErrLinkClaimed, flow.ErrTenant, flow.ErrNoSession, flow.ErrFlowUnknown, flow.ErrFlowExpired,
+	flow.ErrFlowClaimed, flow.ErrFlowEnded, flow.ErrFlowOther, flow.ErrOtherUser, flow.ErrStateUnknown, flow.ErrStateExpired, flow.ErrStateUsed,
+	flow.ErrStateBrowser, flow.ErrCallback, flow.ErrIssuer, flow.ErrDenied, flow.ErrProvider, flow.ErrTimeout, flow.ErrStore, flow.ErrServer, flow.ErrAuthType,
+	flow.ErrConnection, flow.ErrScope, signin.ErrUnknown, signin.ErrExpired, signin.ErrUsed, signin.ErrBrowser, signin.ErrNotAllowed, provider.ErrTarget,
+	connection.ErrNotFound, connection.ErrGone, refresh.ErrReconnect, task.ErrReconnect, refresh.ErrPending, host.ErrStarting, host.ErrServerFailed,
+	host.ErrNotHosted, host.ErrNoToken, notify.ErrTrying, context.DeadlineExceeded,
+}
+
 // problemOf is the one place where an error becomes a status, a code and safe
 // text. What it does not know is told to the log and not to the world.
 func problemOf(err error) *Problem {
@@ -227,7 +240,7 @@ func problemOf(err error) *Problem {
 		if !errors.Is(err, k.err) {
 			continue
 		}
-		out := &Problem{Status: k.status, Heading: k.heading, Message: k.err.Error(), Next: k.next}
+		out := &Problem{Status: k.status, Heading: k.heading, Message: k.err.Error(), Next: k.next, Told: slices.Contains(selfEvident, k.err)}
 		if detail := err.Error(); detail != out.Message && !slices.Contains(quiet, k.err) {
 			out.Detail = detail
 		}
@@ -309,7 +322,7 @@ func (s *Site) errorPage(w http.ResponseWriter, r *http.Request, p *Problem, v p
 	s.retryAfter(w, p)
 	v.Chrome = s.chrome(w, r, p.Heading)
 	v.Code, v.Heading, v.Message, v.Next, v.Detail = p.Code, p.Heading, sentence(p.Message), p.Next, p.Detail
-	if v.Message == sentence(v.Heading) {
+	if p.Told || v.Message == sentence(v.Heading) {
 		v.Message = "" // the heading says it all
 	}
 	if len(v.Actions) == 0 {
