@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
@@ -231,6 +232,11 @@ func problemOf(err error) *Problem {
 			Message: "the access token has expired and the provider does not renew it right now", Detail: down.Failure.Detail,
 			Next: "It is tried again by itself. Try again in a moment.", RetryAfter: down.RetryAfter}
 	}
+	var silent *flow.Unanswered
+	if errors.As(err, &silent) {
+		return &Problem{Status: http.StatusBadGateway, Code: flow.ErrProviderDown.Code, Heading: silent.Server + " cannot be connected right now",
+			Message: silent.Why(), Next: "Nothing was changed. Check the network of the machine that Lanyard runs on, then try again."}
+	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Heading: "That is too large",
@@ -275,8 +281,15 @@ func (s *Site) problem(w http.ResponseWriter, r *http.Request, err error) {
 		s.problemJSON(w, p)
 		return
 	}
-	s.errorPage(w, r, p, page.ErrorView{})
+	v := page.ErrorView{}
+	if silent := new(flow.Unanswered); errors.As(err, &silent) {
+		v.Actions = []page.Action{{Label: "Try again", URL: r.URL.RequestURI()}, toServers}
+	}
+	s.errorPage(w, r, p, v)
 }
+
+// toServers leads on from a page that leads nowhere else.
+var toServers = page.Action{Label: "Your servers", URL: "/mcp/servers"}
 
 // describe finds the error's face, and logs what has none.
 func (s *Site) describe(r *http.Request, err error) *Problem {
@@ -326,7 +339,7 @@ func (s *Site) errorPage(w http.ResponseWriter, r *http.Request, p *Problem, v p
 		v.Message = "" // the heading says it all
 	}
 	if len(v.Actions) == 0 {
-		v.Actions = []page.Action{{Label: "Your servers", URL: "/mcp/servers"}}
+		v.Actions = []page.Action{toServers}
 	}
 	s.render(w, r, p.Status, v)
 }
@@ -336,7 +349,8 @@ func sentence(s string) string {
 		return ""
 	}
 	b := []byte(s)
-	if b[0] >= 'a' && b[0] <= 'z' {
+	first, _, _ := strings.Cut(s, " ")
+	if b[0] >= 'a' && b[0] <= 'z' && !strings.Contains(first, ".") { // a host's name stays as it is
 		b[0] -= 'a' - 'A'
 	}
 	if last := b[len(b)-1]; last != '.' && last != '?' && last != '!' {
