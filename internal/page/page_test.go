@@ -253,11 +253,11 @@ func TestServersSearch(t *testing.T) {
 		query, starting      string
 		wanted, mine, others int
 	}{
-		{"", "", 0, 2, 23},
+		{"", "", 0, 2, 24},
 		{" DRIVE ", "", 0, 1, 0},
 		{"pull requests", "", 0, 0, 1},
 		{"drive", "github", 1, 1, 0},
-		{"", "slack", 1, 1, 23},
+		{"", "slack", 1, 1, 24},
 		{"nothing of that name", "", 0, 0, 0},
 	} {
 		v := ServersView{Servers: servers, Query: c.query, Starting: c.starting}
@@ -277,6 +277,7 @@ func TestCardOffersWhatTheServerNeeds(t *testing.T) {
 		"brave":        {`action="/mcp/servers/brave/key"`, `name="env.BRAVE_API_KEY" type="password"`, `name="env.BRAVE_REGION" type="text"`},
 		"shopify":      {`name="param.shop" value="acme"`, `pattern="[a-z0-9-]`},
 		"linear":       {`href="/mcp/servers/linear/setup"`},
+		"calendar":     {"Not available yet. Tell whoever sent you the link."},
 		"time":         {`action="/mcp/servers/time/key"`, "Works without an account"},
 	} {
 		i := slices.IndexFunc(servers, func(c ServerCard) bool { return c.Name == name })
@@ -285,6 +286,9 @@ func TestCardOffersWhatTheServerNeeds(t *testing.T) {
 			if !strings.Contains(page, w) {
 				t.Errorf("%s: no %s", name, w)
 			}
+		}
+		if name == "calendar" && (strings.Contains(page, "/setup") || strings.Contains(page, "a client at") || strings.Contains(page, "<form")) {
+			t.Errorf("whoever came by a link is sent to the operator's page: %s", page)
 		}
 	}
 }

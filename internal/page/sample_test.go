@@ -135,6 +135,7 @@ func sampleServers(text func(string) string, scopes []Scope) []ServerCard {
 		{Name: text("brave"), DisplayName: text("Brave Search"), Description: text("Search the web."), AuthType: "api_key", Status: StatusAvailable, ToolsCount: -1, EnvValues: []EnvValue{{text("BRAVE_API_KEY"), text("API key"), text("https://brave.com/search/api/"), true}, {Name: text("BRAVE_REGION")}}},
 		{Name: text("shopify"), DisplayName: text("Shopify"), Description: text("Products, orders and customers of a shop."), AuthType: "oauth", ProviderName: text("Shopify"), Scopes: scopes, Status: StatusAvailable, ToolsCount: -1, Parameters: []Parameter{{text("shop"), text("Your shop"), text("my-shop"), text("[a-z0-9-]+"), text("The part before .myshopify.com."), text("acme"), false}}},
 		{Name: text("linear"), DisplayName: text("Linear"), Description: text("Issues, projects and cycles."), AuthType: "oauth", ProviderName: text("Linear"), Status: StatusNeedsClient, ToolsCount: -1},
+		{Name: text("calendar"), DisplayName: text("Calendar"), Description: text("Events."), AuthType: "oauth", ProviderName: text("Google"), Status: StatusNotYet, ToolsCount: -1},
 		{Name: text("time"), DisplayName: text("Time"), Description: text("What time it is, anywhere."), AuthType: "none", Status: StatusNoneNeeded, ToolsCount: 2, SetupURL: text("/x")},
 	}
 	for name := range strings.FieldsSeq("Notion Asana Jira Confluence Figma HubSpot Salesforce Zendesk Stripe Dropbox Box Airtable Miro Zoom Discord Spotify Sentry Gmail") {

@@ -47,6 +47,8 @@ const (
 	StatusAvailable       = "available"
 	StatusNeedsClient     = "needs_client"
 	StatusNoneNeeded      = "none_needed"
+	// StatusNotYet is StatusNeedsClient for somebody who cannot register one.
+	StatusNotYet = "not_yet"
 )
 
 // ServersView lists the servers and the connections of the person.
@@ -121,20 +123,24 @@ func (v ServersView) Mine() []listed {
 // Ready are the servers that have none and can have one at once.
 func (v ServersView) Ready() []listed {
 	return v.pick(func(c ServerCard) bool {
-		return !v.wanted(c) && len(c.Connections) == 0 && c.Status != StatusNeedsClient && v.found(c)
+		return !v.wanted(c) && len(c.Connections) == 0 && !c.unready() && v.found(c)
 	})
 }
 
 // Unready are those whose provider knows no client of this Lanyard yet.
 func (v ServersView) Unready() []listed {
 	return v.pick(func(c ServerCard) bool {
-		return !v.wanted(c) && len(c.Connections) == 0 && c.Status == StatusNeedsClient && v.found(c)
+		return !v.wanted(c) && len(c.Connections) == 0 && c.unready() && v.found(c)
 	})
 }
 
 // Searchable reports whether there is anything to look for: a link may be for one
 // server alone.
 func (v ServersView) Searchable() bool { return len(v.Servers) > 1 || v.Query != "" }
+
+func (c ServerCard) unready() bool {
+	return c.Status == StatusNeedsClient || c.Status == StatusNotYet
+}
 
 func (v ServersView) wanted(c ServerCard) bool { return v.Starting != "" && c.Name == v.Starting }
 

@@ -60,6 +60,9 @@ func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []con
 	if answer.ToolsCount != nil {
 		c.ToolsCount = *answer.ToolsCount
 	}
+	if answer.Status == page.StatusNeedsClient && guest(p) {
+		c.Status = page.StatusNotYet
+	}
 	if s.AuthType == presets.TypeNone && len(answer.Connections) == 0 {
 		c.Status = page.StatusNoneNeeded
 	}
@@ -206,9 +209,19 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// guest reports whether somebody came by a link that was sent to them: what a
+// server needs of its operator is none of their business.
+func guest(p Principal) bool { return p.Session.LinkID != "" && !p.Session.Owner }
+
+var errNotYet = &Problem{Status: 409, Code: flow.ErrNoClient.Code, Heading: "Not available yet", Message: "this server still has to be set up by whoever runs Lanyard",
+	Next: "Tell whoever sent you the link. It works as soon as they have done so."}
+
 // setupPage tells the operator how to register a client at a provider.
 func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	p, err := h.person(w, r)
+	if err == nil && guest(p) {
+		err = errNotYet
+	}
 	if err != nil {
 		return err
 	}

@@ -259,6 +259,23 @@ func TestConsent(t *testing.T) {
 	if rec := s.signedIn("ada").post("/mcp/servers/unset/connect"); rec.Code != 303 || rec.Header().Get("Location") != "/mcp/servers/unset/setup" {
 		t.Errorf("a provider without a client: %d %s", rec.Code, excerpt(rec))
 	}
+	guest := s.browser()
+	path := s.link(`{"user_id":"ada"}`)
+	guest.get(path)
+	guest.post(path)
+	for what, rec := range map[string]*httptest.ResponseRecorder{"the card": guest.post("/mcp/servers/unset/connect"), "the setup page": guest.get("/mcp/servers/unset/setup")} {
+		want(t, what+", for who came by a link", rec, 409, "client_missing")
+		if said := rec.Body.String(); !strings.Contains(said, "Tell whoever sent you the link") || strings.Contains(said, "GOOGLE_CLIENT") {
+			t.Errorf("%s, for who came by a link: %s", what, excerpt(rec))
+		}
+	}
+	if said := guest.get("/mcp/servers").Body.String(); strings.Contains(said, "/setup") || !strings.Contains(said, "Not available yet") {
+		t.Error("the list leads who came by a link to the operator's page")
+	}
+	s.connect.ClientCommand = func(tenant, provider string) string { return "lanyard client set " + provider + " --tenant " + tenant }
+	if rec := s.signedIn("ada").get("/mcp/servers/unset/setup"); rec.Code != 200 || !strings.Contains(rec.Body.String(), "lanyard client set google --tenant default") {
+		t.Errorf("the page of a deployment: %d %s", rec.Code, excerpt(rec))
+	}
 	want(t, "the same for a program", s.api("POST", "/api/v1/mcp/servers/unset/oauth/connect", `{"user_id":"ada"}`), 409, "client_missing")
 }
 

@@ -201,8 +201,12 @@ func (h *Connect) provider(r *http.Request, a asked, v *page.AccessView) error {
 	return err
 }
 
-// toSetup leads the operator to the page that tells what to register.
+// toSetup leads the operator to the page that tells what to register. Who came by a
+// link can register nothing.
 func (h *Connect) toSetup(w http.ResponseWriter, r *http.Request, server string) error {
+	if p, err := h.principal(r); err == nil && guest(p) {
+		return errNotYet
+	}
 	http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(server)+"/setup", http.StatusSeeOther)
 	return nil
 }
