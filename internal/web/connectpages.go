@@ -239,8 +239,8 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	redirect := h.BaseURL + flow.CallbackPath
 	env := flow.EnvPrefix(prov.ID)
 	v := page.SetupView{Chrome: h.chrome(w, r, "Set up "+prov.DisplayName), ProviderName: prov.DisplayName, RedirectURI: redirect,
-		ConsoleURL: prov.Registration.ConsoleURL, Help: strings.TrimSpace(prov.Registration.Help + " " + prov.Registration.RedirectNote),
-		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET", HTTPSOnly: prov.RedirectURI.HTTPSOnly}
+		ConsoleURL: prov.Registration.ConsoleURL, Help: prov.Registration.Help,
+		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET"}
 	if h.ClientCommand != nil {
 		v.Command = h.ClientCommand(p.Tenant, prov.ID)
 	}
@@ -248,7 +248,9 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 		v.Help = strings.TrimSpace(v.Help + " " + prov.DisplayName + " takes one redirect URI for a client: register another client for another address.")
 	}
 	if err := prov.CheckRedirect(redirect); err != nil {
-		v.TunnelHint = sentence(err.Error())
+		v.Unusable = sentence(err.Error()) // which is what the note says, and more
+	} else {
+		v.Help = strings.TrimSpace(v.Help + " " + prov.Registration.RedirectNote)
 	}
 	for _, sc := range s.OAuthScopes {
 		v.Scopes = append(v.Scopes, sc.Scope)

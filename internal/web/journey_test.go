@@ -291,8 +291,20 @@ func TestProviderThatNeedsHTTPS(t *testing.T) {
 	if !strings.Contains(rec.Body.String(), "https") {
 		t.Errorf("it does not say why: %s", excerpt(rec))
 	}
-	if setup := b.get("/mcp/servers/chat/setup"); setup.Code != 200 || !strings.Contains(setup.Body.String(), "SLACK_CLIENT_ID") {
+	setup := b.get("/mcp/servers/chat/setup")
+	said := setup.Body.String()
+	if setup.Code != 200 || !strings.Contains(said, "SLACK_CLIENT_ID") {
 		t.Errorf("%d %s", setup.Code, excerpt(setup))
+	}
+	if strings.Count(said, "https redirect") != 1 || strings.Index(said, "https redirect") > strings.Index(said, loopURL+flow.CallbackPath) {
+		t.Errorf("that Slack takes https only is to be said once, and first: %s", said)
+	}
+	if strings.Contains(said, `data-copy="redirect-uri"`) || strings.Contains(said, "Every character") {
+		t.Error("an address that cannot be registered is offered to be copied")
+	}
+	public := newSite(t, "https://lanyard.test", "me").browser()
+	if said := public.get("/mcp/servers/chat/setup").Body.String(); !strings.Contains(said, `data-copy="redirect-uri"`) || strings.Contains(said, "notice-warn") {
+		t.Errorf("an address that can be registered is warned of: %s", said)
 	}
 }
 
