@@ -45,7 +45,8 @@ func render(t *testing.T, p *Pages, v View) string {
 func elements(t *testing.T, page string) []xml.StartElement {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(page))
-	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
+	void := append(slices.Clone(xml.HTMLAutoClose), "wbr")
+	d.Strict, d.AutoClose, d.Entity = false, void, xml.HTMLEntity
 	var all []xml.StartElement
 	var open []string
 	for {
@@ -59,7 +60,7 @@ func elements(t *testing.T, page string) []xml.StartElement {
 		switch e := token.(type) {
 		case xml.StartElement:
 			all = append(all, e.Copy())
-			if !slices.Contains(xml.HTMLAutoClose, e.Name.Local) {
+			if !slices.Contains(void, e.Name.Local) {
 				open = append(open, e.Name.Local)
 			}
 		case xml.EndElement:
@@ -276,7 +277,7 @@ func TestCardOffersWhatTheServerNeeds(t *testing.T) {
 		"google-drive": {`name="connection_id" value="con_2"`, `href="/mcp/connections/con_1"`, "Connect another account", "14 tools"},
 		"brave":        {`action="/mcp/servers/brave/key"`, `name="env.BRAVE_API_KEY" type="password"`, `name="env.BRAVE_REGION" type="text"`},
 		"shopify":      {`name="param.shop" value="acme"`, `pattern="[a-z0-9-]`},
-		"linear":       {`href="/mcp/servers/linear/setup"`},
+		"linear":       {`href="/mcp/servers/linear/setup"`, "at mcp.linear.example"},
 		"calendar":     {"Not available yet. Tell whoever sent you the link."},
 		"time":         {`action="/mcp/servers/time/key"`, "Works without an account"},
 	} {
