@@ -67,6 +67,9 @@ type ServersView struct {
 // ServerCard is one server of the list.
 type ServerCard struct {
 	Name, DisplayName, Description string
+	// RemoteHost is where the server runs, if not here: it tells apart those of the
+	// same name.
+	RemoteHost string
 	// AuthType is oauth, api_key or none.
 	AuthType     string
 	ProviderName string
@@ -160,7 +163,7 @@ func (v ServersView) pick(want func(ServerCard) bool) []listed {
 
 // Words is the text that a search looks through, in lower case.
 func (c ServerCard) Words() string {
-	return strings.ToLower(c.DisplayName + " " + c.Name + " " + c.ProviderName + " " + c.Description)
+	return strings.ToLower(c.DisplayName + " " + c.Name + " " + c.ProviderName + " " + c.RemoteHost + " " + c.Description)
 }
 
 // ConnectionView is one connection and what can be done with it. Its forms post

@@ -55,7 +55,7 @@ func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []connection.Connection) page.ServerCard {
 	answer := h.serverAnswer(r.Context(), p.Tenant, s, own)
-	c := page.ServerCard{Name: s.Name, DisplayName: s.DisplayName, Description: s.Description, AuthType: string(s.AuthType),
+	c := page.ServerCard{Name: s.Name, DisplayName: s.DisplayName, Description: s.Description, RemoteHost: s.RemoteHost(), AuthType: string(s.AuthType),
 		Status: answer.Status, ToolsCount: -1, Scopes: scopesOf(s, nil)}
 	if answer.ToolsCount != nil {
 		c.ToolsCount = *answer.ToolsCount
@@ -160,6 +160,15 @@ func scopesOf(s presets.Server, only []string) []page.Scope {
 	return out
 }
 
+// nameOf is a server's name in a list: one that runs here and one that its provider
+// runs may have the same.
+func nameOf(s presets.Server) string {
+	if host := s.RemoteHost(); host != "" {
+		return s.DisplayName + " at " + host
+	}
+	return s.DisplayName
+}
+
 func connectionPath(id string) string { return "/mcp/connections/" + url.PathEscape(id) }
 
 // linkPage asks for a click: a bot that previews links in a chat must not be
@@ -181,7 +190,7 @@ func (h *Connect) linkPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, name := range l.Servers {
 		if s, ok := h.Catalogue.Server(name); ok {
-			v.Servers = append(v.Servers, s.DisplayName)
+			v.Servers = append(v.Servers, nameOf(s))
 		}
 	}
 	h.render(w, r, http.StatusOK, v)

@@ -81,6 +81,23 @@ func TestSetupOfWhatIsFound(t *testing.T) {
 	want(t, "where nothing is found", b.post("/mcp/servers/notion-remote/connect"), 404, "server_unknown")
 }
 
+// TestNamesOfServers: no two that Lanyard comes with have the same name in a list,
+// though a provider may run one beside that which runs here.
+func TestNamesOfServers(t *testing.T) {
+	t.Parallel()
+	_, known := shared()
+	names := map[string]string{}
+	for _, s := range known.Servers() {
+		if other, taken := names[nameOf(s)]; taken {
+			t.Errorf("%s and %s are both called %q", other, s.Name, nameOf(s))
+		}
+		names[nameOf(s)] = s.Name
+	}
+	if names["Linear"] != "linear" || names["Linear at mcp.linear.app"] != "linear-remote" {
+		t.Errorf("%v", names)
+	}
+}
+
 // TestClientDocument: our document at the very URL that it says it is at, for
 // anybody, for one issuer.
 func TestClientDocument(t *testing.T) {

@@ -146,8 +146,8 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 	if a.req.Server == "" {
 		for _, c := range a.own {
 			s, _ := h.Catalogue.Server(c.Server)
-			if c.Status == connection.Connected && !slices.Contains(v.Servers, s.DisplayName) {
-				v.Servers = append(v.Servers, s.DisplayName)
+			if c.Status == connection.Connected && !slices.Contains(v.Servers, nameOf(s)) {
+				v.Servers = append(v.Servers, nameOf(s))
 			}
 		}
 		slices.Sort(v.Servers)
