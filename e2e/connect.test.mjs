@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { engineScopes, heldCallback, startEngine } from './fixtures/engine.mjs';
-import { connectionId, consent, expire, toProvider } from './fixtures/journey.mjs';
+import { connectionId, consent, expire, openAs, toProvider } from './fixtures/journey.mjs';
 import { deployed } from './fixtures/lanyard.mjs';
 import { providerOverlay } from './fixtures/overlay.mjs';
 import { until } from './fixtures/wait.mjs';
@@ -265,13 +265,21 @@ test('a provider without a client shows how to register one', async () => {
   }));
   await app.start({ ENGINE_CLIENT_ID: '', ENGINE_CLIENT_SECRET: '' });
   const { page, context } = await engine.person();
-  await page.goto(`${app.url}/mcp/servers`);
-  await page.getByRole('link', { name: `Set up ${server}` }).click();
-  assert.equal(await page.locator('#redirect-uri').innerText(), app.redirectUri);
-  const said = await page.locator('main').innerText();
-  const told = deployed ? ['lanyard client set engine --id'] : ['ENGINE_CLIENT_ID=', 'ENGINE_CLIENT_SECRET='];
-  for (const text of [...told, 'engine:run', 'Choose "Web application".']) assert.ok(said.includes(text), text);
-  assert.equal(await page.getByRole('link', { name: /developer page/ }).getAttribute('href'), 'https://console.engine.example/clients');
+  if (!deployed) { // where people come by link, none of them is the operator
+    await page.goto(`${app.url}/mcp/servers`);
+    await page.getByRole('link', { name: `Set up ${server}` }).click();
+    assert.equal(await page.locator('#redirect-uri').innerText(), app.redirectUri);
+    const said = await page.locator('main').innerText();
+    for (const text of ['ENGINE_CLIENT_ID=', 'ENGINE_CLIENT_SECRET=', 'engine:run', 'Choose "Web application".']) assert.ok(said.includes(text), text);
+    assert.equal(await page.getByRole('link', { name: /developer page/ }).getAttribute('href'), 'https://console.engine.example/clients');
+  }
+  const guest = await engine.person({ stranger: true });
+  await openAs(guest.page, app, 'guest');
+  const card = guest.page.locator('[data-words]').filter({ has: guest.page.getByRole('heading', { name: server }) });
+  assert.match(await card.innerText(), /Not available yet\. Tell whoever sent you the link\./);
+  await guest.page.goto(`${app.url}/mcp/servers/engine/setup`);
+  await guest.page.getByRole('heading', { name: 'Not available yet' }).waitFor();
+  await guest.context.close();
   const { status, body } = await app.api('POST', '/api/v1/mcp/servers/engine/oauth/connect', { body: { user_id: 'u' } });
   assert.deepEqual([status, body.error], [409, 'client_missing']);
   await context.close();

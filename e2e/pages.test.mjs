@@ -120,3 +120,35 @@ test('many servers without scripts: the same search, by a button', async () => {
   assert.ok(await page.locator('[data-words]').count() >= 20);
   await context.close();
 });
+
+for (const javascript of [true, false]) {
+  test(`a link for one server shows that one, and no search (${javascript ? 'with' : 'without'} scripts)`, async () => {
+    const { page, context } = await newPerson(browser, { javascript, viewport: narrow });
+    const { body } = await app.api('POST', '/api/v1/links', { body: { user_id: 'alice', servers: ['demo'] } });
+    await page.goto(body.url);
+    if (!javascript) await page.getByRole('button').click();
+    await page.waitForURL(`${app.url}/mcp/servers?server=demo`);
+    assert.deepEqual(await shownCards(page), ['Demo notes']);
+    assert.equal(await page.getByRole('search').count(), 0);
+    assert.doesNotMatch(await page.locator('main').innerText(), /Nothing matches/);
+    assert.deepEqual(await flaws(page), []);
+    assert.deepEqual(page.complaints, []);
+    await context.close();
+  });
+}
+
+test('an address that was kept opens in a new window, and others’ pages get nothing there', async () => {
+  const { page, context } = await newPerson(browser, { viewport: wide });
+  const answer = await page.goto(`${app.url}/mcp/all`);
+  assert.equal(answer.status(), 200);
+  await page.getByRole('heading', { name: 'All your servers behind one address' }).waitFor();
+  assert.deepEqual(page.complaints, []);
+  await context.close();
+
+  const stranger = await newPerson(browser);
+  await stranger.page.route('https://elsewhere.example/', (route) => route.fulfill({ contentType: 'text/html', body: '<h1>Elsewhere</h1>' }));
+  await stranger.page.goto('https://elsewhere.example/');
+  await stranger.page.evaluate((url) => fetch(url, { mode: 'no-cors', credentials: 'include' }).catch(() => {}), `${app.url}/mcp/all`);
+  assert.deepEqual((await stranger.context.cookies(app.url)).filter((c) => c.name.endsWith('-session')), []);
+  await stranger.context.close();
+});

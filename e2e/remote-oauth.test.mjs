@@ -44,7 +44,7 @@ after(async () => {
 
 async function begin(page, name) {
   await page.goto(`${app.url}/mcp/servers`);
-  await page.getByRole('button', { name: new RegExp(`^Connect (another account )?Notes ${name}$`) }).click();
+  await page.getByRole('button', { name: new RegExp(`^Connect (another account )?Notes ${name} at `) }).click();
 }
 
 test('a person connects it, with nothing set up beforehand', async () => {

@@ -37,7 +37,7 @@ after(async () => {
 async function connect(name) {
   const { page, context } = await engine.person();
   await page.goto(`${app.url}/mcp/servers`);
-  await page.getByRole('button', { name: `Connect Remote ${name}`, exact: true }).click();
+  await page.getByRole('button', { name: new RegExp(`^Connect Remote ${name} at `) }).click();
   await page.waitForURL(`${app.url}/c/*`);
   await page.getByText('The server is run by others').waitFor(); // before anything is granted
   await consent(page, app);

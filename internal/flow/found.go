@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/provider"
@@ -118,7 +119,28 @@ func (s *Starter) Find(ctx context.Context, tenant string, server presets.Server
 			r.Refused = old.ClientID
 		}
 	}
-	return s.Finder.Find(ctx, r)
+	found, err := s.Finder.Find(ctx, r)
+	if errors.Is(err, ErrProviderDown) {
+		err = &Unanswered{Server: server.DisplayName, err: err}
+	}
+	return found, err
+}
+
+// Unanswered is ErrProviderDown of a server that could not be asked who grants
+// access to it.
+type Unanswered struct {
+	// Server is its name for people.
+	Server string
+	err    error
+}
+
+func (u *Unanswered) Error() string { return u.err.Error() }
+func (u *Unanswered) Unwrap() error { return u.err }
+
+// Why says who did not answer, in our own words: which host could not be reached,
+// or what its status was.
+func (u *Unanswered) Why() string {
+	return strings.TrimPrefix(u.err.Error(), ErrProviderDown.Error()+": ")
 }
 
 // ClientOf is the client that something was granted to, where who granted it was

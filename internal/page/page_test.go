@@ -45,7 +45,8 @@ func render(t *testing.T, p *Pages, v View) string {
 func elements(t *testing.T, page string) []xml.StartElement {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(page))
-	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
+	void := append(slices.Clone(xml.HTMLAutoClose), "wbr")
+	d.Strict, d.AutoClose, d.Entity = false, void, xml.HTMLEntity
 	var all []xml.StartElement
 	var open []string
 	for {
@@ -59,7 +60,7 @@ func elements(t *testing.T, page string) []xml.StartElement {
 		switch e := token.(type) {
 		case xml.StartElement:
 			all = append(all, e.Copy())
-			if !slices.Contains(xml.HTMLAutoClose, e.Name.Local) {
+			if !slices.Contains(void, e.Name.Local) {
 				open = append(open, e.Name.Local)
 			}
 		case xml.EndElement:
@@ -253,11 +254,11 @@ func TestServersSearch(t *testing.T) {
 		query, starting      string
 		wanted, mine, others int
 	}{
-		{"", "", 0, 2, 23},
+		{"", "", 0, 2, 24},
 		{" DRIVE ", "", 0, 1, 0},
 		{"pull requests", "", 0, 0, 1},
 		{"drive", "github", 1, 1, 0},
-		{"", "slack", 1, 1, 23},
+		{"", "slack", 1, 1, 24},
 		{"nothing of that name", "", 0, 0, 0},
 	} {
 		v := ServersView{Servers: servers, Query: c.query, Starting: c.starting}
@@ -276,7 +277,8 @@ func TestCardOffersWhatTheServerNeeds(t *testing.T) {
 		"google-drive": {`name="connection_id" value="con_2"`, `href="/mcp/connections/con_1"`, "Connect another account", "14 tools"},
 		"brave":        {`action="/mcp/servers/brave/key"`, `name="env.BRAVE_API_KEY" type="password"`, `name="env.BRAVE_REGION" type="text"`},
 		"shopify":      {`name="param.shop" value="acme"`, `pattern="[a-z0-9-]`},
-		"linear":       {`href="/mcp/servers/linear/setup"`},
+		"linear":       {`href="/mcp/servers/linear/setup"`, "at mcp.linear.example"},
+		"calendar":     {"Not available yet. Tell whoever sent you the link."},
 		"time":         {`action="/mcp/servers/time/key"`, "Works without an account"},
 	} {
 		i := slices.IndexFunc(servers, func(c ServerCard) bool { return c.Name == name })
@@ -285,6 +287,9 @@ func TestCardOffersWhatTheServerNeeds(t *testing.T) {
 			if !strings.Contains(page, w) {
 				t.Errorf("%s: no %s", name, w)
 			}
+		}
+		if name == "calendar" && (strings.Contains(page, "/setup") || strings.Contains(page, "a client at") || strings.Contains(page, "<form")) {
+			t.Errorf("whoever came by a link is sent to the operator's page: %s", page)
 		}
 	}
 }
@@ -310,6 +315,27 @@ func TestWhoIsSignedIn(t *testing.T) {
 		who, _, _ = strings.Cut(who, "</bdi>")
 		if shown && who != "me" && who != "ada@example.com" || name == "connection" && !shown {
 			t.Errorf("%s: signed in as %q", name, who)
+		}
+	}
+}
+
+// A link for one server shows its card, and nothing that would look for others.
+func TestOneServerIsNotSearched(t *testing.T) {
+	t.Parallel()
+	p := newPages(t)
+	servers := sampleServers(same, make([]Scope, 3))
+	for name, c := range map[string]struct {
+		view   ServersView
+		search bool
+	}{
+		"one, wanted":     {ServersView{Servers: servers[2:3], Starting: "github"}, false},
+		"one":             {ServersView{Servers: servers[2:3]}, false},
+		"one, not found":  {ServersView{Servers: servers[2:3], Query: "slack"}, true},
+		"two, one wanted": {ServersView{Servers: servers[2:4], Starting: "github"}, true},
+	} {
+		page := render(t, p, c.view)
+		if strings.Contains(page, `role="search"`) != c.search || strings.Contains(page, "Nothing matches") != c.search {
+			t.Errorf("%s: search %v", name, !c.search)
 		}
 	}
 }

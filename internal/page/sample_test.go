@@ -22,7 +22,7 @@ func sampleViews(text func(string) string) map[string]View {
 	connection := ConnectionView{
 		Chrome: chrome, ID: text("con_8hT2kQ"), ServerName: text("google-drive"), ServerDisplayName: text("Google Drive"),
 		Label: text("Work"), Account: text("ada@example.com"), Status: StatusConnected, StatusText: text("Connected"),
-		Scopes: scopes, ConnectedAt: sampleTime, LastRefresh: sampleTime, NextRefresh: sampleTime, ExpiresAt: sampleTime, EndsAt: sampleTime, LastUsed: sampleTime,
+		Scopes: scopes, ConnectedAt: sampleTime, LastRefresh: sampleTime, NextRefresh: sampleTime, EndsAt: sampleTime, LastUsed: sampleTime,
 		MCPURL: text("http://127.0.0.1:8080/mcp/google-drive"),
 		Configs: []Config{
 			{text("Claude Code"), text("Run this once in a terminal."), text("claude mcp add --transport http google-drive http://127.0.0.1:8080/mcp/google-drive")},
@@ -54,6 +54,9 @@ func sampleViews(text func(string) string) map[string]View {
 	starting := connection
 	starting.Label, starting.Tools, starting.ToolsPending, starting.Status = "", nil, true, StatusPending
 	unasked := connection
+	keyed := unasked
+	keyed.AuthType, keyed.StatusText = "api_key", text("Key saved")
+	unasked.NextRefresh, unasked.RenewedOnUse = time.Time{}, true
 	unasked.Tools, unasked.Scopes, unasked.Configs, unasked.Tokens, unasked.Clients = nil, nil, nil, nil, nil
 
 	all := AllView{
@@ -76,7 +79,7 @@ func sampleViews(text func(string) string) map[string]View {
 		"servers-search":   ServersView{Chrome: chrome, Servers: servers, Query: text("no such thing")},
 		"servers-empty":    ServersView{Chrome: chrome},
 		"connection":       connection, "connection-minted": minted, "connection-broken": broken,
-		"connection-starting": starting, "connection-unasked": unasked,
+		"connection-starting": starting, "connection-unasked": unasked, "connection-keyed": keyed,
 		"consent": ConsentView{Chrome: remote, FlowID: text("flw_1"), ServerDisplayName: text("Google Drive"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com"), RemoteHost: text("mcp.tracker.example"), Scopes: scopes, UserID: text("user-4711"), Popup: true},
 		"consent-reconnect": ConsentView{Chrome: chrome, FlowID: text("flw_1"), ServerDisplayName: text("Slack"), ProviderName: text("Slack"), ProviderHost: text("slack.com"),
 			Reconnect: text("ada@example.com"), CancelURL: text("/mcp/servers")},
@@ -92,8 +95,8 @@ func sampleViews(text func(string) string) map[string]View {
 			Actions: []Action{{text("Reconnect"), text("/mcp/servers/google-drive/connect"), true, ""}, {text("Cancel"), text("/oauth/requests/req_1"), true, text("cancel")}, {Label: text("All servers"), URL: text("/mcp/servers")}}, Detail: text("error=account_mismatch"), Popup: true, FlowID: text("flw_1"), OpenerOrigin: text("https://app.example.com")},
 		"error-bare": ErrorView{Chrome: Chrome{}},
 		"setup": SetupView{Chrome: chrome, ProviderName: text("Slack"), RedirectURI: text("http://127.0.0.1:8080/mcp/oauth/callback"), ConsoleURL: text("https://api.slack.com/apps"), Help: text("Choose “From scratch”, then OAuth & Permissions."),
-			EnvID: text("SLACK_CLIENT_ID"), EnvSecret: text("SLACK_CLIENT_SECRET"), HTTPSOnly: true, TunnelHint: text("Run cloudflared tunnel --url http://127.0.0.1:8080 and set LANYARD_BASE_URL to the address that it prints."), Scopes: []string{text("channels:read"), text("chat:write")}},
-		"setup-plain": SetupView{Chrome: chrome, ProviderName: text("Acme"), RedirectURI: text("http://127.0.0.1:8080/x"), EnvID: text("ACME_CLIENT_ID"), EnvSecret: text("ACME_CLIENT_SECRET"), HTTPSOnly: true},
+			EnvID: text("SLACK_CLIENT_ID"), EnvSecret: text("SLACK_CLIENT_SECRET"), Unusable: text("Run cloudflared tunnel --url http://127.0.0.1:8080 and set LANYARD_BASE_URL to the address that it prints."), Scopes: []string{text("channels:read"), text("chat:write")}},
+		"setup-plain": SetupView{Chrome: chrome, ProviderName: text("Acme"), RedirectURI: text("http://127.0.0.1:8080/x"), EnvID: text("ACME_CLIENT_ID"), EnvSecret: text("ACME_CLIENT_SECRET")},
 		"signin":      SignInView{Chrome: Chrome{Title: text("Sign in")}},
 		"access": AccessView{Chrome: remote, RequestID: text("req_1"), Asker: Asker{Client: text("Claude"), ClientHost: text("claude.ai"), Proven: true, RedirectHost: text("claude.ai")},
 			ServerDisplayName: text("Google Drive"), ProviderName: text("Google"), ProviderHost: text("accounts.google.com"), Scopes: scopes, AuthType: "oauth"},
@@ -114,6 +117,7 @@ func sampleViews(text func(string) string) map[string]View {
 		"ended":           EndedView{Chrome: chrome, Revoked: true},
 		"ended-local":     EndedView{Chrome: chrome, Detail: text("The provider did not answer.")},
 		"signin-link":     SignInView{Chrome: Chrome{Title: text("Sign in")}, Tenant: text("acme"), Waits: true},
+		"signin-owner":    SignInView{Chrome: Chrome{Title: text("Sign in"), Local: true}, Owner: true},
 		"signin-host": SignInView{Chrome: Chrome{Title: text("Sign in"), User: text("oidc:x"), Person: text("ada@example.com"), CSRF: text("csrf-token"), CanSignOut: true},
 			Tenant: text("acme"), Host: text("accounts.example"), URL: text("/oauth/sign-in?tenant=acme")},
 	}
@@ -130,7 +134,8 @@ func sampleServers(text func(string) string, scopes []Scope) []ServerCard {
 		{Name: text("github"), DisplayName: text("GitHub"), Description: text("Issues, pull requests and code."), AuthType: "oauth", ProviderName: text("GitHub"), Scopes: scopes, Status: StatusAvailable, ToolsCount: -1},
 		{Name: text("brave"), DisplayName: text("Brave Search"), Description: text("Search the web."), AuthType: "api_key", Status: StatusAvailable, ToolsCount: -1, EnvValues: []EnvValue{{text("BRAVE_API_KEY"), text("API key"), text("https://brave.com/search/api/"), true}, {Name: text("BRAVE_REGION")}}},
 		{Name: text("shopify"), DisplayName: text("Shopify"), Description: text("Products, orders and customers of a shop."), AuthType: "oauth", ProviderName: text("Shopify"), Scopes: scopes, Status: StatusAvailable, ToolsCount: -1, Parameters: []Parameter{{text("shop"), text("Your shop"), text("my-shop"), text("[a-z0-9-]+"), text("The part before .myshopify.com."), text("acme"), false}}},
-		{Name: text("linear"), DisplayName: text("Linear"), Description: text("Issues, projects and cycles."), AuthType: "oauth", ProviderName: text("Linear"), Status: StatusNeedsClient, ToolsCount: -1},
+		{Name: text("linear"), DisplayName: text("Linear"), RemoteHost: text("mcp.linear.example"), Description: text("Issues, projects and cycles."), AuthType: "oauth", ProviderName: text("Linear"), Status: StatusNeedsClient, ToolsCount: -1},
+		{Name: text("calendar"), DisplayName: text("Calendar"), Description: text("Events."), AuthType: "oauth", ProviderName: text("Google"), Status: StatusNotYet, ToolsCount: -1},
 		{Name: text("time"), DisplayName: text("Time"), Description: text("What time it is, anywhere."), AuthType: "none", Status: StatusNoneNeeded, ToolsCount: 2, SetupURL: text("/x")},
 	}
 	for name := range strings.FieldsSeq("Notion Asana Jira Confluence Figma HubSpot Salesforce Zendesk Stripe Dropbox Box Airtable Miro Zoom Discord Spotify Sentry Gmail") {

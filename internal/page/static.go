@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 )
@@ -95,6 +96,7 @@ func (all assets) functions() template.FuncMap {
 		"program": ProgramURL,
 		"initial": initial,
 		"tone":    tone,
+		"parted":  parted,
 		"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"day":     func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	}
@@ -111,6 +113,13 @@ func address(raw string) any {
 		return raw // as html/template sees fit
 	}
 	return template.URL(raw)
+}
+
+// parted is a text whose lines may end after "@" and ".", as those of an address
+// that is too long for one do.
+func parted(text string) template.HTML {
+	// None of the two stands in what escaping makes.
+	return template.HTML(strings.NewReplacer("@", "@<wbr>", ".", ".<wbr>").Replace(template.HTMLEscapeString(text)))
 }
 
 // initial is the letter on a server's tile.

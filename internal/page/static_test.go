@@ -75,3 +75,18 @@ func TestStatic(t *testing.T) {
 		}
 	}
 }
+
+// An address breaks where people would break it, and stays text.
+func TestParted(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"ada@demo.example": "ada@<wbr>demo.<wbr>example",
+		"Work":             "Work",
+		`<b a="x@y">&'.`:   "&lt;b a=&#34;x@<wbr>y&#34;&gt;&amp;&#39;.<wbr>",
+		"<wbr>":            "&lt;wbr&gt;",
+	} {
+		if got := string(parted(text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -47,6 +47,8 @@ const (
 	StatusAvailable       = "available"
 	StatusNeedsClient     = "needs_client"
 	StatusNoneNeeded      = "none_needed"
+	// StatusNotYet is StatusNeedsClient for somebody who cannot register one.
+	StatusNotYet = "not_yet"
 )
 
 // ServersView lists the servers and the connections of the person.
@@ -65,6 +67,9 @@ type ServersView struct {
 // ServerCard is one server of the list.
 type ServerCard struct {
 	Name, DisplayName, Description string
+	// RemoteHost is where the server runs, if not here: it tells apart those of the
+	// same name.
+	RemoteHost string
 	// AuthType is oauth, api_key or none.
 	AuthType     string
 	ProviderName string
@@ -121,15 +126,23 @@ func (v ServersView) Mine() []listed {
 // Ready are the servers that have none and can have one at once.
 func (v ServersView) Ready() []listed {
 	return v.pick(func(c ServerCard) bool {
-		return !v.wanted(c) && len(c.Connections) == 0 && c.Status != StatusNeedsClient && v.found(c)
+		return !v.wanted(c) && len(c.Connections) == 0 && !c.unready() && v.found(c)
 	})
 }
 
 // Unready are those whose provider knows no client of this Lanyard yet.
 func (v ServersView) Unready() []listed {
 	return v.pick(func(c ServerCard) bool {
-		return !v.wanted(c) && len(c.Connections) == 0 && c.Status == StatusNeedsClient && v.found(c)
+		return !v.wanted(c) && len(c.Connections) == 0 && c.unready() && v.found(c)
 	})
+}
+
+// Searchable reports whether there is anything to look for: a link may be for one
+// server alone.
+func (v ServersView) Searchable() bool { return len(v.Servers) > 1 || v.Query != "" }
+
+func (c ServerCard) unready() bool {
+	return c.Status == StatusNeedsClient || c.Status == StatusNotYet
 }
 
 func (v ServersView) wanted(c ServerCard) bool { return v.Starting != "" && c.Name == v.Starting }
@@ -150,7 +163,7 @@ func (v ServersView) pick(want func(ServerCard) bool) []listed {
 
 // Words is the text that a search looks through, in lower case.
 func (c ServerCard) Words() string {
-	return strings.ToLower(c.DisplayName + " " + c.Name + " " + c.ProviderName + " " + c.Description)
+	return strings.ToLower(c.DisplayName + " " + c.Name + " " + c.ProviderName + " " + c.RemoteHost + " " + c.Description)
 }
 
 // ConnectionView is one connection and what can be done with it. Its forms post
@@ -161,16 +174,21 @@ type ConnectionView struct {
 	ID, ServerName, ServerDisplayName string
 	// RemoteHost is where the server runs, if not here.
 	RemoteHost string
+	// AuthType is oauth, api_key or none.
+	AuthType string
 	// Label is the person's own name for it; empty: Account is shown.
 	Label, Account             string
 	Status, Health, StatusText string
 	// Detail says in plain words why the status is what it is.
-	Detail                                        string
-	Scopes, MissingScopes                         []Scope
-	ConnectedAt, LastRefresh, ExpiresAt, LastUsed time.Time
-	// NextRefresh is when the tokens are renewed next; zero: when somebody uses
-	// them. EndsAt is when the access ends unless the person connects again.
-	NextRefresh, EndsAt time.Time
+	Detail                             string
+	Scopes, MissingScopes              []Scope
+	ConnectedAt, LastRefresh, LastUsed time.Time
+	// NextRefresh is when the tokens are renewed next; zero: that is not known, or
+	// never, or, with RenewedOnUse, when somebody uses them.
+	NextRefresh  time.Time
+	RenewedOnUse bool
+	// EndsAt is when the access ends unless the person connects again.
+	EndsAt time.Time
 	// MCPURL is the address that MCP clients are given.
 	MCPURL string
 	// Configs are snippets for MCP clients; with NewToken they hold it.

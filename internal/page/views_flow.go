@@ -104,6 +104,9 @@ type SetupView struct {
 	ProviderName string
 	// RedirectURI is to be registered character by character.
 	RedirectURI string
+	// Unusable says why the provider refuses that address, and what to do; empty:
+	// it takes it.
+	Unusable string
 	// ConsoleURL is the provider's page for it.
 	ConsoleURL string
 	Help       string
@@ -115,11 +118,7 @@ type SetupView struct {
 	// Command, where there is no environment to edit, is the command that takes
 	// the client.
 	Command string
-	// HTTPSOnly: the provider refuses http redirects; TunnelHint says what to
-	// do on a laptop.
-	HTTPSOnly  bool
-	TunnelHint string
-	Scopes     []string
+	Scopes  []string
 }
 
 // SignInView tells somebody without a session how to get one.
@@ -130,6 +129,8 @@ type SignInView struct {
 	// Host is where they sign in, and URL the page of ours that leads there; both
 	// empty: by a link.
 	Host, URL string
+	// Owner: this machine signs its owner in, at the list of servers.
+	Owner bool
 	// Waits: an MCP client asks for access meanwhile.
 	Waits bool
 }

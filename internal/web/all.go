@@ -173,7 +173,14 @@ var errNoTokenForAll = &Problem{Status: 404, Code: "token_unknown", Heading: "Th
 	Message: "this person has no MCP token of that id for all servers", Next: "It may have been revoked already. List the tokens."}
 
 func (h *MCPRun) allPage(w http.ResponseWriter, r *http.Request) {
-	p, user, err := h.owner(r, "")
+	if h.canonical(w, r) {
+		return
+	}
+	p, err := h.visitor(w, r)
+	var user string
+	if err == nil {
+		user, err = p.For("")
+	}
 	if errors.Is(err, flow.ErrNoSession) {
 		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
 			return
@@ -216,8 +223,8 @@ func (h *MCPRun) allView(w http.ResponseWriter, r *http.Request, p Principal, us
 
 func (h *MCPRun) memberRow(r *http.Request, m host.Member) page.MemberRow {
 	s, _ := h.Catalogue.Server(m.Server)
-	row := page.MemberRow{ServerDisplayName: s.DisplayName, Example: m.ToolName("…"), ConnectionRow: page.ConnectionRow{
-		ID: m.ID, Label: labelOr(m.Connection, s.DisplayName), Status: string(m.Status), Health: string(m.Health), StatusText: statusText(m.Connection)}}
+	row := page.MemberRow{ServerDisplayName: nameOf(s), Example: m.ToolName("…"), ConnectionRow: page.ConnectionRow{
+		ID: m.ID, Label: labelOr(m.Connection, nameOf(s)), Status: string(m.Status), Health: string(m.Health), StatusText: statusText(m.Connection)}}
 	known, _ := h.Host.KnownTools(r.Context(), m.Connection)
 	for _, t := range known {
 		if m.Tools.Offers(t.Name) {

@@ -38,11 +38,6 @@ type Connect struct {
 	OAuth *authserver.Server
 	// Viewer is the address that a request came from; nil: its peer's.
 	Viewer func(r *http.Request) string
-	// Owner signs a browser of this machine in as its user; empty: nobody.
-	Owner string
-	// Foreign tells a request of a program that is not the owner's, such as an
-	// MCP server that we run; nil: none is.
-	Foreign func(r *http.Request) bool
 	// ClientCommand is the command that sets a tenant's client for a provider;
 	// nil: clients are set in the environment.
 	ClientCommand func(tenant, provider string) string

@@ -37,11 +37,30 @@ func (h *Connect) connectForm(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, flow.ErrNoClient) {
 		return h.toSetup(w, r, r.PathValue("name"))
 	}
+	if silent := new(flow.Unanswered); errors.As(err, &silent) {
+		h.errorPage(w, r, h.describe(r, err), page.ErrorView{Actions: []page.Action{h.again(r), toServers}})
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/c/"+f.ID, http.StatusSeeOther)
 	return nil
+}
+
+// again sends the form of a server's card once more, or leads back to where it was
+// filled in.
+func (h *Connect) again(r *http.Request) page.Action {
+	a := page.Action{Label: "Try again", URL: r.URL.Path, Post: true}
+	for name := range r.PostForm {
+		switch {
+		case name == "connection_id" && r.PostForm.Get(name) != "":
+			return page.Action{Label: a.Label, URL: connectionPath(r.PostForm.Get(name))}
+		case strings.HasPrefix(name, page.ParameterPrefix):
+			a = page.Action{Label: a.Label, URL: "/mcp/servers?server=" + url.QueryEscape(r.PathValue("name"))}
+		}
+	}
+	return a
 }
 
 // pagePerson is person for a form of one of our pages.

@@ -59,12 +59,24 @@ func connectionAnswer(c connection.Connection) connectionJSON {
 }
 
 // nextRefresh is when the tokens are renewed next although nobody asks; zero:
-// they are renewed when somebody does.
+// they are renewed when somebody does, or never, or nobody knows yet.
 func nextRefresh(c connection.Connection) time.Time {
-	if c.Status != connection.Connected {
+	if c.Status != connection.Connected || !planned(c) {
 		return time.Time{}
 	}
 	return c.RenewAt
+}
+
+// renewedOnUse reports whether the tokens are renewed when somebody uses them, and
+// not before.
+func renewedOnUse(c connection.Connection) bool {
+	return c.Status == connection.Connected && c.Provider != "" && !c.Set.AccessExpiresAt.IsZero() && c.RenewAt.IsZero()
+}
+
+// planned reports whether RenewAt is when the tokens are renewed. Keys never are,
+// and the time of a row that was just connected is that of its first attendance.
+func planned(c connection.Connection) bool {
+	return c.Provider != "" && c.RenewAt.After(c.ConnectedAt)
 }
 
 // pageOf reads cursor and limit.

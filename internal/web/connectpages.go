@@ -25,44 +25,8 @@ func (h *Connect) mountPages(mux *http.ServeMux) {
 	mux.HandleFunc("POST /c/{flow}", h.route(h.consentForm))
 }
 
-// maxSession is the cookie's life in seconds; the stored session decides.
-const maxSession = 30 * 24 * 60 * 60
-
-// canonical sends a browser that used another name of this machine to the base
-// URL: cookies belong to a host name, and the provider will come back to that
-// one.
-func (s *Site) canonical(w http.ResponseWriter, r *http.Request) bool {
-	u, err := url.Parse(s.BaseURL)
-	if err != nil || !s.Local || r.Host == u.Host {
-		return false
-	}
-	http.Redirect(w, r, s.BaseURL+r.URL.RequestURI(), http.StatusFound)
-	return true
-}
-
 func (h *Connect) home(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/mcp/servers", http.StatusFound)
-}
-
-// person returns the page session, signing the owner of this machine in.
-func (h *Connect) person(w http.ResponseWriter, r *http.Request) (Principal, error) {
-	browser, _ := h.browser(w, r)
-	if ses, err := h.Sessions.Session(r.Context(), h.cookie(r, "session"), browser); err == nil {
-		return Principal{Tenant: ses.Tenant, User: ses.UserID, Browser: browser, Session: ses}, nil
-	} else if !errors.Is(err, flow.ErrNoSession) {
-		return Principal{}, err
-	}
-	// Only a navigation: a page that fetches or embeds ours gets no session.
-	dest := r.Header.Get("Sec-Fetch-Dest")
-	if h.Owner == "" || dest != "" && dest != "document" || h.Foreign != nil && h.Foreign(r) {
-		return Principal{}, flow.ErrNoSession
-	}
-	ses, secret, err := h.Flows.OpenSession(r.Context(), flow.Session{Tenant: flow.DefaultTenant, UserID: h.Owner, Owner: true, Browser: browser})
-	if err != nil {
-		return Principal{}, err
-	}
-	h.setCookie(w, "session", secret, maxSession)
-	return Principal{Tenant: ses.Tenant, User: ses.UserID, Browser: browser, Session: ses}, nil
 }
 
 func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
@@ -82,7 +46,6 @@ func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := page.ServersView{Chrome: h.chrome(w, r, "Your servers"), Query: r.URL.Query().Get("q"),
 		Starting: r.URL.Query().Get("server"), ReturnURL: p.Session.ReturnURL}
-	v.User = p.User
 	for _, s := range h.offered(p.Session) {
 		v.Servers = append(v.Servers, h.card(r, p, s, own))
 	}
@@ -92,10 +55,13 @@ func (h *Connect) serversPage(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Connect) card(r *http.Request, p Principal, s presets.Server, own []connection.Connection) page.ServerCard {
 	answer := h.serverAnswer(r.Context(), p.Tenant, s, own)
-	c := page.ServerCard{Name: s.Name, DisplayName: s.DisplayName, Description: s.Description, AuthType: string(s.AuthType),
+	c := page.ServerCard{Name: s.Name, DisplayName: s.DisplayName, Description: s.Description, RemoteHost: s.RemoteHost(), AuthType: string(s.AuthType),
 		Status: answer.Status, ToolsCount: -1, Scopes: scopesOf(s, nil)}
 	if answer.ToolsCount != nil {
 		c.ToolsCount = *answer.ToolsCount
+	}
+	if answer.Status == page.StatusNeedsClient && guest(p) {
+		c.Status = page.StatusNotYet
 	}
 	if s.AuthType == presets.TypeNone && len(answer.Connections) == 0 {
 		c.Status = page.StatusNoneNeeded
@@ -143,6 +109,8 @@ func statusText(c connection.Connection) string {
 			return "Connected, with less access"
 		case c.Failure != nil:
 			return "Connected, renewal delayed"
+		case c.AuthType == string(presets.TypeAPIKey):
+			return "Key saved" // whether it is any good, the first call tells
 		}
 		return "Connected"
 	case connection.ReconnectNeeded:
@@ -192,6 +160,15 @@ func scopesOf(s presets.Server, only []string) []page.Scope {
 	return out
 }
 
+// nameOf is a server's name in a list: one that runs here and one that its provider
+// runs may have the same.
+func nameOf(s presets.Server) string {
+	if host := s.RemoteHost(); host != "" {
+		return s.DisplayName + " at " + host
+	}
+	return s.DisplayName
+}
+
 func connectionPath(id string) string { return "/mcp/connections/" + url.PathEscape(id) }
 
 // linkPage asks for a click: a bot that previews links in a chat must not be
@@ -213,7 +190,7 @@ func (h *Connect) linkPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, name := range l.Servers {
 		if s, ok := h.Catalogue.Server(name); ok {
-			v.Servers = append(v.Servers, s.DisplayName)
+			v.Servers = append(v.Servers, nameOf(s))
 		}
 	}
 	h.render(w, r, http.StatusOK, v)
@@ -241,9 +218,19 @@ func (h *Connect) claimLink(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// guest reports whether somebody came by a link that was sent to them: what a
+// server needs of its operator is none of their business.
+func guest(p Principal) bool { return p.Session.LinkID != "" && !p.Session.Owner }
+
+var errNotYet = &Problem{Status: 409, Code: flow.ErrNoClient.Code, Heading: "Not available yet", Message: "this server still has to be set up by whoever runs Lanyard",
+	Next: "Tell whoever sent you the link. It works as soon as they have done so."}
+
 // setupPage tells the operator how to register a client at a provider.
 func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	p, err := h.person(w, r)
+	if err == nil && guest(p) {
+		err = errNotYet
+	}
 	if err != nil {
 		return err
 	}
@@ -261,8 +248,8 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	redirect := h.BaseURL + flow.CallbackPath
 	env := flow.EnvPrefix(prov.ID)
 	v := page.SetupView{Chrome: h.chrome(w, r, "Set up "+prov.DisplayName), ProviderName: prov.DisplayName, RedirectURI: redirect,
-		ConsoleURL: prov.Registration.ConsoleURL, Help: strings.TrimSpace(prov.Registration.Help + " " + prov.Registration.RedirectNote),
-		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET", HTTPSOnly: prov.RedirectURI.HTTPSOnly}
+		ConsoleURL: prov.Registration.ConsoleURL, Help: prov.Registration.Help,
+		EnvID: env + "_CLIENT_ID", EnvSecret: env + "_CLIENT_SECRET"}
 	if h.ClientCommand != nil {
 		v.Command = h.ClientCommand(p.Tenant, prov.ID)
 	}
@@ -270,7 +257,9 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 		v.Help = strings.TrimSpace(v.Help + " " + prov.DisplayName + " takes one redirect URI for a client: register another client for another address.")
 	}
 	if err := prov.CheckRedirect(redirect); err != nil {
-		v.TunnelHint = sentence(err.Error())
+		v.Unusable = sentence(err.Error()) // which is what the note says, and more
+	} else {
+		v.Help = strings.TrimSpace(v.Help + " " + prov.Registration.RedirectNote)
 	}
 	for _, sc := range s.OAuthScopes {
 		v.Scopes = append(v.Scopes, sc.Scope)

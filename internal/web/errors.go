@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/authserver"
@@ -32,6 +33,8 @@ type Problem struct {
 	Message string
 	// Next says what to do.
 	Next string
+	// Told: the heading tells a person what Message tells a program.
+	Told bool
 	// Detail is what somebody else said; it may be hostile text.
 	Detail     string
 	RetryAfter time.Duration
@@ -73,13 +76,13 @@ var known = []struct {
 }{
 	{flow.ErrLinkUnknown, 404, "This link does not work", "Check that it was copied whole, or ask for a new one where you got it."},
 	{flow.ErrLinkExpired, 410, "This link has expired", "Ask for a new one where you got it."},
-	{flow.ErrLinkClaimed, 403, "This link was opened elsewhere", "It works in the browser that opened it first. Continue there, or ask for a new link."},
+	{flow.ErrLinkClaimed, 403, "This link was opened in another browser", "It works in the browser that opened it first. Continue there, or ask for a new link where you got it."},
 	{flow.ErrTenant, 404, "There is no such tenant", "Whoever runs this lists them with lanyard tenants list."},
 	{flow.ErrNoSession, 401, "You are not signed in", "Start from your servers, where it says how to sign in; or open your connect link again."},
-	{flow.ErrFlowUnknown, 404, "This attempt does not exist", "Start connecting again."},
+	{flow.ErrFlowUnknown, 404, "This page is no longer valid", "If you were connecting a service, start again from your servers, or from the application that sent you here."},
 	{flow.ErrFlowExpired, 410, "This took too long", "Nothing was changed. Start connecting again."},
 	{flow.ErrFlowClaimed, 403, "This was started in another browser", "Continue in the browser where you started, or start again here."},
-	{flow.ErrFlowEnded, 409, "This attempt has already ended", "Look at your servers to see how it ended, or start again."},
+	{flow.ErrFlowEnded, 409, "This is already finished", "Look at your servers to see how it ended, or start connecting again."},
 	{flow.ErrNotConfirmable, 409, "There is nothing to confirm", "An attempt can be confirmed for ten minutes after it was granted. Start a new one."},
 	{flow.ErrFlowOther, 403, "This was asked of somebody else", "Nothing was changed. If somebody sent you this address, close the page. If your own MCP client showed it, sign in as the person who uses that client."},
 	{flow.ErrOtherUser, 403, "This belongs to another user", "Confirm with the user that the attempt was started for. If your session shows another one, do not confirm."},
@@ -203,6 +206,17 @@ var quiet = []error{
 	host.ErrLost, refresh.ErrBusy, context.DeadlineExceeded,
 }
 
+// selfEvident are errors whose heading says to a person all that their message
+// does: a page does not say it twice.
+var selfEvident = []error{
+	flow.ErrLinkUnknown, flow.ErrLinkExpired, flow.ErrLinkClaimed, flow.ErrTenant, flow.ErrNoSession, flow.ErrFlowUnknown, flow.ErrFlowExpired,
+	flow.ErrFlowClaimed, flow.ErrFlowEnded, flow.ErrFlowOther, flow.ErrOtherUser, flow.ErrStateUnknown, flow.ErrStateExpired, flow.ErrStateUsed,
+	flow.ErrStateBrowser, flow.ErrCallback, flow.ErrIssuer, flow.ErrDenied, flow.ErrProvider, flow.ErrTimeout, flow.ErrStore, flow.ErrServer, flow.ErrAuthType,
+	flow.ErrConnection, flow.ErrScope, signin.ErrUnknown, signin.ErrExpired, signin.ErrUsed, signin.ErrBrowser, signin.ErrNotAllowed, provider.ErrTarget,
+	connection.ErrNotFound, connection.ErrGone, refresh.ErrReconnect, task.ErrReconnect, refresh.ErrPending, host.ErrStarting, host.ErrServerFailed,
+	host.ErrNotHosted, host.ErrNoToken, notify.ErrTrying, context.DeadlineExceeded,
+}
+
 // problemOf is the one place where an error becomes a status, a code and safe
 // text. What it does not know is told to the log and not to the world.
 func problemOf(err error) *Problem {
@@ -220,6 +234,11 @@ func problemOf(err error) *Problem {
 			Message: "the access token has expired and the provider does not renew it right now", Detail: down.Failure.Detail,
 			Next: "It is tried again by itself. Try again in a moment.", RetryAfter: down.RetryAfter}
 	}
+	var silent *flow.Unanswered
+	if errors.As(err, &silent) {
+		return &Problem{Status: http.StatusBadGateway, Code: flow.ErrProviderDown.Code, Heading: silent.Server + " cannot be connected right now",
+			Message: silent.Why(), Next: "Nothing was changed. Check the network of the machine that Lanyard runs on, then try again."}
+	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Heading: "That is too large",
@@ -229,7 +248,7 @@ func problemOf(err error) *Problem {
 		if !errors.Is(err, k.err) {
 			continue
 		}
-		out := &Problem{Status: k.status, Heading: k.heading, Message: k.err.Error(), Next: k.next}
+		out := &Problem{Status: k.status, Heading: k.heading, Message: k.err.Error(), Next: k.next, Told: slices.Contains(selfEvident, k.err)}
 		if detail := err.Error(); detail != out.Message && !slices.Contains(quiet, k.err) {
 			out.Detail = detail
 		}
@@ -264,8 +283,15 @@ func (s *Site) problem(w http.ResponseWriter, r *http.Request, err error) {
 		s.problemJSON(w, p)
 		return
 	}
-	s.errorPage(w, r, p, page.ErrorView{})
+	v := page.ErrorView{}
+	if silent := new(flow.Unanswered); errors.As(err, &silent) {
+		v.Actions = []page.Action{{Label: "Try again", URL: r.URL.RequestURI()}, toServers}
+	}
+	s.errorPage(w, r, p, v)
 }
+
+// toServers leads on from a page that leads nowhere else.
+var toServers = page.Action{Label: "Your servers", URL: "/mcp/servers"}
 
 // describe finds the error's face, and logs what has none.
 func (s *Site) describe(r *http.Request, err error) *Problem {
@@ -311,11 +337,11 @@ func (s *Site) errorPage(w http.ResponseWriter, r *http.Request, p *Problem, v p
 	s.retryAfter(w, p)
 	v.Chrome = s.chrome(w, r, p.Heading)
 	v.Code, v.Heading, v.Message, v.Next, v.Detail = p.Code, p.Heading, sentence(p.Message), p.Next, p.Detail
-	if v.Message == sentence(v.Heading) {
+	if p.Told || v.Message == sentence(v.Heading) {
 		v.Message = "" // the heading says it all
 	}
 	if len(v.Actions) == 0 {
-		v.Actions = []page.Action{{Label: "Your servers", URL: "/mcp/servers"}}
+		v.Actions = []page.Action{toServers}
 	}
 	s.render(w, r, p.Status, v)
 }
@@ -325,7 +351,8 @@ func sentence(s string) string {
 		return ""
 	}
 	b := []byte(s)
-	if b[0] >= 'a' && b[0] <= 'z' {
+	first, _, _ := strings.Cut(s, " ")
+	if b[0] >= 'a' && b[0] <= 'z' && !strings.Contains(first, ".") { // a host's name stays as it is
 		b[0] -= 'a' - 'A'
 	}
 	if last := b[len(b)-1]; last != '.' && last != '?' && last != '!' {

@@ -129,6 +129,56 @@ func listed(t *testing.T, name string) (found bool) {
 	return found
 }
 
+// TestNothingIsSaidTwice: a page whose heading says it all leaves the message to
+// programs.
+func TestNothingIsSaidTwice(t *testing.T) {
+	t.Parallel()
+	content := regexp.MustCompile(`[a-z]{4,}`)
+	small := []string{"this", "that", "there", "have", "been", "another", "connection", "attempt", "connect"}
+	for _, k := range known {
+		p := problemOf(k.err)
+		said, again := strings.ToLower(p.Heading), 0
+		words := slices.DeleteFunc(content.FindAllString(p.Message, -1), func(w string) bool { return slices.Contains(small, w) })
+		for _, w := range words {
+			if strings.Contains(said, w) {
+				again++
+			}
+		}
+		if !p.Told && len(words) > 0 && again == len(words) {
+			t.Errorf("%q, and below it %q", p.Heading, p.Message)
+		}
+	}
+	s := newSite(t, loopURL, "me")
+	ada := s.signedIn("ada")
+	claimed := s.link(`{"user_id":"ada"}`)
+	first := s.browser()
+	first.get(claimed)
+	first.post(claimed)
+	old := s.link(`{"user_id":"ada","ttl":60}`)
+	flowID := first.start("notes")
+	if rec := first.post("/c/"+flowID, "action", "cancel"); rec.Code != 403 {
+		t.Fatalf("cancel: %d %s", rec.Code, excerpt(rec))
+	}
+	ended := first.get("/c/" + flowID)
+	s.clock.advance(2 * time.Minute)
+	for heading, rec := range map[string]*httptest.ResponseRecorder{
+		"This link has expired":                   s.browser().get(old),
+		"This link was opened in another browser": s.browser().get(claimed),
+		"This page is no longer valid":            ada.get("/c/nonexistent"),
+		"This is already finished":                ended,
+		"There is no such connection":             ada.get("/mcp/connections/con_none"),
+	} {
+		page := rec.Body.String()
+		if !strings.Contains(page, heading) || strings.Contains(page, `class="lead"`) || !strings.Contains(page, `class="what-next"`) || strings.Contains(page, "attempt") {
+			t.Errorf("%s: %s", heading, excerpt(rec))
+		}
+	}
+	// Programs are told still.
+	if said := field(t, ada.get("/api/v1/connections/con_none"), "error_description"); said != connection.ErrNotFound.Error() {
+		t.Errorf("a program is told %q", said)
+	}
+}
+
 // TestUnknownError: what has no face is told to the log, not to the world.
 func TestUnknownError(t *testing.T) {
 	t.Parallel()

@@ -176,12 +176,12 @@ func newSite(t testing.TB, base, owner string) *site {
 	s.oauth = &authserver.Server{Store: s.grants, Catalogue: cat, BaseURL: base, Redirects: authserver.DefaultRedirects, AllowLoopback: true, Now: s.clock.now, Logger: logger}
 	s.host.SignIns, s.host.Asker, s.host.StepUp = s.oauth, s.starter, true
 	issuers := &signin.Issuers{AllowLoopback: true, Now: s.clock.now, Logger: logger}
-	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Tenants: s, Local: owner != "", Logger: logger}
-	mux := http.NewServeMux()
 	foreign := func(r *http.Request) bool { return s.foreign != nil && s.foreign(r) }
-	s.connect = &Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, Owner: owner, ToolsCount: s.host.ToolsCount,
-		SignIns: &signin.Starter{Store: s.store, Tenants: s, Clients: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now},
-		Foreign: foreign, Reconnected: s.host.Restart}
+	common := &Site{BaseURL: base, Pages: pages, Keys: keys{}, Sessions: s.starter, Tenants: s, Local: owner != "", Owner: owner, Foreign: foreign, Logger: logger}
+	mux := http.NewServeMux()
+	s.connect = &Connect{Site: common, Flows: s.starter, Connections: s.store, Catalogue: cat, Audit: s.store.Audit(), OAuth: s.oauth, ToolsCount: s.host.ToolsCount,
+		SignIns:     &signin.Starter{Store: s.store, Tenants: s, Clients: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now},
+		Reconnected: s.host.Restart}
 	s.connect.Mount(mux)
 	(&Callback{Site: common, Flows: finisher, Catalogue: cat,
 		SignIns:     &signin.Finisher{Store: s.store, Tenants: s, Secrets: clients, Sessions: s.starter, Issuers: issuers, BaseURL: base, Now: s.clock.now, Logger: logger},

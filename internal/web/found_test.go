@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -45,8 +47,55 @@ func TestSetupOfWhatIsFound(t *testing.T) {
 	want(t, "its setup", b.get("/mcp/servers/notion-remote/setup"), 502, "discovery_failed")
 	s.starter.Finder = finder{err: errors.Join(flow.ErrProviderDown)}
 	want(t, "one that is down", b.post("/mcp/servers/notion-remote/connect"), 502, "provider_unavailable")
+	reconnect := b.request()
+	reconnect.PostForm = url.Values{"csrf": {"x"}, "connection_id": {"con_1"}}
+	if a := s.connect.again(reconnect); a.Post || a.URL != "/mcp/connections/con_1" {
+		t.Errorf("reconnecting again: %+v", a)
+	}
+	// An API call is told the same, without the page.
+	s.starter.Finder = finder{err: fmt.Errorf("%w: mcp.notion.com could not be reached", flow.ErrProviderDown)}
+	for what, c := range map[string]struct {
+		rec   *httptest.ResponseRecorder
+		again string
+	}{
+		"the card":           {b.post("/mcp/servers/notion-remote/connect"), `<form method="post" action="/mcp/servers/notion-remote/connect"`},
+		"a form with values": {b.post("/mcp/servers/notion-remote/connect", "param.x", "y"), `href="/mcp/servers?server=notion-remote"`},
+		"its setup page":     {b.get("/mcp/servers/notion-remote/setup"), `href="/mcp/servers/notion-remote/setup"`},
+	} {
+		want(t, what, c.rec, 502, "provider_unavailable")
+		text := c.rec.Body.String()
+		for _, w := range []string{"Notion cannot be connected right now", "mcp.notion.com could not be reached.", "Check the network", c.again, ">Try again<"} {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s without %q: %s", what, w, excerpt(c.rec))
+			}
+		}
+		if strings.Contains(text, "other side said") || strings.Contains(text, "out of order") {
+			t.Errorf("%s: %s", what, excerpt(c.rec))
+		}
+	}
+	rec = s.api("POST", "/api/v1/mcp/servers/notion-remote/oauth/connect", `{"user_id":"me"}`)
+	if want(t, "for a program", rec, 502, "provider_unavailable"); field(t, rec, "error_description") != "mcp.notion.com could not be reached" {
+		t.Errorf("%s", rec.Body)
+	}
 	s.starter.Finder = nil
 	want(t, "where nothing is found", b.post("/mcp/servers/notion-remote/connect"), 404, "server_unknown")
+}
+
+// TestNamesOfServers: no two that Lanyard comes with have the same name in a list,
+// though a provider may run one beside that which runs here.
+func TestNamesOfServers(t *testing.T) {
+	t.Parallel()
+	_, known := shared()
+	names := map[string]string{}
+	for _, s := range known.Servers() {
+		if other, taken := names[nameOf(s)]; taken {
+			t.Errorf("%s and %s are both called %q", other, s.Name, nameOf(s))
+		}
+		names[nameOf(s)] = s.Name
+	}
+	if names["Linear"] != "linear" || names["Linear at mcp.linear.app"] != "linear-remote" {
+		t.Errorf("%v", names)
+	}
 }
 
 // TestClientDocument: our document at the very URL that it says it is at, for

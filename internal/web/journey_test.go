@@ -83,6 +83,17 @@ func TestConnectFromThePage(t *testing.T) {
 	if page.Code != 200 || !strings.Contains(page.Body.String(), "ada@demo.example") || strings.Contains(page.Body.String(), "canary") {
 		t.Errorf("connection page: %d %s", page.Code, excerpt(page))
 	}
+	connected := strings.TrimPrefix(where, "/mcp/connections/")
+	next := func() string { return field(t, b.get("/api/v1/connections/"+connected), "next_refresh_at") }
+	if strings.Contains(page.Body.String(), "Renewed again") || next() != "" {
+		t.Errorf("renewed next at %q, before anybody has planned it", next())
+	}
+	if err := s.refresh.Attend(t.Context(), connection.Key{Tenant: flow.DefaultTenant, ID: connected}); err != nil {
+		t.Fatal(err)
+	}
+	if page := b.get(where); !strings.Contains(page.Body.String(), "Renewed again") || next() == "" {
+		t.Errorf("renewed next at %q, once it is planned: %s", next(), excerpt(page))
+	}
 	want(t, "the same answer again", b.get(s.answer(asked)), 409, "state_used")
 	want(t, "the consent page again", b.get("/c/"+id), 409, "flow_ended")
 	want(t, "the consent again", b.post("/c/"+id, "action", "authorize"), 409, "flow_ended")
@@ -248,6 +259,23 @@ func TestConsent(t *testing.T) {
 	if rec := s.signedIn("ada").post("/mcp/servers/unset/connect"); rec.Code != 303 || rec.Header().Get("Location") != "/mcp/servers/unset/setup" {
 		t.Errorf("a provider without a client: %d %s", rec.Code, excerpt(rec))
 	}
+	guest := s.browser()
+	path := s.link(`{"user_id":"ada"}`)
+	guest.get(path)
+	guest.post(path)
+	for what, rec := range map[string]*httptest.ResponseRecorder{"the card": guest.post("/mcp/servers/unset/connect"), "the setup page": guest.get("/mcp/servers/unset/setup")} {
+		want(t, what+", for who came by a link", rec, 409, "client_missing")
+		if said := rec.Body.String(); !strings.Contains(said, "Tell whoever sent you the link") || strings.Contains(said, "GOOGLE_CLIENT") {
+			t.Errorf("%s, for who came by a link: %s", what, excerpt(rec))
+		}
+	}
+	if said := guest.get("/mcp/servers").Body.String(); strings.Contains(said, "/setup") || !strings.Contains(said, "Not available yet") {
+		t.Error("the list leads who came by a link to the operator's page")
+	}
+	s.connect.ClientCommand = func(tenant, provider string) string { return "lanyard client set " + provider + " --tenant " + tenant }
+	if rec := s.signedIn("ada").get("/mcp/servers/unset/setup"); rec.Code != 200 || !strings.Contains(rec.Body.String(), "lanyard client set google --tenant default") {
+		t.Errorf("the page of a deployment: %d %s", rec.Code, excerpt(rec))
+	}
 	want(t, "the same for a program", s.api("POST", "/api/v1/mcp/servers/unset/oauth/connect", `{"user_id":"ada"}`), 409, "client_missing")
 }
 
@@ -263,8 +291,20 @@ func TestProviderThatNeedsHTTPS(t *testing.T) {
 	if !strings.Contains(rec.Body.String(), "https") {
 		t.Errorf("it does not say why: %s", excerpt(rec))
 	}
-	if setup := b.get("/mcp/servers/chat/setup"); setup.Code != 200 || !strings.Contains(setup.Body.String(), "SLACK_CLIENT_ID") {
+	setup := b.get("/mcp/servers/chat/setup")
+	said := setup.Body.String()
+	if setup.Code != 200 || !strings.Contains(said, "SLACK_CLIENT_ID") {
 		t.Errorf("%d %s", setup.Code, excerpt(setup))
+	}
+	if strings.Count(said, "https redirect") != 1 || strings.Index(said, "https redirect") > strings.Index(said, loopURL+flow.CallbackPath) {
+		t.Errorf("that Slack takes https only is to be said once, and first: %s", said)
+	}
+	if strings.Contains(said, `data-copy="redirect-uri"`) || strings.Contains(said, "Every character") {
+		t.Error("an address that cannot be registered is offered to be copied")
+	}
+	public := newSite(t, "https://lanyard.test", "me").browser()
+	if said := public.get("/mcp/servers/chat/setup").Body.String(); !strings.Contains(said, `data-copy="redirect-uri"`) || strings.Contains(said, "notice-warn") {
+		t.Errorf("an address that can be registered is warned of: %s", said)
 	}
 }
 
@@ -281,10 +321,18 @@ func TestPastedKey(t *testing.T) {
 	if rec.Code != 303 || !strings.HasPrefix(rec.Header().Get("Location"), "/mcp/connections/con_") {
 		t.Fatalf("%d %s", rec.Code, excerpt(rec))
 	}
-	if page := b.get(rec.Header().Get("Location")); page.Code != 200 || strings.Contains(page.Body.String(), "canary") {
+	id := strings.TrimPrefix(rec.Header().Get("Location"), "/mcp/connections/")
+	page := b.get("/mcp/connections/" + id)
+	said := page.Body.String()
+	if page.Code != 200 || strings.Contains(said, "canary") {
 		t.Errorf("%d %s", page.Code, excerpt(page))
 	}
-	id := strings.TrimPrefix(rec.Header().Get("Location"), "/mcp/connections/")
+	if !strings.Contains(said, "Key saved") || !strings.Contains(said, "tried at the first call") || strings.Contains(said, "Renewed again") {
+		t.Errorf("a key that nobody has tried, and that is never renewed: %s", excerpt(page))
+	}
+	if at := field(t, b.get("/api/v1/connections/"+id), "next_refresh_at"); at != "" {
+		t.Errorf("a key is renewed next at %s", at)
+	}
 	want(t, "it has no token to hand out", s.api("GET", "/api/v1/connections/"+id+"/token", ""), 404, "token_unknown")
 }
 

@@ -28,7 +28,14 @@ func (h *MCPRun) mountPages(mux *http.ServeMux) {
 }
 
 func (h *MCPRun) connectionPage(w http.ResponseWriter, r *http.Request) {
-	_, c, err := h.connection(r)
+	if h.canonical(w, r) {
+		return
+	}
+	p, err := h.visitor(w, r)
+	var c connection.Connection
+	if err == nil {
+		c, err = own(r.Context(), h.Connections, p, r.PathValue("id"))
+	}
 	if errors.Is(err, flow.ErrNoSession) {
 		if err = h.notSignedIn(w, r, flow.DefaultTenant, r.URL.RequestURI()); err == nil {
 			return
@@ -49,10 +56,10 @@ func (h *MCPRun) connectionPage(w http.ResponseWriter, r *http.Request) {
 func (h *MCPRun) view(w http.ResponseWriter, r *http.Request, c connection.Connection) page.ConnectionView {
 	s, _ := h.Catalogue.Server(c.Server)
 	v := page.ConnectionView{
-		Chrome: h.chrome(w, r, s.DisplayName), ID: c.ID, ServerName: c.Server, ServerDisplayName: s.DisplayName, RemoteHost: s.RemoteHost(),
+		Chrome: h.chrome(w, r, s.DisplayName), ID: c.ID, ServerName: c.Server, ServerDisplayName: s.DisplayName, RemoteHost: s.RemoteHost(), AuthType: c.AuthType,
 		Label: c.Label, Account: labelOr(c, s.DisplayName), Status: string(c.Status), Health: string(c.Health), StatusText: statusText(c), Detail: reason(c),
 		Scopes: scopesOf(s, append([]string{}, c.Scopes...)), MissingScopes: scopesOf(s, append([]string{}, flow.MissingScopes(c.ScopesAsked, c.Scopes)...)),
-		ConnectedAt: c.ConnectedAt, LastRefresh: c.LastRefreshAt, NextRefresh: nextRefresh(c), ExpiresAt: c.Set.AccessExpiresAt, EndsAt: c.EndsAt, LastUsed: c.LastUsedAt,
+		ConnectedAt: c.ConnectedAt, LastRefresh: c.LastRefreshAt, NextRefresh: nextRefresh(c), RenewedOnUse: renewedOnUse(c), EndsAt: c.EndsAt, LastUsed: c.LastUsedAt,
 		MCPURL: h.Host.EndpointURL(c), Configs: configs(configName(s), h.Host.EndpointURL(c), "YOUR_TOKEN"),
 	}
 	if c.AuthType == string(presets.TypeOAuth) && len(c.Scopes) == 0 {

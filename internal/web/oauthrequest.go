@@ -142,12 +142,12 @@ func (a asked) renew(c connection.Connection) bool {
 
 // requestAsks is our consent page.
 func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) error {
-	v := page.AccessView{Chrome: h.chromeOf(w, r, "Allow access", a.person), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI)}
+	v := page.AccessView{Chrome: h.chrome(w, r, "Allow access"), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI)}
 	if a.req.Server == "" {
 		for _, c := range a.own {
 			s, _ := h.Catalogue.Server(c.Server)
-			if c.Status == connection.Connected && !slices.Contains(v.Servers, s.DisplayName) {
-				v.Servers = append(v.Servers, s.DisplayName)
+			if c.Status == connection.Connected && !slices.Contains(v.Servers, nameOf(s)) {
+				v.Servers = append(v.Servers, nameOf(s))
 			}
 		}
 		slices.Sort(v.Servers)
@@ -184,14 +184,6 @@ func (h *Connect) requestAsks(w http.ResponseWriter, r *http.Request, a asked) e
 	return nil
 }
 
-// chromeOf is chrome for somebody who may have been signed in by this very
-// request.
-func (h *Connect) chromeOf(w http.ResponseWriter, r *http.Request, title string, p Principal) page.Chrome {
-	c := h.chrome(w, r, title)
-	c.User, c.Person = p.User, p.Session.Name
-	return c
-}
-
 // provider tells the page where an account is connected. Where that depends on
 // what the person has yet to type, the preset's own address says it.
 func (h *Connect) provider(r *http.Request, a asked, v *page.AccessView) error {
@@ -209,8 +201,12 @@ func (h *Connect) provider(r *http.Request, a asked, v *page.AccessView) error {
 	return err
 }
 
-// toSetup leads the operator to the page that tells what to register.
+// toSetup leads the operator to the page that tells what to register. Who came by a
+// link can register nothing.
 func (h *Connect) toSetup(w http.ResponseWriter, r *http.Request, server string) error {
+	if p, err := h.principal(r); err == nil && guest(p) {
+		return errNotYet
+	}
 	http.Redirect(w, r, "/mcp/servers/"+url.PathEscape(server)+"/setup", http.StatusSeeOther)
 	return nil
 }

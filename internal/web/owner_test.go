@@ -8,26 +8,44 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 )
 
-// TestOwnerIsSignedInByNavigation: on loopback a browser that goes to the page
-// is the owner's; what a page of another site fetches or embeds is not, nor is
-// a program that we run ourselves.
+// TestOwnerIsSignedInByNavigation: on loopback a browser that goes to a page, even
+// to one that was kept, is the owner's; what a page of another site fetches or
+// embeds is not, nor is a program that we run ourselves.
 func TestOwnerIsSignedInByNavigation(t *testing.T) {
 	t.Parallel()
-	for dest, status := range map[string]int{"": 200, "document": 200, "image": 401, "iframe": 401, "empty": 401, "script": 401} {
-		b := newSite(t, loopURL, "me").browser()
-		var header []string
-		if dest != "" {
-			header = []string{"Sec-Fetch-Dest", dest}
-		}
-		rec := b.send("GET", "/mcp/servers", "", header...)
-		if _, signed := b.cookies[b.name("session")]; rec.Code != status || signed != (status == 200) {
-			t.Errorf("Sec-Fetch-Dest %q: %d, session %v", dest, rec.Code, signed)
-		}
-	}
 	s := newSite(t, loopURL, "me")
 	s.foreign = func(r *http.Request) bool { return r.Header.Get("X-Peer") == "task" }
-	want(t, "a task's program", s.browser().send("GET", "/mcp/servers", "", "X-Peer", "task"), 401, "")
-	want(t, "the person", s.browser().send("GET", "/mcp/servers", ""), 200, "")
+	c := s.connected("me", "notes")
+	for _, path := range []string{"/mcp/servers", "/mcp/all", "/mcp/connections/" + c.ID} {
+		for dest, status := range map[string]int{"": 200, "document": 200, "image": 401, "iframe": 401, "empty": 401, "script": 401} {
+			for _, from := range []string{"none", "cross-site"} {
+				b := s.browser()
+				rec := b.send("GET", path, "", "Sec-Fetch-Dest", dest, "Sec-Fetch-Site", from)
+				if _, signed := b.cookies[b.name("session")]; rec.Code != status || signed != (status == 200) {
+					t.Errorf("%s, Sec-Fetch-Dest %q, %s: %d, session %v", path, dest, from, rec.Code, signed)
+				}
+				if says := strings.Contains(rec.Body.String(), `<bdi>me</bdi>`); says != (status == 200) {
+					t.Errorf("%s, Sec-Fetch-Dest %q: says who is signed in: %v", path, dest, says)
+				}
+				if status == 401 && (strings.Contains(rec.Body.String(), "personal link") || !strings.Contains(rec.Body.String(), "Open your servers")) {
+					t.Errorf("%s speaks of links, where none is needed: %s", path, excerpt(rec))
+				}
+			}
+		}
+		want(t, "a task's program at "+path, s.browser().send("GET", path, "", "X-Peer", "task"), 401, "")
+		want(t, "the person at "+path, s.browser().send("GET", path, ""), 200, "")
+		if rec := s.send("GET", path, "", "Host", "localhost:8080"); rec.Code != 302 || rec.Header().Get("Location") != loopURL+path {
+			t.Errorf("%s by another name of this machine: %d %s", path, rec.Code, rec.Header().Get("Location"))
+		}
+		if rec := newSite(t, loopURL, "").browser().get(path); rec.Code != 401 || !strings.Contains(rec.Body.String(), "personal link") {
+			t.Errorf("%s where nobody is the owner: %d %s", path, rec.Code, excerpt(rec))
+		}
+	}
+	// A page is opened; a call and a form are not.
+	want(t, "a call", s.browser().send("GET", "/api/v1/connections/"+c.ID, "", "Sec-Fetch-Dest", "document"), 401, "sign_in_required")
+	fresh := s.browser()
+	fresh.send("GET", "/static/app.js", "")
+	want(t, "a form", fresh.post("/mcp/all/mcp-tokens"), 403, "cross_site")
 }
 
 // TestAttackCookiesOfAnotherPort: browsers send our cookies to a server that

@@ -86,6 +86,7 @@ func (s *Site) notSignedIn(w http.ResponseWriter, r *http.Request, tenant, retur
 	if tenant != flow.DefaultTenant {
 		v.Tenant = tenant
 	}
+	v.Owner = s.Owner != "" && tenant == flow.DefaultTenant
 	if signin.CheckReturn(returnPath) != nil {
 		returnPath = "/mcp/servers"
 	}

@@ -44,9 +44,12 @@ type APIKeys interface {
 	Tenant(ctx context.Context, key token.Secret) (string, error)
 }
 
-// Sessions reads page sessions.
+// Sessions keeps page sessions.
 type Sessions interface {
 	Session(ctx context.Context, cookie token.Secret, browser string) (flow.Session, error)
+	// OpenSession stores one and returns the secret for its cookie. A site without
+	// an Owner does not call it.
+	OpenSession(ctx context.Context, s flow.Session) (flow.Session, token.Secret, error)
 }
 
 // Site is what every function's handlers share.
@@ -59,8 +62,13 @@ type Site struct {
 	Sessions Sessions
 	Tenants  flow.Tenants
 	// Local says that this is somebody's own machine.
-	Local  bool
-	Logger *slog.Logger
+	Local bool
+	// Owner signs a browser of this machine in as its user; empty: nobody.
+	Owner string
+	// Foreign tells a request of a program that is not the owner's, such as an
+	// MCP server that we run; nil: none is.
+	Foreign func(r *http.Request) bool
+	Logger  *slog.Logger
 }
 
 // route makes a handler of a function that leaves its errors to be answered
