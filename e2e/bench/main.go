@@ -173,8 +173,7 @@ type sample struct {
 	processor time.Duration
 }
 
-func newSample(each [][]time.Duration, length time.Duration) sample {
-	all := slices.Concat(each...)
+func newSample(all []time.Duration, length time.Duration) sample {
 	if len(all) == 0 {
 		return sample{}
 	}
