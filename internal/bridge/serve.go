@@ -12,7 +12,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"time"
+
+	"github.com/lanyardhq/lanyard/internal/http1"
 )
 
 // ServeCommand serves a command's MCP at http://addr/mcp until ctx ends. All
@@ -46,7 +47,7 @@ func serve(ctx context.Context, ln net.Listener, command Command, perClient bool
 	defer b.Close()
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", b)
-	srv := &http.Server{Handler: guard(ln.Addr(), mux), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug)}
+	srv := &http1.Server{Handler: guard(ln.Addr(), mux), Logger: logger}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
