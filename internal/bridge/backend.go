@@ -188,7 +188,6 @@ func (k *backend) boot(ctx context.Context) (*process, error) {
 		return nil, fmt.Errorf("start the MCP server: %w", err)
 	}
 	p := newProcess(child, k)
-	k.b.tasks.Go(p.write)
 	k.b.tasks.Go(p.read)
 	if err := k.initialize(ctx, p); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {

@@ -11,8 +11,12 @@ type Start func(ctx context.Context) (Child, error)
 
 // Child is a running MCP server that speaks JSON-RPC, one message a line.
 type Child interface {
-	// Write writes to the server's standard input. One goroutine calls it.
+	// Write writes to the server's standard input. One goroutine at a time calls it,
+	// or TryWrite.
 	io.Writer
+	// TryWrite writes as much as the server's standard input takes without waiting,
+	// which may be nothing.
+	TryWrite(p []byte) (int, error)
 	// Stdout is the server's standard output. One goroutine reads it. It must
 	// end soon after the server does, even where the server left processes
 	// behind that keep the pipe open.

@@ -160,9 +160,26 @@ func (r *running) awaitGroup(deadline time.Time) {
 }
 
 func (r *running) Write(p []byte) (int, error) { return r.in.Write(p) }
-func (r *running) Stdout() io.ReadCloser       { return r.out }
-func (r *running) Noise(line []byte)           { r.tail.Noise(line) }
-func (r *running) Tail() string                { return r.tail.String() }
+
+// TryWrite implements [Child].
+func (r *running) TryWrite(p []byte) (n int, err error) {
+	raw, err := r.in.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	waited := raw.Write(func(fd uintptr) bool {
+		n, err = syscall.Write(int(fd), p)
+		return true // done, or not now
+	})
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+		err = nil
+	}
+	return max(n, 0), errors.Join(waited, err)
+}
+
+func (r *running) Stdout() io.ReadCloser { return r.out }
+func (r *running) Noise(line []byte)     { r.tail.Noise(line) }
+func (r *running) Tail() string          { return r.tail.String() }
 
 // Stop implements [Child]: the end of input and SIGTERM, then SIGKILL.
 func (r *running) Stop() error {

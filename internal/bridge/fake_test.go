@@ -89,9 +89,12 @@ func (f *fake) run(serve func(io.Reader)) {
 }
 
 func (f *fake) Write(p []byte) (int, error) { return f.in.Write(p) }
-func (f *fake) Stdout() io.ReadCloser       { return f.out }
-func (f *fake) Noise(line []byte)           { f.tail.Noise(line) }
-func (f *fake) Tail() string                { return f.tail.String() }
+
+// TryWrite takes nothing: a pipe in memory has no room.
+func (f *fake) TryWrite([]byte) (int, error) { return 0, nil }
+func (f *fake) Stdout() io.ReadCloser        { return f.out }
+func (f *fake) Noise(line []byte)            { f.tail.Noise(line) }
+func (f *fake) Tail() string                 { return f.tail.String() }
 func (f *fake) Stop() error {
 	f.once.Do(func() {
 		f.outW.Close()

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -14,8 +13,8 @@ import (
 	"github.com/lanyardhq/lanyard/internal/mcp"
 )
 
-// process is one running server: who waits for which of its answers, the
-// writer to its standard input and the reader of its standard output.
+// process is one running server: who waits for which of its answers, what waits to
+// be written to it, and the reader of its standard output.
 type process struct {
 	child   Child
 	modern  bool
@@ -25,8 +24,7 @@ type process struct {
 	event func(p *process, m mcp.Message)
 	ended func(p *process)
 	max   int
-	// in feeds the writer, which joins what has piled up into one write.
-	in chan mcp.Frame
+	out   outbox
 	// gone is closed when the server is no more; then lost says why.
 	gone chan struct{}
 	lost *lostError
@@ -66,11 +64,12 @@ func (e *lostError) Error() string {
 }
 
 func newProcess(child Child, k *backend) *process {
-	return &process{
+	p := &process{
 		child: child, modern: k.modern, started: time.Now(), event: k.event, ended: k.ended, max: k.b.cfg.MaxMessage,
-		in: make(chan mcp.Frame, 64), gone: make(chan struct{}),
-		pending: map[uint64]*call{}, asked: map[string]bool{}, idle: make(chan struct{}),
+		gone: make(chan struct{}), pending: map[uint64]*call{}, asked: map[string]bool{}, idle: make(chan struct{}),
 	}
+	p.out = outbox{child: child, gone: p.gone}
+	return p
 }
 
 // add registers a call and gives it the id that the server will see.
@@ -164,28 +163,16 @@ func (p *process) request(ctx context.Context, method string, params []byte) (mc
 
 // send queues a frame for the server.
 func (p *process) send(ctx context.Context, f mcp.Frame) error {
-	select {
-	case p.in <- f: // nearly always
-		return nil
-	default:
-	}
-	select {
-	case p.in <- f:
-		return nil
-	case <-p.gone:
-		return errRetired
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	p.mu.Lock()
+	crowded := len(p.pending) > 1
+	p.mu.Unlock()
+	return p.out.put(ctx, &f, crowded)
 }
 
 // tell queues a notification or an answer of the bridge's own. It never
 // blocks the reader: a server that reads none of its input loses it.
 func (p *process) tell(msg []byte) {
-	select {
-	case p.in <- mcp.Frame{Raw: msg}:
-	default:
-	}
+	_, _ = p.out.offer(&mcp.Frame{Raw: msg}, false)
 }
 
 // abandon gives up a call that nobody waits for any more, and tells the server.
@@ -230,58 +217,6 @@ func (p *process) retire(drain time.Duration) {
 	}
 	_ = p.child.Stop()
 	<-p.gone
-}
-
-// write is the only writer to the server's standard input.
-func (p *process) write() {
-	w := bufio.NewWriterSize(p.child, 32<<10)
-	for {
-		select {
-		case <-p.gone:
-			return
-		case f := <-p.in:
-			if !p.writeAll(w, f) {
-				return
-			}
-		}
-	}
-}
-
-// writeAll writes f and whatever else is waiting. Errors need no handling: a
-// server that has closed its input is one whose output ends soon, or one that
-// is stopped here.
-func (p *process) writeAll(w *bufio.Writer, f mcp.Frame) bool {
-	for more := true; more; {
-		err := f.Emit(w)
-		if err == nil {
-			err = w.WriteByte('\n')
-		}
-		if err != nil {
-			_ = p.child.Stop()
-			return false
-		}
-		if more = p.next(&f); !more {
-			// Whoever is about to send something does so first: to write once for
-			// many is what makes many calls cheap.
-			runtime.Gosched()
-			more = p.next(&f)
-		}
-	}
-	if w.Flush() != nil {
-		_ = p.child.Stop()
-		return false
-	}
-	return true
-}
-
-// next takes what waits to be written, if anything does.
-func (p *process) next(f *mcp.Frame) bool {
-	select {
-	case *f = <-p.in:
-		return true
-	default:
-		return false
-	}
 }
 
 // read is the only reader of the server's standard output. It returns when the
