@@ -1,10 +1,10 @@
-// Package http1 serves HTTP/1.1 (RFC 9112) to the programs of one machine, with as
-// little as possible between a request and its handler. It is for `lanyard bridge`,
-// whose calls are many and short; what strangers reach is served by net/http.
+// Package http1 serves HTTP/1.1 (RFC 9112) with as little as possible between a
+// request and its handler. It is for `lanyard bridge`, whose calls are many and
+// short; everything else is served by net/http.
 //
 // net/http begins and ends a goroutine with each request, which watches whether the
-// client goes; here watching begins when a request has lasted for a while. Docs:
-// decision 0024. Requests are parsed by net/http, and handlers are its own.
+// client goes; here watching begins when a request has lasted for a while. Requests
+// are parsed by net/http, and handlers are its own.
 //
 //	server.go    listening, and the end of it
 //	conn.go      one connection: request after request
