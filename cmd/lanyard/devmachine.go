@@ -129,7 +129,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 	m.oauth = &authserver.Server{Store: m.db.AuthServer(), Catalogue: catalogue, BaseURL: cfg.BaseURL,
 		// Anybody names a document to be fetched, who reaches the address.
 		AllowLoopback: cfg.Personal(),
-		Redirects: slices.Concat(authserver.DefaultRedirects, cfg.OAuthRedirects), Now: m.now, Logger: logger}
+		Redirects:     slices.Concat(authserver.DefaultRedirects, cfg.OAuthRedirects), Now: m.now, Logger: logger}
 	m.refresh = &refresh.Service{Connections: m.db, Vault: sealed, Catalogue: catalogue, Secrets: clients, Engine: engine,
 		Pace:    &refresh.Paced{Gates: m.db, Now: m.now, Logger: logger},
 		BaseURL: cfg.BaseURL, Deployment: deployment, Window: cfg.KeepFresh, Now: m.now, Logger: logger}
