@@ -131,7 +131,8 @@ func (c *Client) Do(req *http.Request, out any) error {
 	case resp.StatusCode >= 500:
 		return unknown(req, fmt.Errorf("a failure of %s's own (status %d): try again in a minute", c.Service, resp.StatusCode))
 	case resp.StatusCode >= 300:
-		return c.refusal(resp, data)
+		// JSON has other ways to write a token, which end as it in the words.
+		return errors.New(strings.ReplaceAll(c.refusal(resp, data).Error(), token, "[token]"))
 	case out == nil, resp.StatusCode == http.StatusNoContent:
 		return nil
 	case err != nil:
