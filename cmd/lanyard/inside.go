@@ -11,6 +11,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/demo"
 	"github.com/lanyardhq/lanyard/internal/reddit"
 	"github.com/lanyardhq/lanyard/internal/runner"
+	"github.com/lanyardhq/lanyard/internal/spotify"
 )
 
 // The commands of this file are hidden: Lanyard starts them itself.
@@ -43,6 +44,11 @@ func demoServerCommand() *cobra.Command {
 // redditServerCommand is the MCP server of Reddit.
 func redditServerCommand() *cobra.Command {
 	return serverCommand("reddit-server", "Serve Reddit over stdio", reddit.ServeStdio)
+}
+
+// spotifyServerCommand is the MCP server of Spotify.
+func spotifyServerCommand() *cobra.Command {
+	return serverCommand("spotify-server", "Serve Spotify over stdio", spotify.ServeStdio)
 }
 
 // serverCommand is an MCP server of our own.

@@ -60,7 +60,7 @@ Exit codes:
 		"(without either, for a server on loopback: the file api-key in LANYARD_DATA, else in ./.lanyard)")
 	flags.BoolVar(&c.json, "json", false, "print JSON: the API's own, for what comes from the API")
 	root.AddCommand(devCommand(), c.linkCommand(), c.serversCommand(), c.connectionsCommand(), c.presetsCommand(), c.providersCommand(),
-		c.oauthClientsCommand(), c.clientCommand(), c.keysCommand(), c.tenantsCommand(), c.vaultCommand(), c.drillCommand(), c.webhooksCommand(), bridgeCommand(), c.versionCommand(), taskCommand(), sandboxCommand(), demoServerCommand(), redditServerCommand())
+		c.oauthClientsCommand(), c.clientCommand(), c.keysCommand(), c.tenantsCommand(), c.vaultCommand(), c.drillCommand(), c.webhooksCommand(), bridgeCommand(), c.versionCommand(), taskCommand(), sandboxCommand(), demoServerCommand(), redditServerCommand(), spotifyServerCommand())
 	plainArguments(root)
 	return root
 }

@@ -1,26 +1,25 @@
 package reddit
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	mcpclient "github.com/mark3labs/mcp-go/client"
-	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/lanyardhq/lanyard/internal/upstream/upstreamtest"
 )
 
 const (
-	canary = "canary-access-token"
-	agent  = "linux:com.example.test:v1 (by /u/lovelace)"
+	canary       = upstreamtest.Canary
+	refused      = "reddit_token_refused"
+	agent        = "linux:com.example.test:v1 (by /u/lovelace)"
+	envToken     = "REDDIT_ACCESS_TOKEN"
+	envTokenFile = "REDDIT_TOKEN_FILE"
+	envBase      = "REDDIT_BASE_URL"
 )
 
 // fakeReddit knows one token, the current one, and holds every request to the
@@ -105,18 +104,9 @@ func (f *fakeReddit) last() (string, int) {
 	return f.asked[len(f.asked)-1], len(f.asked)
 }
 
-func getenv(pairs ...string) func(string) string {
-	env := map[string]string{}
-	for i := 0; i < len(pairs); i += 2 {
-		env[pairs[i]] = pairs[i+1]
-	}
-	return func(name string) string { return env[name] }
-}
-
-// session is an MCP client of a server, and that server's clock.
+// session is an MCP client of a server, and what that server calls.
 type session struct {
-	*mcpclient.Client
-	t   *testing.T
+	*upstreamtest.Session
 	api *client
 }
 
@@ -126,68 +116,12 @@ func open(t *testing.T, env func(string) string) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := mcpclient.NewInProcessClient(newServer(api))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return (&session{c, t, api}).begin()
-}
-
-func (s *session) begin() *session {
-	s.t.Helper()
-	if err := s.Start(s.t.Context()); err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := s.Initialize(s.t.Context(), mcp.InitializeRequest{Params: mcp.InitializeParams{
-		ProtocolVersion: mcp.LATEST_PROTOCOL_VERSION, ClientInfo: mcp.Implementation{Name: "test", Version: "1"}}}); err != nil {
-		s.t.Fatal(err)
-	}
-	return s
+	return &session{upstreamtest.Open(t, newServer(api)), api}
 }
 
 func (f *fakeReddit) open(t *testing.T) *session {
 	t.Helper()
-	return open(t, getenv(envBase, f.URL, envToken, canary, envAgent, agent))
-}
-
-// call runs a tool. No answer may hold the token, in any of its forms.
-func (s *session) call(name string, args map[string]any) (text string, result *mcp.CallToolResult) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
-	defer cancel()
-	result, err := s.CallTool(ctx, mcp.CallToolRequest{Params: mcp.CallToolParams{Name: name, Arguments: args}})
-	if err != nil {
-		s.t.Fatalf("%s: %v", name, err)
-	}
-	all, err := json.Marshal(result)
-	if err != nil || strings.Contains(string(all), canary) {
-		s.t.Fatalf("%s: the token is in the result, or %v", name, err)
-	}
-	content, ok := mcp.AsTextContent(result.Content[0])
-	if !ok {
-		s.t.Fatalf("%s: no text content", name)
-	}
-	return content.Text, result
-}
-
-func (s *session) structured(r *mcp.CallToolResult, out any) {
-	s.t.Helper()
-	data, err := json.Marshal(r.StructuredContent)
-	if err == nil {
-		err = json.Unmarshal(data, out)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func encode(v any) string {
-	data, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return string(data)
+	return open(t, upstreamtest.Getenv(envBase, f.URL, envToken, canary, envAgent, agent))
 }
 
 type object = map[string]any

@@ -9,13 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/lanyardhq/lanyard/internal/upstream"
 )
 
 // ServeStdio returns nil when stdin ends. From its environment it needs
@@ -32,11 +33,7 @@ func ServeStdio(ctx context.Context, stdin io.Reader, stdout io.Writer, getenv f
 	if err != nil {
 		return err
 	}
-	stdio := server.NewStdioServer(newServer(c))
-	// What it would log is either returned by Listen or answered to the
-	// client, and may quote the client's messages.
-	stdio.SetErrorLogger(log.New(io.Discard, "", 0))
-	return stdio.Listen(ctx, stdin, stdout)
+	return upstream.ServeStdio(ctx, newServer(c), stdin, stdout)
 }
 
 // Bounds of what is asked, and what is meant without.
@@ -108,10 +105,6 @@ type args struct {
 	Limit, Depth                                                        int
 }
 
-func failed(err error) (*mcp.CallToolResult, error) {
-	return mcp.NewToolResultError(err.Error()), nil
-}
-
 // query are the parameters that were given; Reddit takes t for the time.
 func (a args) query(limit int) url.Values {
 	q := url.Values{"limit": {strconv.Itoa(limit)}}
@@ -126,7 +119,7 @@ func (a args) query(limit int) url.Values {
 func (c *client) listTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	var a args
 	if err := r.BindArguments(&a); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	path := "/r/" + url.PathEscape(a.Subreddit) + "/" + cmp.Or(a.Sort, "hot")
 	a.Sort = ""
@@ -136,7 +129,7 @@ func (c *client) listTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.Call
 func (c *client) searchTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	var a args
 	if err := r.BindArguments(&a); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	path, more := "/search", url.Values{"type": {"link"}}
 	if a.Subreddit != "" {
@@ -154,11 +147,11 @@ func (c *client) posts(ctx context.Context, path string, a args, more url.Values
 	}
 	var l listing
 	if err := c.get(ctx, path, query, &l); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	list, err := l.posts(limit, maxExcerpt)
 	if err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	return mcp.NewToolResultStructured(list, list.String()), nil
 }
@@ -166,25 +159,25 @@ func (c *client) posts(ctx context.Context, path string, a args, more url.Values
 func (c *client) readTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	var a args
 	if err := r.BindArguments(&a); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	limit, depth := cmp.Or(a.Limit, usualComments), cmp.Or(a.Depth, usualDepth)
 	query := a.query(limit)
 	query.Set("depth", strconv.Itoa(depth))
 	var answer []listing // of the post, and of its comments
 	if err := c.get(ctx, "/comments/"+strings.TrimPrefix(a.Post, "t3_"), query, &answer); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	if len(answer) != 2 {
-		return failed(errShape)
+		return upstream.Failed(errShape)
 	}
 	first, err := answer[0].posts(1, maxPost)
 	if err != nil || len(first.Posts) == 0 {
-		return failed(errShape)
+		return upstream.Failed(errShape)
 	}
 	t := thread{Post: first.Posts[0], Comments: []comment{}}
 	if err := t.add(answer[1].Data.Children, 1, depth, limit); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	return mcp.NewToolResultStructured(t, t.String()), nil
 }
@@ -205,17 +198,17 @@ type answered struct {
 func (c *client) make(ctx context.Context, path string, form url.Values) (*mcp.CallToolResult, error) {
 	var a answered
 	if err := c.post(ctx, path, form, &a); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	if len(a.JSON.Errors) > 0 {
-		return failed(fmt.Errorf("refused by Reddit: %s", line(fmt.Sprintln(a.JSON.Errors[0]...), 300)))
+		return upstream.Failed(fmt.Errorf("refused by Reddit: %s", upstream.Line(fmt.Sprintln(a.JSON.Errors[0]...), 300)))
 	}
-	m := made{ID: line(a.JSON.Data.Name, maxName), Permalink: permalink(a.JSON.Data.URL)}
+	m := made{ID: upstream.Line(a.JSON.Data.Name, maxName), Permalink: permalink(a.JSON.Data.URL)}
 	if things := a.JSON.Data.Things; len(things) > 0 {
-		m = made{ID: line(things[0].Data.Name, maxName), Permalink: permalink(things[0].Data.Permalink)}
+		m = made{ID: upstream.Line(things[0].Data.Name, maxName), Permalink: permalink(things[0].Data.Permalink)}
 	}
 	if m.ID == "" {
-		return failed(errors.New("it is not known whether it was posted: look before you post it again"))
+		return upstream.Failed(errors.New(upstream.Unknown))
 	}
 	return mcp.NewToolResultStructured(m, fmt.Sprintf("Posted [%s] %s", m.ID, m.Permalink)), nil
 }
@@ -223,12 +216,12 @@ func (c *client) make(ctx context.Context, path string, form url.Values) (*mcp.C
 func (c *client) submitTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	var a args
 	if err := r.BindArguments(&a); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	form := url.Values{"sr": {a.Subreddit}, "title": {a.Title}, "kind": {"self"}, "text": {a.Text}}
 	switch {
 	case a.Text != "" && a.URL != "":
-		return failed(errors.New("a post has text or a url, not both"))
+		return upstream.Failed(errors.New("a post has text or a url, not both"))
 	case a.URL != "":
 		form = url.Values{"sr": {a.Subreddit}, "title": {a.Title}, "kind": {"link"}, "url": {a.URL}}
 	}
@@ -238,7 +231,7 @@ func (c *client) submitTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.Ca
 func (c *client) commentTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	var a args
 	if err := r.BindArguments(&a); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
 	return c.make(ctx, "/api/comment", url.Values{"thing_id": {a.Parent}, "text": {a.Text}})
 }
@@ -246,8 +239,8 @@ func (c *client) commentTool(ctx context.Context, r mcp.CallToolRequest) (*mcp.C
 func (c *client) whoamiTool(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	var e entry
 	if err := c.get(ctx, "/api/v1/me", nil, &e); err != nil {
-		return failed(err)
+		return upstream.Failed(err)
 	}
-	who := account{ID: line(e.ID, maxName), Name: line(e.Name, maxName), Created: e.created(), LinkKarma: e.LinkKarma, CommentKarma: e.CommentKarma}
+	who := account{ID: upstream.Line(e.ID, maxName), Name: upstream.Line(e.Name, maxName), Created: e.created(), LinkKarma: e.LinkKarma, CommentKarma: e.CommentKarma}
 	return mcp.NewToolResultStructured(who, fmt.Sprintf("u/%s (%d link karma, %d comment karma)", who.Name, who.LinkKarma, who.CommentKarma)), nil
 }

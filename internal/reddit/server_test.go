@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	mcpclient "github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/client/transport"
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"github.com/lanyardhq/lanyard/internal/upstream/upstreamtest"
 	"github.com/lanyardhq/lanyard/presets"
 )
 
@@ -24,11 +24,11 @@ func TestReading(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	s := f.open(t)
-	listed := encode(list("t3", "t3_next", aPost(nil), aPost(object{"name": "t3_abd", "is_self": false, "selftext": "", "url": "https://go.dev/", "over_18": true}), object{"kind": "t5"}))
+	listed := upstreamtest.JSON(list("t3", "t3_next", aPost(nil), aPost(object{"name": "t3_abd", "is_self": false, "selftext": "", "url": "https://go.dev/", "over_18": true}), object{"kind": "t5"}))
 	f.answer("/r/golang/top", listed)
 	f.answer("/r/golang/hot", listed)
 	f.answer("/r/golang/search", listed)
-	f.answer("/search", encode(list("t3", "")))
+	f.answer("/search", upstreamtest.JSON(list("t3", "")))
 	f.answer("/api/v1/me", `{"id": "x1", "name": "ada", "link_karma": 7, "comment_karma": 8, "created_utc": 1767225600}`)
 
 	for _, tt := range []struct {
@@ -40,9 +40,9 @@ func TestReading(t *testing.T) {
 		{"list_posts", object{"subreddit": "golang", "sort": "top", "time": "week", "limit": 2, "after": "t3_z"}, "GET /r/golang/top?after=t3_z&limit=2&t=week"},
 		{"search", object{"query": "a & b", "subreddit": "golang", "sort": "new"}, "GET /r/golang/search?limit=10&q=a+%26+b&restrict_sr=true&sort=new&type=link"},
 	} {
-		text, r := s.call(tt.tool, tt.args)
+		text, r := s.Call(tt.tool, tt.args)
 		var got posts
-		s.structured(r, &got)
+		s.Structured(r, &got)
 		if asked, _ := f.last(); r.IsError || asked != tt.asked {
 			t.Errorf("%s %v asked %s: %s", tt.tool, tt.args, asked, text)
 		}
@@ -55,12 +55,12 @@ func TestReading(t *testing.T) {
 			t.Errorf("%s: %s", tt.tool, text)
 		}
 	}
-	text, r := s.call("search", object{"query": "nothing"})
-	if asked, _ := f.last(); r.IsError || text != "There are no posts." || asked != "GET /search?limit=10&q=nothing&type=link" || !strings.Contains(encode(r.StructuredContent), `"posts":[]`) {
+	text, r := s.Call("search", object{"query": "nothing"})
+	if asked, _ := f.last(); r.IsError || text != "There are no posts." || asked != "GET /search?limit=10&q=nothing&type=link" || !strings.Contains(upstreamtest.JSON(r.StructuredContent), `"posts":[]`) {
 		t.Errorf("an empty search asked %s: %s", asked, text)
 	}
-	if text, r := s.call("whoami", nil); r.IsError || text != "u/ada (7 link karma, 8 comment karma)" || encode(r.StructuredContent) != `{"comment_karma":8,"created":"2026-01-01T00:00:00Z","id":"x1","link_karma":7,"name":"ada"}` {
-		t.Errorf("whoami: %s %s", text, encode(r.StructuredContent))
+	if text, r := s.Call("whoami", nil); r.IsError || text != "u/ada (7 link karma, 8 comment karma)" || upstreamtest.JSON(r.StructuredContent) != `{"comment_karma":8,"created":"2026-01-01T00:00:00Z","id":"x1","link_karma":7,"name":"ada"}` {
+		t.Errorf("whoami: %s %s", text, upstreamtest.JSON(r.StructuredContent))
 	}
 }
 
@@ -77,15 +77,15 @@ func TestReadPost(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	s := f.open(t)
-	f.answer("/comments/abc", encode([]object{list("t3", "", aPost(nil)), list("t1", "",
+	f.answer("/comments/abc", upstreamtest.JSON([]object{list("t3", "", aPost(nil)), list("t1", "",
 		aComment("t1_1", "First.", aComment("t1_2", "Second.", aComment("t1_3", "Third.", aComment("t1_4", "Too deep.")))),
 		aComment("t1_5", "Fifth."), object{"kind": "more", "count": 40})}))
-	text, r := s.call("read_post", object{"post": "t3_abc"})
+	text, r := s.Call("read_post", object{"post": "t3_abc"})
 	if asked, _ := f.last(); r.IsError || asked != "GET /comments/abc?depth=3&limit=20" {
 		t.Errorf("asked %s: %s", asked, text)
 	}
 	var got thread
-	s.structured(r, &got)
+	s.Structured(r, &got)
 	var ids []string
 	for _, c := range got.Comments {
 		ids = append(ids, fmt.Sprint(c.ID, c.Depth))
@@ -96,8 +96,8 @@ func TestReadPost(t *testing.T) {
 	if !strings.Contains(text, "\n    [t1_2] u/grace · 2026-01-01T00:00:00Z · 1 points\n      > Second.\n") || !strings.HasSuffix(text, "\n41 more comments are not shown.") {
 		t.Errorf("%s", text)
 	}
-	_, r = s.call("read_post", object{"post": "abc", "depth": 1, "limit": 1, "sort": "new"})
-	s.structured(r, &got)
+	_, r = s.Call("read_post", object{"post": "abc", "depth": 1, "limit": 1, "sort": "new"})
+	s.Structured(r, &got)
 	if asked, _ := f.last(); asked != "GET /comments/abc?depth=1&limit=1&sort=new" || len(got.Comments) != 1 {
 		t.Errorf("asked %s: Reddit sent more than was asked for, and %d comments were shown", asked, len(got.Comments))
 	}
@@ -119,20 +119,20 @@ func TestWriting(t *testing.T) {
 		{"submit_post", object{"subreddit": "test", "title": "T", "url": "https://go.dev/?a=b"}, "POST /api/submit?kind=link&sr=test&title=T&url=https%3A%2F%2Fgo.dev%2F%3Fa%3Db", "Posted [t3_new] https://www.reddit.com/r/test/comments/new/x/"},
 		{"comment", object{"parent": "t1_abc", "text": "Yes."}, "POST /api/comment?text=Yes.&thing_id=t1_abc", "Posted [t1_new] https://www.reddit.com/r/test/comments/abc/x/new/"},
 	} {
-		text, r := s.call(tt.tool, tt.args)
+		text, r := s.Call(tt.tool, tt.args)
 		if asked, _ := f.last(); r.IsError || asked != tt.asked || text != tt.said {
 			t.Errorf("%s asked %s: %s", tt.tool, asked, text)
 		}
 	}
 	_, before := f.last()
-	if text, r := s.call("submit_post", object{"subreddit": "test", "title": "T", "text": "a", "url": "https://go.dev"}); !r.IsError || !strings.Contains(text, "not both") {
+	if text, r := s.Call("submit_post", object{"subreddit": "test", "title": "T", "text": "a", "url": "https://go.dev"}); !r.IsError || !strings.Contains(text, "not both") {
 		t.Errorf("text and url: %s", text)
 	}
 	if _, after := f.last(); after != before {
 		t.Error("text and url were sent")
 	}
 	f.answer("/api/comment", `{"json": {"ratelimit": 541, "errors": [["RATELIMIT", "Take a break for 9 minutes before trying again.", "ratelimit"]]}}`)
-	if text, r := s.call("comment", object{"parent": "t3_a", "text": "x"}); !r.IsError || text != "refused by Reddit: RATELIMIT Take a break for 9 minutes before trying again. ratelimit" {
+	if text, r := s.Call("comment", object{"parent": "t3_a", "text": "x"}); !r.IsError || text != "refused by Reddit: RATELIMIT Take a break for 9 minutes before trying again. ratelimit" {
 		t.Errorf("too much: %s", text)
 	}
 	for name, h := range map[string]http.HandlerFunc{
@@ -142,7 +142,7 @@ func TestWriting(t *testing.T) {
 		"a hang-up":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		f.handle("/api/submit", h)
-		if text, r := s.call("submit_post", object{"subreddit": "test", "title": "T"}); !r.IsError || !strings.Contains(text, "not known whether it was posted") {
+		if text, r := s.Call("submit_post", object{"subreddit": "test", "title": "T"}); !r.IsError || !strings.Contains(text, "not known whether it was done") {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
@@ -186,7 +186,7 @@ func TestToolsSayWhatTheyDo(t *testing.T) {
 func TestTokenFileIsReadAnew(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	f.answer("/r/golang/hot", encode(list("t3", "", aPost(nil))))
+	f.answer("/r/golang/hot", upstreamtest.JSON(list("t3", "", aPost(nil))))
 	path := filepath.Join(t.TempDir(), "token.json")
 	write := func(content string) {
 		t.Helper()
@@ -194,9 +194,9 @@ func TestTokenFileIsReadAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := open(t, getenv(envBase, f.URL, envTokenFile, path, envAgent, agent))
+	s := open(t, upstreamtest.Getenv(envBase, f.URL, envTokenFile, path, envAgent, agent))
 	listed := func() (string, bool) {
-		text, r := s.call("list_posts", object{"subreddit": "golang"})
+		text, r := s.Call("list_posts", object{"subreddit": "golang"})
 		return text, r.IsError
 	}
 	if text, bad := listed(); !bad || !strings.Contains(text, path) {
@@ -223,24 +223,24 @@ func TestTokenFileIsReadAnew(t *testing.T) {
 func TestServeStdioRefuses(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string]func(string) string{
-		"no token":         getenv(),
-		"both tokens":      getenv(envToken, canary, envTokenFile, "x"),
-		"elsewhere":        getenv(envToken, canary, envBase, "https://evil.example"),
-		"almost here":      getenv(envToken, canary, envBase, "http://127.0.0.1.evil.example"),
-		"a name for here":  getenv(envToken, canary, envBase, "http://localhost:1"),
-		"somebody's here":  getenv(envToken, canary, envBase, "http://a:b@127.0.0.1"),
-		"a path":           getenv(envToken, canary, envBase, "http://127.0.0.1/x"),
-		"no URL":           getenv(envToken, canary, envBase, "%"),
-		"header in header": getenv(envToken, canary, envAgent, "a\r\nHost: evil.example"),
-		"endless agent":    getenv(envToken, canary, envAgent, strings.Repeat("a", 257)),
+		"no token":         upstreamtest.Getenv(),
+		"both tokens":      upstreamtest.Getenv(envToken, canary, envTokenFile, "x"),
+		"elsewhere":        upstreamtest.Getenv(envToken, canary, envBase, "https://evil.example"),
+		"almost here":      upstreamtest.Getenv(envToken, canary, envBase, "http://127.0.0.1.evil.example"),
+		"a name for here":  upstreamtest.Getenv(envToken, canary, envBase, "http://localhost:1"),
+		"somebody's here":  upstreamtest.Getenv(envToken, canary, envBase, "http://a:b@127.0.0.1"),
+		"a path":           upstreamtest.Getenv(envToken, canary, envBase, "http://127.0.0.1/x"),
+		"no URL":           upstreamtest.Getenv(envToken, canary, envBase, "%"),
+		"header in header": upstreamtest.Getenv(envToken, canary, envAgent, "a\r\nHost: evil.example"),
+		"endless agent":    upstreamtest.Getenv(envToken, canary, envAgent, strings.Repeat("a", 257)),
 	} {
 		err := ServeStdio(t.Context(), strings.NewReader(""), io.Discard, env)
 		if err == nil || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), "REDDIT_") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	c, err := newClient(getenv(envToken, canary))
-	if err != nil || c.base != "https://oauth.reddit.com" || !strings.Contains(c.agent, "lanyard") || len(strings.SplitN(c.agent, ":", 3)) != 3 {
+	c, err := newClient(upstreamtest.Getenv(envToken, canary))
+	if err != nil || c.Base != "https://oauth.reddit.com" || !strings.Contains(c.Agent, "lanyard") || len(strings.SplitN(c.Agent, ":", 3)) != 3 {
 		t.Errorf("what is meant without settings: %+v, %v", c, err)
 	}
 }
@@ -253,12 +253,12 @@ func TestServeStdio(t *testing.T) {
 	fromServer, toClient := io.Pipe()
 	served := make(chan error, 1)
 	go func() {
-		served <- ServeStdio(context.Background(), fromClient, toClient, getenv(envBase, f.URL, envToken, canary, envAgent, agent))
+		served <- ServeStdio(context.Background(), fromClient, toClient, upstreamtest.Getenv(envBase, f.URL, envToken, canary, envAgent, agent))
 		toClient.Close()
 	}()
-	s := (&session{mcpclient.NewClient(transport.NewIO(fromServer, toServer, io.NopCloser(new(bytes.Buffer)))), t, nil}).begin()
+	s := upstreamtest.Over(t, transport.NewIO(fromServer, toServer, io.NopCloser(new(bytes.Buffer))))
 	defer s.Close()
-	if text, r := s.call("whoami", nil); r.IsError || !strings.HasPrefix(text, "u/ada ") {
+	if text, r := s.Call("whoami", nil); r.IsError || !strings.HasPrefix(text, "u/ada ") {
 		t.Errorf("whoami: %s", text)
 	}
 	toServer.Close()

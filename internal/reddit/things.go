@@ -2,11 +2,12 @@ package reddit
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/upstream"
 )
 
 // Bounds of what a result holds of others' texts, in characters.
@@ -114,21 +115,21 @@ func permalink(path string) string {
 	if strings.HasPrefix(path, "/") {
 		path = "https://www.reddit.com" + path
 	}
-	return line(path, maxLink)
+	return upstream.Line(path, maxLink)
 }
 
 func (e entry) post(most int) post {
-	p := post{ID: line(e.Name, maxName), Title: line(e.Title, maxTitle), Subreddit: line(e.Subreddit, maxName), Author: line(e.Author, maxName),
-		Created: e.created(), Score: e.Score, Comments: e.NumComments, NSFW: e.Over18, Permalink: permalink(e.Permalink), Text: plain(e.Selftext, most)}
+	p := post{ID: upstream.Line(e.Name, maxName), Title: upstream.Line(e.Title, maxTitle), Subreddit: upstream.Line(e.Subreddit, maxName), Author: upstream.Line(e.Author, maxName),
+		Created: e.created(), Score: e.Score, Comments: e.NumComments, NSFW: e.Over18, Permalink: permalink(e.Permalink), Text: upstream.Plain(e.Selftext, most)}
 	if !e.IsSelf {
-		p.Link = line(e.URL, maxLink)
+		p.Link = upstream.Line(e.URL, maxLink)
 	}
 	return p
 }
 
 // posts are the posts of a listing; other things are left out.
 func (l listing) posts(most, text int) (posts, error) {
-	out := posts{Posts: []post{}, After: line(l.Data.After, maxName)}
+	out := posts{Posts: []post{}, After: upstream.Line(l.Data.After, maxName)}
 	for _, t := range l.Data.Children {
 		if t.Kind != "t3" || len(out.Posts) == most {
 			continue
@@ -142,7 +143,7 @@ func (l listing) posts(most, text int) (posts, error) {
 	return out, nil
 }
 
-var errShape = errors.New("what Reddit answers is not the JSON expected")
+var errShape = upstream.NotExpected("Reddit")
 
 // add appends comments in the order in which they are read, down to so deep and
 // to so many; the rest is counted as far as Reddit says.
@@ -162,8 +163,8 @@ func (t *thread) add(children []thing, depth, deepest, most int) error {
 			t.More++
 			continue
 		}
-		t.Comments = append(t.Comments, comment{ID: line(e.Name, maxName), Parent: line(e.ParentID, maxName), Depth: depth,
-			Author: line(e.Author, maxName), Created: e.created(), Score: e.Score, Text: plain(e.Body, maxComment)})
+		t.Comments = append(t.Comments, comment{ID: upstream.Line(e.Name, maxName), Parent: upstream.Line(e.ParentID, maxName), Depth: depth,
+			Author: upstream.Line(e.Author, maxName), Created: e.created(), Score: e.Score, Text: upstream.Plain(e.Body, maxComment)})
 		if len(e.Replies) == 0 || e.Replies[0] != '{' {
 			continue // "" stands for none
 		}
@@ -187,7 +188,7 @@ func (p post) write(b *strings.Builder) {
 	if p.Link != "" {
 		fmt.Fprintf(b, "\n  links to %s", p.Link)
 	}
-	quote(b, "  ", p.Text)
+	upstream.Quote(b, "  ", p.Text)
 }
 
 func (l posts) String() string {
@@ -213,7 +214,7 @@ func (t thread) String() string {
 	for _, c := range t.Comments {
 		indent := strings.Repeat("  ", c.Depth)
 		fmt.Fprintf(&b, "\n%s[%s] u/%s · %s · %d points", indent, c.ID, c.Author, c.Created, c.Score)
-		quote(&b, indent+"  ", c.Text)
+		upstream.Quote(&b, indent+"  ", c.Text)
 	}
 	if t.More > 0 {
 		fmt.Fprintf(&b, "\n%d more comments are not shown.", t.More)

@@ -137,12 +137,14 @@ func TestOffered(t *testing.T) {
 	if _, ok := all.Server("demo"); ok {
 		t.Error("the demo server is offered, which needs this machine's own program")
 	}
-	reddit, ok := all.Server("reddit")
-	if !ok {
-		t.Fatal("reddit is not offered, which a task's image holds")
-	}
-	if r, err := reddit.Recipe("", nil, inImage); err != nil || !slices.Equal(r.Command, []string{"/usr/local/bin/server", "reddit-server"}) {
-		t.Errorf("reddit: %q, %v", r.Command, err)
+	for _, name := range []string{"reddit", "spotify"} {
+		ours, ok := all.Server(name)
+		if !ok {
+			t.Fatalf("%s is not offered, which a task's image holds", name)
+		}
+		if r, err := ours.Recipe("", nil, inImage); err != nil || !slices.Equal(r.Command, []string{"/usr/local/bin/server", name + "-server"}) {
+			t.Errorf("%s: %q, %v", name, r.Command, err)
+		}
 	}
 	if _, ok := all.Server("slack"); !ok {
 		t.Error("slack is not offered")

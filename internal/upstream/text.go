@@ -1,4 +1,4 @@
-package reddit
+package upstream
 
 import (
 	"regexp"
@@ -14,11 +14,11 @@ var (
 	lines = regexp.MustCompile(`\n{3,}`)
 )
 
-// plain is somebody's text as it may be shown: without what cannot be seen or
+// Plain is somebody's text as it may be shown: without what cannot be seen or
 // turns the reading around, without HTML's tags and images, and without the words
 // by which Lanyard knows a dead token, which would have the call made again. At
 // most so many characters of it.
-func plain(s string, most int) string {
+func Plain(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n', r == '\t':
@@ -33,20 +33,20 @@ func plain(s string, most int) string {
 	}, s)
 	s = lines.ReplaceAllString(strings.TrimSpace(s), "\n\n")
 	s = tag.ReplaceAllString(strings.ReplaceAll(s, "![", "! ["), "< $1")
-	s = strings.ReplaceAll(s, refused, strings.ReplaceAll(refused, "_", " "))
+	s = strings.ReplaceAll(s, refusedMark, strings.ReplaceAll(refusedMark, "_", " "))
 	if utf8.RuneCountInString(s) <= most {
 		return s
 	}
 	return string([]rune(s)[:most]) + " […]"
 }
 
-// line is plain text on one line.
-func line(s string, most int) string {
-	return plain(strings.Join(strings.Fields(s), " "), most)
+// Line is plain text on one line.
+func Line(s string, most int) string {
+	return Plain(strings.Join(strings.Fields(s), " "), most)
 }
 
-// quote sets text apart, so that no line of it looks like one of ours.
-func quote(b *strings.Builder, indent, s string) {
+// Quote sets text apart, so that no line of it looks like one of ours.
+func Quote(b *strings.Builder, indent, s string) {
 	if s != "" {
 		b.WriteString("\n" + indent + "> " + strings.ReplaceAll(s, "\n", "\n"+indent+"> "))
 	}
