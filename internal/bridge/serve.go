@@ -45,9 +45,7 @@ func ServeCommand(ctx context.Context, addr string, command []string, perClient 
 func serve(ctx context.Context, ln net.Listener, command Command, perClient bool, logger *slog.Logger) error {
 	b := New(Config{Start: command.Start, PerClient: perClient, Logger: logger})
 	defer b.Close()
-	mux := http.NewServeMux()
-	mux.Handle("/mcp", b)
-	srv := &http1.Server{Handler: guard(ln.Addr(), mux), Logger: logger}
+	srv := &http1.Server{Handler: guard(ln.Addr(), b), Logger: logger}
 	defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -55,7 +53,7 @@ func serve(ctx context.Context, ln net.Listener, command Command, perClient bool
 	return nil
 }
 
-// guard keeps web pages out: one whose name was rebound to our address shows
+// guard serves /mcp, and keeps web pages out: one whose name was rebound to our address shows
 // itself by Host, any other by Origin (MCP 2025-11-25, transports, security
 // warning).
 func guard(addr net.Addr, next http.Handler) http.Handler {
@@ -72,6 +70,10 @@ func guard(addr net.Addr, next http.Handler) http.Handler {
 				http.Error(w, "requests from web pages are refused", http.StatusForbidden)
 				return
 			}
+		}
+		if r.URL.Path != "/mcp" {
+			http.NotFound(w, r)
+			return
 		}
 		next.ServeHTTP(w, r)
 	})
