@@ -28,7 +28,7 @@ import (
 // upgrade and no trailer.
 type Server struct {
 	Handler http.Handler
-	// Logger is told of handlers that panic.
+	// Logger is told of handlers that panic. Required.
 	Logger *slog.Logger
 	// HeadTimeout is how long a request's head may take from its first byte; 10 s
 	// if 0.
