@@ -70,7 +70,7 @@ func (c *serverCheck) add(path, format string, args ...any) {
 // refuse reports a key that says nothing in its place.
 func (c *serverCheck) refuse(where, path string, set bool) {
 	if set {
-		c.add(path, "means nothing with %s: take it out", where)
+		c.add(path, "means nothing with %s: take %s out", where, strings.TrimPrefix(path, "$."))
 	}
 }
 
