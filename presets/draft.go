@@ -118,7 +118,7 @@ func (s Server) draft() Draft {
 		if d.Parameters == nil {
 			d.Parameters = map[string]DraftParameter{}
 		}
-		d.Parameters[name] = DraftParameter(p)
+		d.Parameters[name] = DraftParameter{p.Label, p.Help, p.Source, p.Default, p.Pattern, p.Enum}
 	}
 	for name, f := range s.CredentialFiles {
 		if d.CredentialFiles == nil {

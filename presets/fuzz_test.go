@@ -48,6 +48,6 @@ func FuzzServer(f *testing.F) {
 		if !ok && len(findings) == 0 {
 			t.Fatal("a file without findings is not loaded")
 		}
-		_, _ = s.Recipe("nowhere", map[string]string{"mode": "a"}, nil)
+		_, _ = s.Recipe("nowhere", Inputs{User: map[string]string{"mode": "a"}})
 	})
 }

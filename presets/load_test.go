@@ -254,7 +254,7 @@ rotation: restart
 		t.Fatal(err)
 	}
 	s, _ := c.Server("acme")
-	if r, err := s.Recipe("", map[string]string{"shop": "mine"}, nil); err != nil || r.Env["ACME_SHOP"] != "mine" {
+	if r, err := s.Recipe("", presets.Inputs{User: map[string]string{"shop": "mine"}}); err != nil || r.Env["ACME_SHOP"] != "mine" {
 		t.Errorf("recipe: %v %v", r.Env, err)
 	}
 }

@@ -71,7 +71,9 @@ type Lifecycle struct {
 // Where the value of a parameter comes from.
 const (
 	SourceUser          = "user"           // the person is asked before connecting (default)
-	SourceDeployment    = "deployment"     // whoever runs Lanyard sets it
+	SourceDeployment    = "deployment"     // Lanyard itself fills it in
+	SourceClient        = "client"         // whoever runs Lanyard says it with the client, which is registered there
+	SourceDerived       = "derived"        // it follows from those of the client, by Cases
 	SourceCallback      = "callback"       // captured from the callback
 	SourceTokenResponse = "token_response" // named in response.metadata
 )
@@ -87,6 +89,17 @@ type Parameter struct {
 	// Pattern is a regular expression (RE2), anchored with ^ and $.
 	Pattern string   `yaml:"pattern,omitempty"`
 	Enum    []string `yaml:"enum,omitempty"`
+	// Cases say what a derived parameter is: the first that applies.
+	Cases []ParameterCase `yaml:"cases,omitempty"`
+}
+
+// ParameterCase is what a derived parameter is in one case.
+type ParameterCase struct {
+	// When are patterns (RE2, anchored) of parameters of the client, all of which
+	// must match. Empty: always.
+	When map[string]string `yaml:"when,omitempty"`
+	// Value may hold {parameters} of the client.
+	Value string `yaml:"value"`
 }
 
 // Registration tells the operator how to get a client, shown when none is

@@ -98,9 +98,17 @@ func (c *checker) parameters() {
 		if slices.Contains(reservedNames, name) {
 			c.add(path, "the name is taken: the engine fills it")
 		}
-		c.oneOf(path+".source", param.Source, SourceUser, SourceDeployment, SourceCallback, SourceTokenResponse)
+		c.oneOf(path+".source", param.Source, SourceUser, SourceDeployment, SourceClient, SourceDerived, SourceCallback, SourceTokenResponse)
+		if param.Source == SourceDerived || len(param.Cases) > 0 {
+			c.derived(path, param)
+			continue
+		}
 		c.pattern(path, param)
 		switch param.Source {
+		case SourceClient:
+			if slices.Contains(clientSettings, name) {
+				c.add(path, "the name is taken: a client has a setting of it")
+			}
 		case SourceCallback:
 			if !slices.Contains(c.p.Callback.Capture, name) && !c.partial {
 				c.add(path+".source", "callback.capture does not name %s", name)
@@ -113,6 +121,55 @@ func (c *checker) parameters() {
 	}
 }
 
+// clientSettings are what every client has beside its parameters: PROVIDER_CLIENT_ID
+// and so on in the environment.
+var clientSettings = []string{"id", "secret", "variant", "issuer"}
+
+// derived wants a parameter to follow from those of the client in every case, and
+// from nothing that anybody else says.
+func (c *checker) derived(path string, param Parameter) {
+	if param.Source != SourceDerived || len(param.Cases) == 0 && !c.partial {
+		c.add(path, "cases are for source derived, which needs them")
+		return
+	}
+	if param.Default != "" || param.Pattern != "" || len(param.Enum) > 0 {
+		c.add(path, "a derived parameter is what its cases say: it has no default, pattern or enum")
+	}
+	ofClient := func(path, name string) {
+		if c.p.Parameters[name].Source != SourceClient && !c.partial {
+			c.add(path, "{%s} is no parameter of the client", name)
+		}
+	}
+	for i, each := range param.Cases {
+		at := fmt.Sprintf("%s.cases[%d]", path, i)
+		for _, name := range slices.Sorted(maps.Keys(each.When)) {
+			ofClient(at+".when."+name, name)
+			c.anchored(at+".when."+name, each.When[name])
+		}
+		for _, name := range placeholders(each.Value) {
+			ofClient(at+".value", name)
+		}
+		if each.Value == "" {
+			c.add(at+".value", "required")
+		}
+		if last := i == len(param.Cases)-1; last != (len(each.When) == 0) {
+			c.add(at+".when", "the last case, and no other, has none: it is for all the rest")
+		}
+	}
+}
+
+// anchored reports whether a pattern can be used, and says why not.
+func (c *checker) anchored(path, pattern string) bool {
+	if _, err := regexp.Compile(pattern); err != nil {
+		c.add(path, "does not compile: %v", err)
+		return false
+	}
+	if !strings.HasPrefix(pattern, "^") || !strings.HasSuffix(pattern, "$") {
+		c.add(path, "must be anchored with ^ and $")
+	}
+	return true
+}
+
 func (c *checker) pattern(path string, param Parameter) {
 	if param.Pattern == "" {
 		if len(param.Enum) == 0 && param.Source != SourceDeployment && !c.partial {
@@ -120,12 +177,8 @@ func (c *checker) pattern(path string, param Parameter) {
 		}
 		return
 	}
-	if _, err := regexp.Compile(param.Pattern); err != nil {
-		c.add(path+".pattern", "does not compile: %v", err)
+	if !c.anchored(path+".pattern", param.Pattern) {
 		return
-	}
-	if !strings.HasPrefix(param.Pattern, "^") || !strings.HasSuffix(param.Pattern, "$") {
-		c.add(path+".pattern", "must be anchored with ^ and $")
 	}
 	if param.Default != "" {
 		if err := param.Allows(param.Default); err != nil {
@@ -169,7 +222,7 @@ func (c *checker) url(path, template string, names ...string) {
 	c.names(path, template, names...)
 	found := placeholders(template)
 	if len(found) > 0 && strings.HasPrefix(template, "{"+found[0]+"}") {
-		c.hostile(path, found[0], "https://attacker.example", "http://169.254.169.254", "https://user@attacker.example", "https://localhost")
+		c.stranger(path, found[0], "https://attacker.example", "http://169.254.169.254", "https://user@attacker.example", "https://localhost")
 		return
 	}
 	rest, secure := strings.CutPrefix(template, "https://")
@@ -190,7 +243,7 @@ func (c *checker) url(path, template string, names ...string) {
 	}
 	for _, name := range placeholders(host) {
 		if strings.HasSuffix(host, "{"+name+"}") {
-			c.hostile(path, name, "attacker.example", "169.254.169.254", "localhost", "x.attacker.example")
+			c.stranger(path, name, "attacker.example", "169.254.169.254", "localhost", "x.attacker.example")
 		}
 	}
 	for _, name := range found {
@@ -198,11 +251,21 @@ func (c *checker) url(path, template string, names ...string) {
 	}
 }
 
-// hostile wants the parameter to refuse each value. It covers what people and
-// replies give; what the deployment sets is trusted.
+// stranger wants the parameter to refuse each value, which names somebody else's
+// host. What is said with the client is not covered: where it is registered,
+// whoever runs Lanyard knows alone.
+func (c *checker) stranger(path, name string, values ...string) {
+	if source := c.p.Parameters[name].Source; source != SourceClient && source != SourceDerived {
+		c.hostile(path, name, values...)
+	}
+}
+
+// hostile wants the parameter to refuse each value. It covers what people,
+// replies and settings give; what Lanyard fills in is trusted, and what is derived
+// is held by what it is derived from.
 func (c *checker) hostile(path, name string, values ...string) {
 	param, ok := c.p.Parameters[name]
-	if !ok || param.Source == SourceDeployment {
+	if !ok || param.Source == SourceDeployment || param.Source == SourceDerived {
 		return
 	}
 	for _, value := range values {

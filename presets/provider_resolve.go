@@ -103,6 +103,8 @@ func merge(low, high map[string]any) {
 type Inputs struct {
 	User       map[string]string
 	Deployment map[string]string
+	// Client is what was set with our client at the provider.
+	Client map[string]string
 	// Metadata of the tokens: what callback and token response gave.
 	Metadata map[string]string
 }
@@ -113,6 +115,9 @@ type Inputs struct {
 func (p Provider) Values(in Inputs) (map[string]string, error) {
 	out := map[string]string{}
 	for name, param := range p.Parameters {
+		if param.Source == SourceDerived {
+			continue
+		}
 		value := param.Default
 		if given := param.given(name, in); given != "" {
 			value = given
@@ -125,13 +130,86 @@ func (p Provider) Values(in Inputs) (map[string]string, error) {
 		}
 		out[name] = value
 	}
+	return out, p.derive(out)
+}
+
+// derive adds the parameters that follow from others.
+func (p Provider) derive(values map[string]string) error {
+	for name, param := range p.Parameters {
+		for _, c := range param.Cases {
+			if !c.applies(values) {
+				continue
+			}
+			value, err := Expand(c.Value, values)
+			if err != nil {
+				return fmt.Errorf("%s of %s: %w", name, p.DisplayName, err)
+			}
+			values[name] = value
+			break
+		}
+	}
+	return nil
+}
+
+func (c ParameterCase) applies(values map[string]string) bool {
+	for name, pattern := range c.When {
+		value, ok := values[name]
+		if !ok || (Parameter{Pattern: pattern}).Allows(value) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// ClientParameters are the names of the parameters that are said with our client.
+func (p Provider) ClientParameters() (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(p.Parameters)) {
+		if p.Parameters[name].Source == SourceClient {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// ClientValues are where our client is: the values of its parameters, whether
+// they were set with it or are the provider's defaults.
+func (p Provider) ClientValues(set map[string]string) (map[string]string, error) {
+	values, err := p.Values(Inputs{Client: set})
+	if err != nil {
+		return nil, err
+	}
+	var out map[string]string
+	for _, name := range p.ClientParameters() {
+		if value, ok := values[name]; ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = value
+		}
+	}
 	return out, nil
+}
+
+// AtDefaults are the values of a server's provider while nothing was set with our
+// client there.
+func (c *Catalogue) AtDefaults(s Server) (map[string]string, error) {
+	p, ok := c.Provider(s.OAuthService)
+	if !ok || !s.AtClient() {
+		return nil, nil
+	}
+	p, err := p.Resolve("", c.Provider)
+	if err != nil {
+		return nil, err
+	}
+	return p.Values(Inputs{})
 }
 
 func (p Parameter) given(name string, in Inputs) string {
 	switch p.Source {
 	case SourceDeployment:
 		return in.Deployment[name]
+	case SourceClient, SourceDerived:
+		return in.Client[name]
 	case SourceCallback, SourceTokenResponse:
 		return in.Metadata[name]
 	}

@@ -64,7 +64,9 @@ type Server struct {
 	EnvValues []EnvValue `yaml:"env_values"`
 	// Parameters are what args, command, env and url may hold in braces, next
 	// to what the provider asks the person for. Their source is user (asked
-	// before connecting) or deployment (Lanyard itself fills them in).
+	// before connecting), deployment (Lanyard itself fills them in) or client: the
+	// provider's parameter of that name, which was said with our client. A server
+	// that declares none of those is for the provider's default alone.
 	Parameters map[string]Parameter `yaml:"parameters"`
 
 	Server Program `yaml:"server"`

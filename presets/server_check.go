@@ -173,14 +173,22 @@ func (c *serverCheck) checkParameters() {
 		if !parameterName.MatchString(name) {
 			c.add(path, "must be lower-case letters, digits and underscores")
 		}
-		if p.Source != "" && p.Source != SourceUser && p.Source != SourceDeployment {
-			c.add(path+".source", "must be user or deployment")
+		switch p.Source {
+		case "", SourceUser:
+			if p.Label == "" {
+				c.add(path+".label", "label is missing: it is what the person is asked")
+			}
+			if p.Pattern == "" && len(p.Enum) == 0 {
+				c.add(path+".pattern", "pattern is missing: what a person types needs one, or an enum")
+			}
+		case SourceDeployment:
+		case SourceClient:
+			c.checkOfClient(path, name, p)
+		default:
+			c.add(path+".source", "must be user, deployment or client")
 		}
-		if p.Source != SourceDeployment && p.Label == "" {
-			c.add(path+".label", "label is missing: it is what the person is asked")
-		}
-		if p.Source != SourceDeployment && p.Pattern == "" && len(p.Enum) == 0 {
-			c.add(path+".pattern", "pattern is missing: what a person types needs one, or an enum")
+		if len(p.Cases) > 0 {
+			c.add(path+".cases", "cases are for a provider's parameters")
 		}
 		if p.Pattern == "" {
 			continue
@@ -200,6 +208,23 @@ func (c *serverCheck) checkParameters() {
 	c.checkPlaceholders("$.server.url", c.Server.Server.URL)
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 		c.checkPlaceholders(under("$.env", name), c.Env[name])
+	}
+}
+
+// checkOfClient wants a parameter of the client to be one of the provider's.
+func (c *serverCheck) checkOfClient(path, name string, p Parameter) {
+	if p.Default != "" {
+		c.add(path+".default", "the provider's file has it")
+	}
+	if c.provider == nil && c.OAuthService != "" && !c.Discovers() {
+		return
+	}
+	var source string
+	if c.provider != nil {
+		source = c.provider.Parameters[name].Source
+	}
+	if source != SourceClient && source != SourceDerived {
+		c.add(path, "source client: the provider has no parameter %s that is said with the client, or derived from one that is", name)
 	}
 }
 

@@ -176,8 +176,10 @@ func (c *serverCheck) sample() map[string]any {
 		return data
 	}
 	if c.provider != nil {
-		for name := range c.provider.Parameters {
-			parameters[name] = "parameter"
+		for name, p := range c.provider.Parameters {
+			if p.Source == "" || p.Source == SourceUser {
+				parameters[name] = "parameter"
+			}
 		}
 		for _, path := range c.provider.kept() {
 			put(data, strings.Split(path, "."), "metadata")

@@ -16,12 +16,12 @@ import (
 var ErrNoProgram = errors.New("no program to start")
 
 // Recipe is how the server is started where it is installed in installedDir
-// (see package install; unused for registry command). It reads no file there. params are what the
-// person was asked, the provider's parameters included; deployment are the
-// values of the parameters whose source is deployment. A parameter that has no
-// value, or one that does not fit, is [ErrParameter].
-func (s Server) Recipe(installedDir string, params, deployment map[string]string) (task.Recipe, error) {
-	values, err := s.values(params, deployment)
+// (see package install; unused for registry command). It reads no file there. What
+// in.User holds includes what the provider asks the person, and in.Client what is
+// derived from what was set with the client. A parameter that has no value, or one
+// that does not fit, is [ErrParameter].
+func (s Server) Recipe(installedDir string, in Inputs) (task.Recipe, error) {
+	values, err := s.values(in)
 	if err != nil {
 		return task.Recipe{}, err
 	}
@@ -45,7 +45,7 @@ func (s Server) Recipe(installedDir string, params, deployment map[string]string
 		Env:         env,
 		Mapping:     s.mapping(),
 		Files:       files,
-		Parameters:  maps.Clone(params),
+		Parameters:  s.shown(in.User, values),
 		Rotation:    s.Rotation,
 		Clients:     s.Server.Clients,
 		AuthFailure: slices.Clone(s.AuthFailure),
@@ -55,12 +55,12 @@ func (s Server) Recipe(installedDir string, params, deployment map[string]string
 // values are what the {parameters} of this preset stand for. Those that the
 // server does not declare are its provider's, which were checked when the
 // person connected; a declared one is never taken from another source.
-func (s Server) values(params, deployment map[string]string) (map[string]string, error) {
-	out := make(map[string]string, len(params))
-	maps.Copy(out, params)
+func (s Server) values(in Inputs) (map[string]string, error) {
+	out := make(map[string]string, len(in.User))
+	maps.Copy(out, in.User)
 	for name, p := range s.Parameters {
 		delete(out, name)
-		value := p.given(name, Inputs{User: params, Deployment: deployment})
+		value := p.given(name, in)
 		if value == "" {
 			value = p.Default
 		}
@@ -77,6 +77,50 @@ func (s Server) values(params, deployment map[string]string) (map[string]string,
 		out[name] = value
 	}
 	return out, nil
+}
+
+// shown are the parameters that a credential file may use: those of the person,
+// and those of the client that the preset declares.
+func (s Server) shown(user, values map[string]string) map[string]string {
+	out := maps.Clone(user)
+	for name, p := range s.Parameters {
+		if p.Source != SourceClient {
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = values[name]
+	}
+	return out
+}
+
+// AtClient reports whether the server is where our client at its provider is: it
+// declares a parameter of the client.
+func (s Server) AtClient() bool {
+	for _, p := range s.Parameters {
+		if p.Source == SourceClient {
+			return true
+		}
+	}
+	return false
+}
+
+// Serves reports why the server is not for where our client at its provider is;
+// at are the client's values. One that does not declare a parameter of the client
+// is for its default: nobody knows that its package, or whoever runs it, could use
+// a token of elsewhere, or would keep it to itself.
+func (s Server) Serves(p Provider, at map[string]string) error {
+	for _, name := range p.ClientParameters() {
+		own := Parameter{Enum: []string{p.Parameters[name].Default}}
+		if s.AtClient() {
+			own = s.Parameters[name]
+		}
+		if err := own.Allows(at[name]); err != nil {
+			return fmt.Errorf("the server %s does not work with the client's %s, %s: %w", s.DisplayName, name, at[name], err)
+		}
+	}
+	return nil
 }
 
 // mapping adds the pasted values, which keep their names, to the preset's own.

@@ -38,13 +38,12 @@ func (s Server) RemoteHost() string {
 	return rest
 }
 
-// Endpoint is the URL of a remote server. Its arguments are those of
-// [Server.Recipe].
-func (s Server) Endpoint(params, deployment map[string]string) (*url.URL, error) {
+// Endpoint is the URL of a remote server, of the same inputs as [Server.Recipe].
+func (s Server) Endpoint(in Inputs) (*url.URL, error) {
 	if !s.Remote() {
 		return nil, fmt.Errorf("server %s: %w: it is not remote", s.Name, ErrNoProgram)
 	}
-	values, err := s.values(params, deployment)
+	values, err := s.values(in)
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func TestDemoRecipe(t *testing.T) {
 	t.Parallel()
 	s, _ := shipped(t).Server("demo")
 	deployment := map[string]string{"self": "/Applications/My Tools/lanyard", "demo_base": "http://127.0.0.1:4001"}
-	r, err := s.Recipe("", map[string]string{"self": "/bin/sh", "demo_base": "http://evil.example"}, deployment)
+	r, err := s.Recipe("", presets.Inputs{User: map[string]string{"self": "/bin/sh", "demo_base": "http://evil.example"}, Deployment: deployment})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestDemoRecipe(t *testing.T) {
 		!strings.Contains(r.Files["token"].Template, ".access_token") || !slices.Equal(r.AuthFailure, s.AuthFailure) || r.Server != "demo" {
 		t.Errorf("recipe: %+v", r)
 	}
-	if _, err := s.Recipe("", nil, map[string]string{"self": "/x"}); !errors.Is(err, presets.ErrParameter) || !strings.Contains(err.Error(), "demo_base") {
+	if _, err := s.Recipe("", presets.Inputs{Deployment: map[string]string{"self": "/x"}}); !errors.Is(err, presets.ErrParameter) || !strings.Contains(err.Error(), "demo_base") {
 		t.Errorf("a missing deployment value: %v", err)
 	}
 }
@@ -132,7 +132,7 @@ func TestRecipeParameters(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, err := s.Recipe("", test.params, nil)
+			r, err := s.Recipe("", presets.Inputs{User: test.params})
 			if test.want == nil {
 				if !errors.Is(err, presets.ErrParameter) {
 					t.Errorf("got %v %v", r.Command, err)
@@ -177,7 +177,7 @@ func TestRecipeProgram(t *testing.T) {
 			s := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryNPM,
 				Package: "@acme/server", Version: "1.0.0", Bin: test.bin, Args: []string{"--stdio"}}}
 			s.Lock.Lockfile = []byte(`{"packages": {"node_modules/@acme/server": {"bin": ` + test.bins + `}}}`)
-			r, err := s.Recipe(dir, nil, nil)
+			r, err := s.Recipe(dir, presets.Inputs{})
 			if test.want == "" {
 				if !errors.Is(err, presets.ErrNoProgram) {
 					t.Errorf("got %q %v", r.Command, err)
@@ -191,23 +191,23 @@ func TestRecipeProgram(t *testing.T) {
 		})
 	}
 	remote := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryRemote, URL: "https://acme.example/mcp"}}
-	if _, err := remote.Recipe("", nil, nil); !errors.Is(err, presets.ErrNoProgram) {
+	if _, err := remote.Recipe("", presets.Inputs{}); !errors.Is(err, presets.ErrNoProgram) {
 		t.Errorf("a remote server: %v", err)
 	}
-	if u, err := remote.Endpoint(nil, nil); err != nil || u.String() != "https://acme.example/mcp" || remote.RemoteHost() != "acme.example" {
+	if u, err := remote.Endpoint(presets.Inputs{}); err != nil || u.String() != "https://acme.example/mcp" || remote.RemoteHost() != "acme.example" {
 		t.Errorf("its endpoint: %v %v, at %q", u, err, remote.RemoteHost())
 	}
 	own := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryRemote, URL: "https://{shop}.acme.example/{shop}?x=1"},
 		Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^[a-z]+$"}}}
-	if u, err := own.Endpoint(map[string]string{"shop": "ada"}, nil); err != nil || u.String() != "https://ada.acme.example/ada?x=1" || own.RemoteHost() != "{shop}.acme.example" {
+	if u, err := own.Endpoint(presets.Inputs{User: map[string]string{"shop": "ada"}}); err != nil || u.String() != "https://ada.acme.example/ada?x=1" || own.RemoteHost() != "{shop}.acme.example" {
 		t.Errorf("one's own endpoint: %v %v, at %q", u, err, own.RemoteHost())
 	}
 	for _, params := range []map[string]string{nil, {"shop": "a.b"}, {"shop": "A"}, {"other": "ada"}} {
-		if u, err := own.Endpoint(params, nil); !errors.Is(err, presets.ErrParameter) {
+		if u, err := own.Endpoint(presets.Inputs{User: params}); !errors.Is(err, presets.ErrParameter) {
 			t.Errorf("%v: %v %v", params, u, err)
 		}
 	}
-	if _, err := (presets.Server{Name: "npm"}).Endpoint(nil, nil); !errors.Is(err, presets.ErrNoProgram) {
+	if _, err := (presets.Server{Name: "npm"}).Endpoint(presets.Inputs{}); !errors.Is(err, presets.ErrNoProgram) {
 		t.Errorf("an endpoint of a program: %v", err)
 	}
 }
@@ -219,7 +219,7 @@ func TestRecipePyPI(t *testing.T) {
 	for bin, want := range map[string]string{"": "acme.server", "serve": "serve"} {
 		s := presets.Server{Name: "acme", Server: presets.Program{Registry: presets.RegistryPyPI,
 			Package: "acme.server", Version: "1.0", Bin: bin, Args: []string{"--transport", "stdio"}}}
-		r, err := s.Recipe("/srv/acme", nil, nil)
+		r, err := s.Recipe("/srv/acme", presets.Inputs{})
 		if want := []string{"/srv/acme/bin/python3", "/srv/acme/bin/" + want, "--transport", "stdio"}; err != nil || !slices.Equal(r.Command, want) {
 			t.Errorf("got %q %v, want %q", r.Command, err, want)
 		}
@@ -230,12 +230,17 @@ func TestRecipePyPI(t *testing.T) {
 // on another machine, in the task's image.
 func TestShippedRecipes(t *testing.T) {
 	t.Parallel()
-	for _, s := range shipped(t).Servers() {
+	c := shipped(t)
+	for _, s := range c.Servers() {
 		if !s.Server.Packaged() {
 			continue
 		}
 		dir := "/opt/lanyard/servers/" + s.Name
-		r, err := s.Recipe(dir, nil, nil)
+		at, err := c.AtDefaults(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Recipe(dir, presets.Inputs{Client: at})
 		if err != nil || len(r.Command) < 2 || !strings.HasPrefix(r.Command[1], dir+"/") {
 			t.Errorf("%s: %q %v", s.Name, r.Command, err)
 		}

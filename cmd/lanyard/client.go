@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -51,6 +52,7 @@ func (c *cli) clientSetCommand(p *place) *cobra.Command {
 	var e cloud.ClientEntry
 	var noSecret bool
 	var issuer string
+	var params []string
 	cmd := &cobra.Command{
 		Use:   "set PROVIDER --id ID",
 		Short: "Set the client for a provider",
@@ -63,12 +65,18 @@ The client's secret is read from standard input, or asked for on a terminal. It
 is never an argument, which others on this machine could see. It is stored in
 Secrets Manager, where only the functions callback and refresh read it.
 
+At a provider that people run themselves the client is registered at one of its
+hosts, which --param names. The secret is sent there, and to no other. A client that
+is set again keeps what it does not name. Set for another host under the same id,
+what was granted before is not sent there: it has to be reconnected.
+
 "sign-in" is no provider: under that name the client is kept with which people
 sign in at the tenant's own OpenID Connect issuer (lanyard tenants set --sign-in
 oidc). Each tenant needs its own.`,
 		Example: `  lanyard client set google --id 1234.apps.googleusercontent.com
   pass show slack | lanyard client set slack --id 12.34
   lanyard client set google --id 5678 --tenant acme < secret.txt
+  lanyard client set gitlab --id 12.34 --param host=gitlab.example.com < secret.txt
   lanyard client set sign-in --id lanyard --tenant acme < secret.txt
   lanyard client set tracker --id 90 --issuer https://auth.tracker.example --no-secret`,
 		Args: cobra.ExactArgs(1),
@@ -80,6 +88,12 @@ oidc). Each tenant needs its own.`,
 				}
 				e.Variant = issuer
 			}
+			if len(params) > 0 {
+				var err error
+				if e.Parameters, err = pairs(params); err != nil {
+					return err
+				}
+			}
 			return c.setClient(cmd, *p, e, noSecret)
 		},
 	}
@@ -87,6 +101,7 @@ oidc). Each tenant needs its own.`,
 	flags := cmd.Flags()
 	flags.StringVar(&e.ID, "id", "", "the client's `id` (required)")
 	flags.StringVar(&e.Variant, "variant", "", "the `kind` of client, where the provider's preset knows several")
+	flags.StringArrayVar(&params, "param", nil, "a `name=value` that says where the client is registered, such as host=gitlab.example.com; may be repeated")
 	flags.StringVar(&issuer, "issuer", "", "the `URL` that names the authorization server, for a server that says itself who grants access to it")
 	flags.BoolVar(&noSecret, "no-secret", false, "the client has no secret: nothing is read")
 	return cmd
@@ -96,14 +111,14 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 	if e.ID == "" || len(e.ID) > 1024 || strings.ContainsFunc(e.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return usagef("--id must be the client's id at the provider, in one word")
 	}
-	if err := c.checkProvider(e.Provider, e.Variant); err != nil {
+	if err := c.checkProvider(e); err != nil {
 		return err
 	}
 	if c.onLaptop() {
 		prefix := flow.EnvPrefix(e.Provider)
 		return fmt.Errorf("no AWS account is chosen, and this directory holds the data of Lanyard on this machine:\n"+
-			"there, put the client into the file .env and start \"lanyard dev\" again:\n  %s_CLIENT_ID=%s\n  %s_CLIENT_SECRET=…\n"+
-			"for a deployment, choose its account and region first: AWS_PROFILE, AWS_REGION", prefix, e.ID, prefix)
+			"there, put the client into the file .env and start \"lanyard dev\" again:\n  %s_CLIENT_ID=%s\n  %s_CLIENT_SECRET=…\n%s"+
+			"for a deployment, choose its account and region first: AWS_PROFILE, AWS_REGION", prefix, e.ID, prefix, lines(e))
 	}
 	var secret token.Secret
 	if !noSecret {
@@ -117,7 +132,8 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 			return err
 		}
 		clients := d.clients()
-		if err := clients.Set(ctx, d.table.ClientIDs(), e, secret); err != nil {
+		e, err := clients.Set(ctx, d.table.ClientIDs(), e, secret)
+		if err != nil {
 			return err
 		}
 		kept, err := clients.Kept(ctx, e.Tenant, e.Provider)
@@ -132,6 +148,9 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 			}{e, append([]string{}, kept...)})
 		}
 		done := fmt.Sprintf("New connections to %s are granted to %s.", e.Provider, e.ID)
+		if len(e.Parameters) > 0 {
+			done = fmt.Sprintf("New connections to %s are granted to %s, with %s.", e.Provider, e.ID, strings.Join(settings(e), ", "))
+		}
 		if e.Provider == flow.SignInClient {
 			done = fmt.Sprintf("People of %s sign in with the client %s.", e.Tenant, e.ID)
 		}
@@ -144,12 +163,19 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 }
 
 // checkProvider finds a slip of the pen before it is stored.
-func (c *cli) checkProvider(id, variant string) error {
+func (c *cli) checkProvider(e cloud.ClientEntry) error {
+	id, variant := e.Provider, e.Variant
+	none := func() error {
+		if len(e.Parameters) > 0 {
+			return usagef("--param is for a provider's client")
+		}
+		return nil
+	}
 	if id == flow.SignInClient {
 		if variant != "" {
 			return usagef("--variant: there is one kind of client to sign in with")
 		}
-		return nil
+		return none()
 	}
 	catalogue, err := c.catalogue()
 	if err != nil {
@@ -159,16 +185,50 @@ func (c *cli) checkProvider(id, variant string) error {
 		if u, err := url.Parse(variant); err != nil || u.Host == "" {
 			return usagef("--issuer must be the URL of the authorization server that the client is registered at: %s says itself who grants access to it, and its client is for nobody else", id)
 		}
-		return nil
+		return none()
 	}
 	p, ok := catalogue.Provider(id)
 	if !ok {
 		return usagef("no preset knows a provider %q; those of your own are found in LANYARD_PRESETS", id)
 	}
-	if _, err := p.Resolve(variant, catalogue.Provider); err != nil {
+	if p, err = p.Resolve(variant, catalogue.Provider); err != nil {
 		return usagef("--variant: %w", err)
 	}
+	for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
+		if !slices.Contains(p.ClientParameters(), name) {
+			return usagef("--param %s: there is nothing of that name to say of a client at %s%s", name, p.DisplayName, sayable(p))
+		}
+		if why := unfit(p.Parameters[name], e.Parameters[name]); why != "" {
+			return usagef("--param %s: %s", name, why)
+		}
+	}
 	return nil
+}
+
+// sayable names what can be said of a client, for who said something else.
+func sayable(p presets.Provider) string {
+	if names := p.ClientParameters(); len(names) > 0 {
+		return "; there is: " + strings.Join(names, ", ")
+	}
+	return ""
+}
+
+// settings are a client's parameters as they are set.
+func settings(e cloud.ClientEntry) []string {
+	out := []string{}
+	for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
+		out = append(out, name+"="+e.Parameters[name])
+	}
+	return out
+}
+
+// lines are a client's parameters as .env has them.
+func lines(e cloud.ClientEntry) string {
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
+		fmt.Fprintf(&out, "  %s=%s\n", flow.ClientVariable(e.Provider, name), e.Parameters[name])
+	}
+	return out.String()
 }
 
 func (c *cli) catalogue() (*presets.Catalogue, error) {
@@ -241,9 +301,9 @@ func (c *cli) listClients(ctx context.Context, cmd *cobra.Command, d *deployment
 		return nil
 	}
 	t := newTable(cmd.OutOrStdout())
-	t.row("TENANT", "PROVIDER", "CLIENT", "VARIANT")
+	t.row("TENANT", "PROVIDER", "CLIENT", "VARIANT", "AT")
 	for _, e := range all {
-		t.row(e.Tenant, e.Provider, e.ID, e.Variant)
+		t.row(e.Tenant, e.Provider, e.ID, e.Variant, strings.Join(settings(e), ", "))
 	}
 	return t.flush()
 }

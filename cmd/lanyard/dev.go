@@ -59,25 +59,56 @@ GOOGLE_CLIENT_SECRET.`,
 	return cmd
 }
 
-// needsSecret knows which providers' clients need a secret. Presets are read when
-// it is asked first: most starts do not.
-func needsSecret(overlays []string) func(name, variant string) (bool, error) {
-	load := sync.OnceValues(func() (*presets.Catalogue, error) { return presets.Load(overlays) })
-	return func(name, variant string) (bool, error) {
-		catalogue, err := load()
-		if err != nil {
-			return false, err
-		}
-		for _, p := range catalogue.Providers() {
-			if flow.EnvPrefix(p.ID) != name {
-				continue
-			}
-			// A kind that there is not is told to whoever connects.
-			resolved, err := p.Resolve(variant, catalogue.Provider)
-			return err == nil && resolved.ClientAuth.NeedsSecret(), nil
-		}
-		return false, nil
+// clientRules are the presets' [config.ClientRules]. They are read when they are
+// asked first: most starts do not.
+type clientRules func() (*presets.Catalogue, error)
+
+func newClientRules(overlays []string) clientRules {
+	return sync.OnceValues(func() (*presets.Catalogue, error) { return presets.Load(overlays) })
+}
+
+// provider is the one of that name in the environment; none if nobody knows it, or
+// not in that kind, which is told to whoever connects.
+func (r clientRules) provider(name, variant string) (presets.Provider, error) {
+	catalogue, err := r()
+	if err != nil {
+		return presets.Provider{}, err
 	}
+	for _, p := range catalogue.Providers() {
+		if flow.EnvPrefix(p.ID) != name {
+			continue
+		}
+		if p, err := p.Resolve(variant, catalogue.Provider); err == nil {
+			return p, nil
+		}
+	}
+	return presets.Provider{}, nil
+}
+
+func (r clientRules) NeedsSecret(name, variant string) (bool, error) {
+	p, err := r.provider(name, variant)
+	return p.ClientAuth.NeedsSecret(), err
+}
+
+func (r clientRules) Unfit(name, variant, parameter, value string) (string, error) {
+	p, err := r.provider(name, variant)
+	if err != nil || p.Parameters[parameter].Source != presets.SourceClient {
+		return "", err
+	}
+	return unfit(p.Parameters[parameter], value), nil
+}
+
+// unfit says why the value is not allowed, and what is; "" if it is.
+func unfit(p presets.Parameter, value string) string {
+	err := p.Allows(value)
+	if err == nil {
+		return ""
+	}
+	why := err.Error()
+	if p.Help != "" {
+		why += " (" + p.Help + ")"
+	}
+	return why
 }
 
 func dev(ctx context.Context, logger *slog.Logger) error {
@@ -100,7 +131,7 @@ func dev(ctx context.Context, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	lacks, err := cfg.LeaveOutUnfinished(os.Environ(), needsSecret(cfg.Presets))
+	lacks, err := cfg.LeaveOutUnfinished(os.Environ(), newClientRules(cfg.Presets))
 	if err != nil {
 		return err
 	}

@@ -18,14 +18,18 @@ import (
 	"github.com/lanyardhq/lanyard/internal/local"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // startDemo makes the demo provider and its client. Its port follows ours, so
 // that it is the same at every start unless somebody else has it. Where another
 // process works with the data directory, its provider serves both: two would not
 // know each other's grants, and overwrite each other's file.
-func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (*config.Clients, error) {
-	none := m.cfg.Clients(nil)
+func (m *machine) startDemo(keys *local.KeyFile, catalogue *presets.Catalogue, deployment map[string]string) (*config.Clients, error) {
+	clients := func(own map[string]provider.Client) *config.Clients {
+		return m.cfg.Clients(func(id string) []string { return flow.ClientParameters(catalogue, id) }, own)
+	}
+	none := clients(nil)
 	if m.cfg.DemoAddr == "off" {
 		return none, nil
 	}
@@ -34,7 +38,7 @@ func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (
 		m.logger.Warn("another \"lanyard dev\" works with this data directory: the demo provider is the other one's, and is connected there; for one of its own, set LANYARD_DATA to another directory",
 			"data", m.cfg.DataDir, "demo", base)
 		deployment["base"], deployment["demo_base"] = base, base
-		return m.cfg.Clients(map[string]provider.Client{demo.ProviderID: client}), nil
+		return clients(map[string]provider.Client{demo.ProviderID: client}), nil
 	}
 	ln, err := m.listenDemo()
 	if err != nil {
@@ -54,7 +58,7 @@ func (m *machine) startDemo(keys *local.KeyFile, deployment map[string]string) (
 	}
 	deployment["base"], deployment["demo_base"] = base, base
 	m.demoListener, m.demo = ln, &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
-	return m.cfg.Clients(map[string]provider.Client{demo.ProviderID: client}), nil
+	return clients(map[string]provider.Client{demo.ProviderID: client}), nil
 }
 
 // askOther is how long a demo provider has to say that it runs.

@@ -108,7 +108,7 @@ func newMachine(ctx context.Context, cfg config.Config, logger *slog.Logger) (m 
 		return nil, err
 	}
 	deployment := map[string]string{"self": self}
-	clients, err := m.startDemo(keys, deployment)
+	clients, err := m.startDemo(keys, catalogue, deployment)
 	if err != nil {
 		return nil, err
 	}

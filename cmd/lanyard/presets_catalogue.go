@@ -105,7 +105,15 @@ func startServer(ctx context.Context, cfg config.Config, s presets.Server, env m
 	if err != nil {
 		return mcp.Catalogue{}, err
 	}
-	recipe, err := s.Recipe(dir, nil, map[string]string{"self": self, "demo_base": "http://127.0.0.1:9"})
+	catalogue, err := presets.Load(cfg.Presets)
+	if err != nil {
+		return mcp.Catalogue{}, err
+	}
+	at, err := catalogue.AtDefaults(s)
+	if err != nil {
+		return mcp.Catalogue{}, err
+	}
+	recipe, err := s.Recipe(dir, presets.Inputs{Client: at, Deployment: map[string]string{"self": self, "demo_base": "http://127.0.0.1:9"}})
 	if err != nil {
 		return mcp.Catalogue{}, err
 	}

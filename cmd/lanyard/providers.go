@@ -58,12 +58,22 @@ type providerEntry struct {
 	Command      string            `json:"command"`
 	Variants     []string          `json:"variants,omitempty"`
 	Asks         map[string]string `json:"asks,omitempty"` // of people, by parameter
+	Places       []clientPlace     `json:"places,omitempty"`
 	Scopes       string            `json:"scopes,omitempty"`
 	Renewal      string            `json:"renewal"`
 	Issued       string            `json:"issued,omitempty"`
 	Revocation   string            `json:"revocation"`
 	VerifiedAt   string            `json:"verified_at,omitempty"`
 	Sources      []string          `json:"sources,omitempty"`
+}
+
+// clientPlace is a parameter that is said with the client.
+type clientPlace struct {
+	Name     string `json:"name"`
+	Default  string `json:"default,omitempty"`
+	Help     string `json:"help,omitempty"`
+	Variable string `json:"variable"`
+	Flag     string `json:"flag"`
 }
 
 func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (providerEntry, error) {
@@ -87,6 +97,10 @@ func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (p
 	}
 	if err := p.CheckRedirect(e.RedirectURI); err != nil {
 		e.Refused = err.Error()
+	}
+	for _, name := range p.ClientParameters() {
+		param := p.Parameters[name]
+		e.Places = append(e.Places, clientPlace{name, param.Default, param.Help, flow.ClientVariable(p.ID, name), "--param " + name + "="})
 	}
 	for name, param := range p.Parameters {
 		if param.Source == "" || param.Source == presets.SourceUser {
@@ -156,6 +170,9 @@ func (c *cli) showProvider(w io.Writer, id string) error {
 	row("For a deployment", e.Command)
 	if len(e.Variants) > 0 {
 		row("Kinds of client", "--variant "+strings.Join(e.Variants, ", --variant "))
+	}
+	for _, place := range e.Places {
+		row("The client's "+place.Name, fmt.Sprintf("%s or %s…; else %s", place.Variable, place.Flag, cmp.Or(place.Default, "none")), place.Help)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Asks)) {
 		row("People are asked", fmt.Sprintf("%s (%s)", e.Asks[name], name))

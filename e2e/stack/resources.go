@@ -138,7 +138,13 @@ func (s *stack) settle(ctx context.Context, r *resources) error {
 		case clientID == "":
 			err = clients.Remove(ctx, r.table.ClientIDs(), flow.DefaultTenant, id, true)
 		default:
-			err = clients.Set(ctx, r.table.ClientIDs(), cloud.ClientEntry{Tenant: flow.DefaultTenant, Provider: id, ID: clientID,
+			var at map[string]string
+			for _, name := range flow.ClientParameters(s.catalogue, id) {
+				if value := os.Getenv(flow.ClientVariable(id, name)); value != "" {
+					at = map[string]string{name: value}
+				}
+			}
+			_, err = clients.Set(ctx, r.table.ClientIDs(), cloud.ClientEntry{Tenant: flow.DefaultTenant, Provider: id, ID: clientID, Parameters: at,
 				Variant: cmp.Or(os.Getenv(prefix+"_CLIENT_VARIANT"), os.Getenv(prefix+"_CLIENT_ISSUER"))}, token.Secret(os.Getenv(prefix+"_CLIENT_SECRET")))
 		}
 		if err != nil {

@@ -84,7 +84,7 @@ func newCallback(t *testing.T, store string, broken func(string, int) fault) *ca
 	c := &callback{deployment: d, acme: &issuer{}, ids: d.table.ClientIDs(), log: &bytes.Buffer{}}
 	logger := slog.New(slog.NewTextHandler(c.log, nil))
 	secrets := &cloud.ClientSecrets{Store: d.grants.Secrets.Store, Now: clock}
-	if err := secrets.Set(t.Context(), c.ids, cloud.ClientEntry{Tenant: "default", Provider: "google", ID: "lanyard"}, "canary-client"); err != nil {
+	if _, err := secrets.Set(t.Context(), c.ids, cloud.ClientEntry{Tenant: "default", Provider: "google", ID: "lanyard"}, "canary-client"); err != nil {
 		t.Fatal(err)
 	}
 	engine := &provider.Engine{HTTP: &http.Client{Transport: c.acme}, Now: clock, Logger: logger}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -33,24 +34,26 @@ type ClientEntry struct {
 	Provider string `json:"provider"`
 	ID       string `json:"client_id"`
 	Variant  string `json:"variant,omitempty"`
+	// Parameters: see [provider.Client].
+	Parameters map[string]string `json:"parameters,omitempty"`
 }
 
 // ClientID implements [flow.Clients].
-func (c ClientIDs) ClientID(ctx context.Context, tenant, providerID string) (id, variant string, err error) {
+func (c ClientIDs) ClientID(ctx context.Context, tenant, providerID string) (provider.Client, error) {
 	for _, of := range owners(tenant, providerID) {
 		it, err := c.t.get(ctx, join("CLI", of), providerID)
 		if err != nil {
-			return "", "", err
+			return provider.Client{}, err
 		}
 		var e ClientEntry
 		switch err := decode(it, &e, flow.ErrNoClient); {
 		case err == nil:
-			return e.ID, e.Variant, nil
+			return provider.Client{ID: e.ID, Variant: e.Variant, Parameters: e.Parameters}, nil
 		case !errors.Is(err, flow.ErrNoClient):
-			return "", "", err
+			return provider.Client{}, err
 		}
 	}
-	return "", "", noClient(providerID)
+	return provider.Client{}, noClient(providerID)
 }
 
 // owners are the tenants whose registrations at a provider a tenant may use, its
@@ -96,15 +99,16 @@ func (c ClientIDs) remove(ctx context.Context, tenant, providerID string) error 
 // one tenant. Those that are not current stay, for what was granted to them.
 //
 //	P/clients/{tenant}/{provider}
-//	{"current": "<client id>", "clients": {"<client id>": {"secret": "…", "variant": "…"}}}
+//	{"current": "<client id>", "clients": {"<client id>": {"secret": "…", "variant": "…", "parameters": {"host": "…"}}}}
 type registrations struct {
 	Current string                  `json:"current,omitempty"`
 	Clients map[string]registration `json:"clients"`
 }
 
 type registration struct {
-	Secret  string `json:"secret,omitempty"`
-	Variant string `json:"variant,omitempty"`
+	Secret     string            `json:"secret,omitempty"`
+	Variant    string            `json:"variant,omitempty"`
+	Parameters map[string]string `json:"parameters,omitempty"`
 }
 
 // ClientSecrets are our registrations at providers with their secrets, in
@@ -143,7 +147,7 @@ func (c *ClientSecrets) Client(ctx context.Context, tenant, providerID, id strin
 				wanted = r.Current
 			}
 			if found, ok := r.Clients[wanted]; ok && wanted != "" {
-				return provider.Client{ID: wanted, Secret: token.Secret(found.Secret), Variant: found.Variant}, nil
+				return provider.Client{ID: wanted, Secret: token.Secret(found.Secret), Variant: found.Variant, Parameters: found.Parameters}, nil
 			}
 		}
 	}
@@ -196,17 +200,27 @@ func (c *ClientSecrets) load(ctx context.Context, tenant, providerID string) (r 
 	return r, aws.ToString(out.VersionId), nil
 }
 
-// Set makes a client the current one of the tenant at the provider. Others
-// before it are kept for what was granted to them.
-func (c *ClientSecrets) Set(ctx context.Context, ids ClientIDs, e ClientEntry, secret token.Secret) error {
+// Set makes a client the current one of the tenant at the provider, and returns it
+// as it is kept. Others before it are kept for what was granted to them. Parameters
+// that e does not name stay as they were set with that client before: whoever brings
+// a new secret must not send it elsewhere by leaving out where it is for.
+func (c *ClientSecrets) Set(ctx context.Context, ids ClientIDs, e ClientEntry, secret token.Secret) (ClientEntry, error) {
+	given := e.Parameters
 	err := c.change(ctx, e.Tenant, e.Provider, func(r *registrations) {
+		e.Parameters = maps.Clone(r.Clients[e.ID].Parameters)
+		for name, value := range given {
+			if e.Parameters == nil {
+				e.Parameters = map[string]string{}
+			}
+			e.Parameters[name] = value
+		}
 		r.Current = e.ID
-		r.Clients[e.ID] = registration{Secret: secret.Reveal(), Variant: e.Variant}
+		r.Clients[e.ID] = registration{Secret: secret.Reveal(), Variant: e.Variant, Parameters: e.Parameters}
 	})
 	if err != nil {
-		return err
+		return e, err
 	}
-	return ids.put(ctx, e) // last: nobody is sent to a provider with a client that cannot finish
+	return e, ids.put(ctx, e) // last: nobody is sent to a provider with a client that cannot finish
 }
 
 // Remove ends the use of the tenant's client for new connections. What was

@@ -3,6 +3,7 @@ package cloud_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,7 @@ func newClients(t *testing.T, broken func(string, int) fault) *clientWorld {
 func (w *clientWorld) set(t *testing.T, tenant, id, variant string) {
 	t.Helper()
 	e := cloud.ClientEntry{Tenant: tenant, Provider: "google", ID: id, Variant: variant}
-	if err := w.secrets.Set(t.Context(), w.ids, e, token.Secret("secret of "+id)); err != nil {
+	if _, err := w.secrets.Set(t.Context(), w.ids, e, token.Secret("secret of "+id)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -55,9 +56,9 @@ func (w *clientWorld) want(t *testing.T, tenant, id, want string) {
 
 func (w *clientWorld) wantID(t *testing.T, tenant, want string) {
 	t.Helper()
-	got, _, err := w.ids.ClientID(t.Context(), tenant, "google")
-	if got != want || (want == "") != errors.Is(err, flow.ErrNoClient) {
-		t.Errorf("%s connects with %q, %v, want %q", tenant, got, err, want)
+	got, err := w.ids.ClientID(t.Context(), tenant, "google")
+	if got.ID != want || (want == "") != errors.Is(err, flow.ErrNoClient) {
+		t.Errorf("%s connects with %q, %v, want %q", tenant, got.ID, err, want)
 	}
 }
 
@@ -100,7 +101,7 @@ func TestClients(t *testing.T) {
 		w.want(t, "acme", "own", "")
 	}
 	list, err := w.ids.List(t.Context(), "default")
-	if want := (cloud.ClientEntry{Tenant: "default", Provider: "google", ID: "two", Variant: "web"}); err != nil || len(list) != 1 || list[0] != want {
+	if want := (cloud.ClientEntry{Tenant: "default", Provider: "google", ID: "two", Variant: "web"}); err != nil || len(list) != 1 || !reflect.DeepEqual(list[0], want) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
@@ -113,13 +114,13 @@ func TestSignInClientIsTheTenantsOwn(t *testing.T) {
 	set := func(tenant, id string) {
 		t.Helper()
 		e := cloud.ClientEntry{Tenant: tenant, Provider: flow.SignInClient, ID: id}
-		if err := w.secrets.Set(t.Context(), w.ids, e, token.Secret("canary-"+id)); err != nil {
+		if _, err := w.secrets.Set(t.Context(), w.ids, e, token.Secret("canary-"+id)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	set("default", "one")
-	if id, _, err := w.ids.ClientID(t.Context(), "acme", flow.SignInClient); !errors.Is(err, flow.ErrNoClient) {
-		t.Errorf("acme signs in with %q, %v", id, err)
+	if got, err := w.ids.ClientID(t.Context(), "acme", flow.SignInClient); !errors.Is(err, flow.ErrNoClient) {
+		t.Errorf("acme signs in with %q, %v", got.ID, err)
 	}
 	for _, id := range []string{"", "one"} {
 		if got, err := w.secrets.Client(t.Context(), "acme", flow.SignInClient, id); !errors.Is(err, flow.ErrNoClient) {

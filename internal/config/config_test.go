@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -114,6 +115,50 @@ func TestPersonal(t *testing.T) {
 	}
 }
 
+// hostOf says that one provider's clients have a host.
+func hostOf(id string) func(string) []string {
+	return func(asked string) []string {
+		if asked == id {
+			return []string{"host"}
+		}
+		return nil
+	}
+}
+
+// rules: Google wants a secret, and a host is no URL.
+type rules struct{ err error }
+
+func (r rules) NeedsSecret(name, _ string) (bool, error) { return name == "GOOGLE", r.err }
+
+func (r rules) Unfit(_, _, parameter, value string) (string, error) {
+	if parameter == "host" && strings.Contains(value, "/") {
+		return "no host", r.err
+	}
+	return "", r.err
+}
+
+// TestClientParameters: where a client is registered is said beside its id, and
+// what is said beside another provider's means nothing.
+func TestClientParameters(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(environment("GITLAB_CLIENT_ID", "l", "GITLAB_CLIENT_SECRET", "canary", "GITLAB_CLIENT_HOST", "gitlab.example", "GITLAB_HOST", "another program's",
+		"GOOGLE_CLIENT_ID", "g", "GOOGLE_CLIENT_SECRET", "canary", "GOOGLE_CLIENT_HOST", "evil.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := c.Clients(hostOf("gitlab"), nil)
+	for id, want := range map[string]map[string]string{"gitlab": {"host": "gitlab.example"}, "google": nil} {
+		full, err := clients.Client(t.Context(), flow.DefaultTenant, id, "")
+		if err != nil || !maps.Equal(full.Parameters, want) {
+			t.Errorf("%s: %v, %v", id, full.Parameters, err)
+		}
+		known, err := clients.ClientID(t.Context(), flow.DefaultTenant, id)
+		if err != nil || !maps.Equal(known.Parameters, want) || known.Secret != "" {
+			t.Errorf("%s without its secret: %v, %v, %v", id, known.Parameters, known.Secret != "", err)
+		}
+	}
+}
+
 func TestClients(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(environment("GOOGLE_CLIENT_ID", "g", "GOOGLE_CLIENT_SECRET", "canary-g", "MICROSOFT_ENTRA_CLIENT_ID", "m", "MICROSOFT_ENTRA_CLIENT_VARIANT", "public",
@@ -122,7 +167,7 @@ func TestClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := c.Clients(map[string]provider.Client{"demo": {ID: "own", Secret: "canary-own"}})
+	clients := c.Clients(hostOf("gitlab"), map[string]provider.Client{"demo": {ID: "own", Secret: "canary-own"}})
 	ctx := context.Background()
 	for _, test := range []struct{ provider, wanted, id, secret, variant, missing string }{
 		{"google", "", "g", "canary-g", "", ""}, {"google", "g", "g", "canary-g", "", ""},
@@ -140,9 +185,9 @@ func TestClients(t *testing.T) {
 			t.Errorf("%s %s: %v", test.provider, test.wanted, err)
 		}
 	}
-	id, variant, err := clients.ClientID(ctx, flow.DefaultTenant, "microsoft-entra")
-	if id != "m" || variant != "public" || err != nil {
-		t.Errorf("%s %s %v", id, variant, err)
+	public, err := clients.ClientID(ctx, flow.DefaultTenant, "microsoft-entra")
+	if public.ID != "m" || public.Variant != "public" || err != nil {
+		t.Errorf("%s %s %v", public.ID, public.Variant, err)
 	}
 }
 
@@ -153,6 +198,7 @@ func TestUnfinishedClients(t *testing.T) {
 	pairs := []string{
 		"GOOGLE_CLIENT_ID", "canary", "SLACK_CLIENT_ID", "canary", "SLACK_CLIENT_SECRET", "…", "ASANA_CLIENT_ID", "….apps.example", "ASANA_CLIENT_SECRET", "canary",
 		"ZOOM_CLIENT_ID", "z", "ZOOM_CLIENT_SECRET", "...", "SPOTIFY_CLIENT_ID", "s", "GITHUB_CLIENT_ID", "g", "GITHUB_CLIENT_SECRET", "s.e.c...", "EMPTY_CLIENT_ID", "",
+		"GITLAB_CLIENT_ID", "l", "GITLAB_CLIENT_SECRET", "canary", "GITLAB_CLIENT_HOST", "https://gitlab.example", "GITLAB_CLIENT_HSOT", "x",
 	}
 	var environ []string
 	for i := 0; i < len(pairs); i += 2 {
@@ -162,20 +208,20 @@ func TestUnfinishedClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lacks, err := c.LeaveOutUnfinished(environ, func(name, _ string) (bool, error) { return name == "GOOGLE", nil })
-	if want := []string{"ASANA_CLIENT_ID still holds a placeholder", "GOOGLE_CLIENT_SECRET is missing", "SLACK_CLIENT_SECRET still holds a placeholder",
+	lacks, err := c.LeaveOutUnfinished(environ, rules{})
+	if want := []string{"ASANA_CLIENT_ID still holds a placeholder", "GITLAB_CLIENT_HOST: no host", "GOOGLE_CLIENT_SECRET is missing", "SLACK_CLIENT_SECRET still holds a placeholder",
 		"ZOOM_CLIENT_SECRET still holds a placeholder"}; err != nil || !slices.Equal(lacks, want) {
 		t.Errorf("%q, %v", lacks, err)
 	}
-	clients := c.Clients(map[string]provider.Client{"zoom": {ID: "own"}})
-	for id, there := range map[string]bool{"google": false, "slack": false, "asana": false, "spotify": true, "github": true, "zoom": true, "empty": false} {
+	clients := c.Clients(hostOf("gitlab"), map[string]provider.Client{"zoom": {ID: "own"}})
+	for id, there := range map[string]bool{"google": false, "slack": false, "asana": false, "spotify": true, "github": true, "zoom": true, "empty": false, "gitlab": false} {
 		got, err := clients.Client(t.Context(), flow.DefaultTenant, id, "")
 		if there != (err == nil) || there != (got.ID != "") || !there && !errors.Is(err, flow.ErrNoClient) {
 			t.Errorf("%s: %q, %v", id, got.ID, err)
 		}
 	}
 	odd := errors.New("presets not readable")
-	if _, err := c.LeaveOutUnfinished(environ, func(string, string) (bool, error) { return false, odd }); !errors.Is(err, odd) {
+	if _, err := c.LeaveOutUnfinished(environ, rules{odd}); !errors.Is(err, odd) {
 		t.Error(err)
 	}
 }

@@ -39,7 +39,8 @@ func (s Set) clone() Set {
 }
 
 func (g Granted) clone() Granted {
-	g.ScopesAsked, g.Scopes, g.Parameters = slices.Clone(g.ScopesAsked), slices.Clone(g.Scopes), maps.Clone(g.Parameters)
+	g.ScopesAsked, g.Scopes = slices.Clone(g.ScopesAsked), slices.Clone(g.Scopes)
+	g.ClientAt, g.Parameters = maps.Clone(g.ClientAt), maps.Clone(g.Parameters)
 	g.Found = another(g.Found)
 	return g
 }

@@ -96,7 +96,11 @@ type Granted struct {
 	// made: a refresh token works with that one only.
 	ClientID string `json:"client_id,omitempty"`
 	Variant  string `json:"variant,omitempty"`
-	// Parameters are what the person was asked before connecting (shop, host).
+	// ClientAt are the values of the provider's parameters that were said with our
+	// client (host): where the grant was made. It is renewed and revoked nowhere
+	// else, and its tokens are for servers there. None: at the provider's defaults.
+	ClientAt map[string]string `json:"client_at,omitempty"`
+	// Parameters are what the person was asked before connecting (shop, site).
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Found is who granted it, where no preset knows that beforehand.
 	Found *Found `json:"found,omitempty"`

@@ -1,6 +1,9 @@
 package connection
 
-import "context"
+import (
+	"context"
+	"maps"
+)
 
 // LivesFrom reports whether a set of the connection, in force or proposed, may
 // be of the same grant at the provider as g.
@@ -9,9 +12,12 @@ func (c Connection) LivesFrom(g Granted) bool {
 }
 
 // sameGrant: a grant is of one client and one account. An account that the
-// provider did not name may be any.
+// provider did not name may be any, and so may a place that nobody noted.
 func sameGrant(a, b Granted) bool {
 	x, y := a.Account.Subject, b.Account.Subject
+	if len(a.ClientAt) > 0 && len(b.ClientAt) > 0 && !maps.Equal(a.ClientAt, b.ClientAt) {
+		return false
+	}
 	return a.ClientID == b.ClientID && (x == y || x == "" || y == "")
 }
 

@@ -79,11 +79,11 @@ func (j *journey) Provider(string) (presets.Provider, bool) { return presets.Pro
 
 func (j *journey) Tenant(context.Context, string) (flow.Tenant, error) { return flow.Tenant{}, nil }
 
-func (j *journey) ClientID(_ context.Context, _, id string) (string, string, error) {
+func (j *journey) ClientID(_ context.Context, _, id string) (provider.Client, error) {
 	if id != "notes" || j.own.ID == "" {
-		return "", "", flow.ErrNoClient
+		return provider.Client{}, flow.ErrNoClient
 	}
-	return j.own.ID, j.own.Variant, nil
+	return provider.Client{ID: j.own.ID, Variant: j.own.Variant}, nil
 }
 
 func (j *journey) Client(_ context.Context, _, _, id string) (provider.Client, error) {

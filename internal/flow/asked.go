@@ -33,6 +33,12 @@ func Asked(cat Catalogue, s presets.Server) []AskedParameter {
 	return out
 }
 
+// ClientVariable is how a parameter of a provider's client is named in the
+// environment: GITLAB_CLIENT_HOST.
+func ClientVariable(provider, parameter string) string {
+	return EnvPrefix(provider) + "_CLIENT_" + strings.ToUpper(parameter)
+}
+
 // EnvPrefix is how a provider's client is named in the environment: google →
 // GOOGLE, as in GOOGLE_CLIENT_ID.
 func EnvPrefix(provider string) string {

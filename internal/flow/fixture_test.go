@@ -50,7 +50,9 @@ type world struct {
 	mu     sync.Mutex
 	now    time.Time
 	tenant flow.Tenant
-	client error // what the clients answer, if not with a client
+	// clientAt is where our client is, beside the defaults.
+	clientAt map[string]string
+	client   error // what the clients answer, if not with a client
 }
 
 func newWorld(t *testing.T) *world {
@@ -86,12 +88,12 @@ func (w *world) pass(d time.Duration) {
 	w.now = w.now.Add(d)
 }
 
-func (w *world) ClientID(context.Context, string, string) (id, variant string, err error) {
-	return "lanyard-client", "", w.client
+func (w *world) ClientID(context.Context, string, string) (provider.Client, error) {
+	return provider.Client{ID: "lanyard-client", Parameters: w.clientAt}, w.client
 }
 
 func (w *world) Client(context.Context, string, string, string) (provider.Client, error) {
-	return provider.Client{ID: "lanyard-client", Secret: canary + "-client-secret"}, w.client
+	return provider.Client{ID: "lanyard-client", Secret: canary + "-client-secret", Parameters: w.clientAt}, w.client
 }
 
 func (w *world) Tenant(_ context.Context, id string) (flow.Tenant, error) {
@@ -276,12 +278,17 @@ func (catalogue) Provider(id string) (presets.Provider, bool) {
 		p.AuthorizationEndpoint, p.TokenEndpoint = "https://{shop}.shops.example/authorize", "https://{shop}.shops.example/token"
 		p.Parameters = map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^[a-z0-9-]{1,40}$"}}
 	}
+	if id == "forge" {
+		p.AuthorizationEndpoint, p.TokenEndpoint = "https://{host}/authorize", "https://{host}/token"
+		p.Identity.Request = &presets.APIRequest{URL: "https://{host}/me"}
+		p.Parameters = map[string]presets.Parameter{"host": {Source: presets.SourceClient, Default: "forge.example", Pattern: `^[a-z0-9.-]+\.example$`}}
+	}
 	if id == "sites" {
 		p.Parameters = map[string]presets.Parameter{"site": {Label: "Site", Pattern: "^([a-z]+)?$"}}
 		p.Discovery = &presets.Discovery{Request: presets.APIRequest{URL: "https://acme.example/sites"},
 			Match: map[string]string{"name": "{site}"}, Label: "name", Metadata: map[string]string{"site_id": "id"}}
 	}
-	return p, id == "acme" || id == "shops" || id == "sites"
+	return p, id == "acme" || id == "shops" || id == "sites" || id == "forge"
 }
 
 func (catalogue) Server(name string) (presets.Server, bool) {
@@ -291,6 +298,11 @@ func (catalogue) Server(name string) (presets.Server, bool) {
 	case "notes", "mail":
 	case "shop":
 		s.OAuthService = "shops"
+	case "forge", "forge-main":
+		s.OAuthService = "forge"
+		if name == "forge" {
+			s.Parameters = map[string]presets.Parameter{"host": {Source: presets.SourceClient}}
+		}
 	case "sites":
 		s.OAuthService = "sites"
 	case "regional":

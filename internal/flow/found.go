@@ -104,12 +104,13 @@ func (s *Starter) Find(ctx context.Context, tenant string, server presets.Server
 	if err := checkParameters(server, parameters); err != nil {
 		return Found{}, err
 	}
-	endpoint, err := server.Endpoint(parameters, s.Deployment)
+	endpoint, err := server.Endpoint(presets.Inputs{User: parameters, Deployment: s.Deployment})
 	if err != nil {
 		return Found{}, fmt.Errorf("%w: %w", ErrParameter, err)
 	}
 	r := FindRequest{Tenant: tenant, Server: endpoint}
-	r.ClientID, r.Issuer, err = s.Clients.ClientID(ctx, tenant, server.ProviderID())
+	client, err := s.Clients.ClientID(ctx, tenant, server.ProviderID())
+	r.ClientID, r.Issuer = client.ID, client.Variant
 	if err != nil && !errors.Is(err, ErrNoClient) {
 		return Found{}, err
 	}

@@ -17,6 +17,7 @@ import (
 func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set token.Set) (connection.Connection, error) {
 	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
+	g.ClientAt = f.ClientAt
 	c, exists, err := s.destination(storing, f, g)
 	if err != nil {
 		return c, err
@@ -95,6 +96,8 @@ func (s *Finisher) destination(ctx context.Context, f Flow, g connection.Granted
 			return c, false, s.unstored(ctx, f, err)
 		case c.UserID != f.UserID || c.Server != f.Server:
 			return c, false, ErrConnection
+		case !s.sameClientAt(f, c.Granted):
+			return c, true, nil // the account of before is at another place: this one is the only one there can be
 		case c.Account.Subject != "" && g.Account.Subject == "" && !f.AllowOtherAccount:
 			return c, true, ErrAccount
 		case c.Account.Subject != "" && g.Account.Subject != c.Account.Subject && !f.AllowOtherAccount:
@@ -127,7 +130,7 @@ func (s *Finisher) known(ctx context.Context, f Flow, subject string) (connectio
 			if c.Status == connection.Pending && c.Proposal != nil {
 				held = c.Proposal.Granted
 			}
-			if c.Status != connection.Deleting && held.Account.Subject == subject && maps.Equal(held.Parameters, f.Parameters) {
+			if c.Status != connection.Deleting && held.Account.Subject == subject && maps.Equal(held.Parameters, f.Parameters) && s.sameClientAt(f, held) {
 				return c, true, nil
 			}
 		}

@@ -79,6 +79,8 @@ type Flow struct {
 	// our client there.
 	Found    *connection.Found `json:"found,omitempty"`
 	ClientID string            `json:"client_id,omitempty"`
+	// ClientAt is where our client was when the flow began: see [connection.Granted].
+	ClientAt map[string]string `json:"client_at,omitempty"`
 	// Scopes asked for, by scope parameter ("scope", "user_scope").
 	Scopes     map[string][]string `json:"scopes,omitempty"`
 	ReturnURL  string              `json:"return_url,omitempty"`

@@ -57,9 +57,9 @@ type Catalogue interface {
 
 // Clients knows our registrations at providers without their secrets.
 type Clients interface {
-	// ClientID returns the id and the variant of the tenant's client, or an
-	// error that wraps ErrNoClient.
-	ClientID(ctx context.Context, tenant, provider string) (id, variant string, err error)
+	// ClientID returns the tenant's client without its secret, or an error that
+	// wraps ErrNoClient.
+	ClientID(ctx context.Context, tenant, provider string) (provider.Client, error)
 }
 
 // Starter is everything before the provider. It holds no secret.
@@ -156,6 +156,11 @@ func (s *Starter) Start(ctx context.Context, r StartRequest) (Flow, error) {
 		return Flow{}, err // a value is missing: say so where it can be typed
 	}
 	f.Parameters = declared(f.Parameters, server.Parameters, p.Parameters)
+	if f.Found == nil {
+		if f.ClientAt, err = p.ClientValues(t.Client.Parameters); err != nil {
+			return Flow{}, err
+		}
+	}
 	err = s.Store.PutFlow(ctx, f)
 	if errors.Is(err, ErrExists) && len(r.Seed) > 0 {
 		old, err := s.Store.GetFlow(ctx, f.ID)

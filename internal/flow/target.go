@@ -15,11 +15,11 @@ func (s *Starter) target(ctx context.Context, f Flow) (provider.Target, presets.
 	if f.Found != nil {
 		return newTarget(s.Catalogue, f, provider.Client{ID: f.ClientID}, s.BaseURL, s.Deployment)
 	}
-	id, variant, err := s.Clients.ClientID(ctx, f.Tenant, f.Provider)
+	client, err := s.Clients.ClientID(ctx, f.Tenant, f.Provider)
 	if err != nil {
 		return provider.Target{}, presets.Provider{}, err
 	}
-	return newTarget(s.Catalogue, f, provider.Client{ID: id, Variant: variant}, s.BaseURL, s.Deployment)
+	return newTarget(s.Catalogue, f, client, s.BaseURL, s.Deployment)
 }
 
 // newTarget puts together what the engine has to know. Parameters that do not
@@ -36,13 +36,17 @@ func newTarget(cat Catalogue, f Flow, client provider.Client, baseURL string, de
 		t := FoundTarget(server, f.Provider, *f.Found, client, baseURL)
 		return t, t.Provider, nil
 	}
-	return TargetOf(cat, f.Provider, f.Parameters, client, baseURL, deployment)
+	t, p, err := TargetOf(cat, f.Provider, f.Parameters, client, baseURL, deployment)
+	if err != nil {
+		return t, p, err
+	}
+	return t, p, checkClient(server, p, f, client)
 }
 
 // checkParameters holds what a person typed against the server's patterns.
 func checkParameters(server presets.Server, given map[string]string) error {
 	for name, p := range server.Parameters {
-		if p.Source == presets.SourceDeployment {
+		if p.Source == presets.SourceDeployment || p.Source == presets.SourceClient {
 			continue
 		}
 		if err := p.Allows(cmp.Or(given[name], p.Default)); err != nil {
@@ -54,7 +58,7 @@ func checkParameters(server presets.Server, given map[string]string) error {
 
 // authorizationURL is where the target's provider asks a person.
 func authorizationURL(t provider.Target) (*url.URL, error) {
-	values, err := t.Provider.Values(presets.Inputs{User: t.Params, Deployment: t.Deployment})
+	values, err := t.Provider.Values(presets.Inputs{User: t.Params, Deployment: t.Deployment, Client: t.Client.Parameters})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrParameter, err)
 	}
@@ -81,7 +85,7 @@ func TargetOf(cat Catalogue, id string, parameters map[string]string, client pro
 
 // TargetAt is TargetOf of a provider that is resolved for the client already.
 func TargetAt(p presets.Provider, parameters map[string]string, client provider.Client, baseURL string, deployment map[string]string) (provider.Target, error) {
-	if _, err := p.Values(presets.Inputs{User: parameters, Deployment: deployment}); err != nil {
+	if _, err := p.Values(presets.Inputs{User: parameters, Deployment: deployment, Client: client.Parameters}); err != nil {
 		return provider.Target{}, fmt.Errorf("%w: %w", ErrParameter, err)
 	}
 	return provider.Target{
@@ -89,13 +93,14 @@ func TargetAt(p presets.Provider, parameters map[string]string, client provider.
 	}, nil
 }
 
-// declared keeps the parameters that somebody asks for and that were filled in:
-// those of a link are meant for several servers.
+// declared keeps the parameters that a person is asked for and that were filled in:
+// those of a link are meant for several servers. What is not a person's to say,
+// such as where our client is, is kept for nobody.
 func declared(given map[string]string, by ...map[string]presets.Parameter) map[string]string {
 	var out map[string]string
 	for name, value := range given {
 		for _, parameters := range by {
-			if _, ok := parameters[name]; ok && value != "" {
+			if p, ok := parameters[name]; ok && value != "" && (p.Source == "" || p.Source == presets.SourceUser) {
 				if out == nil {
 					out = map[string]string{}
 				}

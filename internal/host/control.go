@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanyardhq/lanyard/internal/connection"
+	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/task"
 	"github.com/lanyardhq/lanyard/internal/token"
@@ -95,12 +96,36 @@ func (s *Service) claimed(ctx context.Context, t Task) (task.Claim, error) {
 	if err != nil {
 		return task.Claim{}, err
 	}
-	recipe, err := server.Recipe(dir, c.Parameters, s.Deployment)
+	in, err := s.inputs(c, server)
+	if err != nil {
+		return task.Claim{}, err
+	}
+	recipe, err := server.Recipe(dir, in)
 	if err != nil {
 		return task.Claim{}, err
 	}
 	recipe.OldTokenDies = s.oldTokenDies(c)
 	return task.Claim{Connection: c.ID, Generation: t.Generation, Bearer: s.taskBearer(t), Recipe: recipe, Access: a, ReconnectURL: s.BaseURL + "/mcp/connections/" + c.ID}, nil
+}
+
+// inputs are what the connection's server is started or reached with. Where our
+// client was when access was granted, that is where the server belongs, wherever the
+// client is now.
+func (s *Service) inputs(c connection.Connection, server presets.Server) (presets.Inputs, error) {
+	in := presets.Inputs{User: c.Parameters, Deployment: s.Deployment}
+	if !server.AtClient() {
+		return in, nil
+	}
+	p, ok := s.Catalogue.Provider(c.Provider)
+	if !ok {
+		return in, fmt.Errorf("%w: provider %q", flow.ErrServer, c.Provider)
+	}
+	p, err := p.Resolve(c.Variant, s.Catalogue.Provider)
+	if err != nil {
+		return in, err
+	}
+	in.Client, err = p.Values(presets.Inputs{Client: c.ClientAt})
+	return in, err
 }
 
 // oldTokenDies reports whether a renewal at the connection's provider ends the

@@ -164,7 +164,11 @@ func (tr remoteTransport) exchange(ctx context.Context, r remoteRequest) (*http.
 // may have arrived.
 func (tr remoteTransport) send(ctx context.Context, r remoteRequest, access token.Access) (*http.Response, error) {
 	s := tr.service
-	endpoint, err := tr.server.Endpoint(tr.conn.Parameters, s.Deployment)
+	in, err := s.inputs(tr.conn, tr.server)
+	if err != nil {
+		return nil, tr.unusable(ctx, err)
+	}
+	endpoint, err := tr.server.Endpoint(in)
 	if err == nil {
 		err = provider.CheckURL(endpoint, s.AllowLoopback)
 	}

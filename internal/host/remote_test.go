@@ -330,7 +330,7 @@ func TestRemoteGuard(t *testing.T) {
 	far := presets.Server{Name: "far", Server: presets.Program{Registry: presets.RegistryRemote, URL: "https://{shop}.far.example/mcp"},
 		Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^.*$"}}}
 	for _, typed := range []string{"attacker.example/", "attacker.example#", "attacker.example?", "u@attacker.example:1", "attacker.example\\", "%2f"} {
-		u, err := far.Endpoint(map[string]string{"shop": typed}, nil)
+		u, err := far.Endpoint(presets.Inputs{User: map[string]string{"shop": typed}})
 		if err == nil && !strings.HasSuffix(u.Hostname(), ".far.example") {
 			t.Errorf("%q leads to %s", typed, u)
 		}

@@ -51,7 +51,7 @@ func (in *Installer) pipInstall(ctx context.Context, s presets.Server, dir strin
 	if err != nil {
 		return python.explain(s, err, output)
 	}
-	r, err := s.Recipe(dir, nil, nil)
+	r, err := s.Recipe(dir, presets.Inputs{})
 	if err == nil && len(r.Command) > 1 {
 		_, err = os.Stat(r.Command[1])
 	}

@@ -151,7 +151,7 @@ func TestPyPI(t *testing.T) {
 	}
 	works := func() {
 		t.Helper()
-		r, err := s.Recipe(dir, nil, nil)
+		r, err := s.Recipe(dir, presets.Inputs{})
 		if err != nil {
 			t.Fatal(err)
 		}

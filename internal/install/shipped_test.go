@@ -74,7 +74,7 @@ func TestShippedServers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := s.Recipe(dir, nil, nil)
+			r, err := s.Recipe(dir, presets.Inputs{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -250,7 +250,7 @@ func TestPyPIImage(t *testing.T) {
 	if commands != 2 {
 		t.Errorf("the Dockerfile runs %d commands", commands)
 	}
-	r, err := s.Recipe(dir, nil, nil)
+	r, err := s.Recipe(dir, presets.Inputs{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,10 +115,19 @@ type SetupView struct {
 	// EnvIssuer, where the client is one of an issuer that was found, is a third
 	// line, which names it.
 	EnvIssuer string
+	// Places are what may be said with the client of where it is registered.
+	Places []ClientPlace
 	// Command, where there is no environment to edit, is the command that takes
 	// the client.
 	Command string
 	Scopes  []string
+}
+
+// ClientPlace is a parameter of a client, which has a default.
+type ClientPlace struct {
+	Label, Help, Default string
+	// Variable is its name in the environment, and Flag what is added to the command.
+	Variable, Flag string
 }
 
 // SignInView tells somebody without a session how to get one.

@@ -59,6 +59,9 @@ type Client struct {
 	// It has been applied by presets.Provider.Resolve. Where the provider was found,
 	// it is the issuer that the registration is at.
 	Variant string
+	// Parameters are those that were set with the client, where it is registered at
+	// one of several places (host).
+	Parameters map[string]string
 }
 
 // Target is a provider as one tenant's client sees it, for one connection.
@@ -136,7 +139,7 @@ type fill struct {
 // fill resolves the target's parameters. Metadata of earlier replies supplies
 // those that come from there.
 func (e *Engine) fill(t Target, metadata map[string]string) (fill, error) {
-	values, err := t.Provider.Values(presets.Inputs{User: t.Params, Deployment: t.Deployment, Metadata: metadata})
+	values, err := t.Provider.Values(presets.Inputs{User: t.Params, Deployment: t.Deployment, Client: t.Client.Parameters, Metadata: metadata})
 	if err != nil {
 		return fill{}, fmt.Errorf("%w: %w", ErrTarget, err)
 	}

@@ -20,7 +20,8 @@ var errAnswerLost = errors.New("the provider's answer to a renewal was lost, and
 const (
 	firstRetry = 5 * time.Second
 	maxRetry   = time.Hour
-	// settling is how old a grant must be to be lost when it is not found.
+	// settling is how old a set must be for its grant to be lost when it is not found,
+	// and for its client to have moved.
 	settling = 5 * time.Minute
 )
 
@@ -150,6 +151,11 @@ func judge(c connection.Connection, cause error, now time.Time) (f connection.Fa
 			Detail: "the access has ended and the provider gave nothing to renew it with: reconnect the account"}, true, false, 0
 	case errors.Is(cause, errAnswerLost):
 		return connection.Failure{Verdict: string(provider.Reconnect), Code: "answer_lost", Detail: cause.Error()}, true, false, 0
+	case errors.Is(cause, flow.ErrMoved) && now.Sub(c.Set.IssuedAt) < settling:
+		// A process may not know yet where the client is since a moment ago.
+	case errors.Is(cause, flow.ErrMoved):
+		return connection.Failure{Verdict: string(provider.Reconnect), Code: flow.ErrMoved.Code,
+			Detail: cause.Error() + ": reconnect the account"}, true, false, 0
 	case errors.Is(cause, flow.ErrNoClient), errors.Is(cause, provider.ErrTarget), errors.Is(cause, flow.ErrParameter):
 		return connection.Failure{Verdict: string(provider.ClientMisconfigured), Code: flow.ErrNoClient.Code, Detail: cause.Error()}, false, false, 0 // nothing was sent, or it were a provider.Error
 	case errors.Is(cause, vault.ErrNoGrant) && now.Sub(c.Set.IssuedAt) < settling:

@@ -168,10 +168,11 @@ func (w *world) noSecret(err error) {
 	}
 }
 
-type clients struct{}
+// clients is our client, beside the defaults at a place.
+type clients struct{ at map[string]string }
 
-func (clients) Client(context.Context, string, string, string) (provider.Client, error) {
-	return provider.Client{ID: "lanyard-client", Secret: canary + "-client-secret"}, nil
+func (c clients) Client(context.Context, string, string, string) (provider.Client, error) {
+	return provider.Client{ID: "lanyard-client", Secret: canary + "-client-secret", Parameters: c.at}, nil
 }
 
 // catalogue holds one provider, and others that differ from it as their names say.
@@ -186,6 +187,9 @@ func (catalogue) Provider(id string) (presets.Provider, bool) {
 		Revocation: presets.Revocation{Mode: "rfc7009", Endpoint: "https://acme.example/revoke", Revokes: presets.RevokesGrant},
 	}
 	switch id {
+	case "forge":
+		p.Parameters = map[string]presets.Parameter{"host": {Source: presets.SourceClient, Default: "acme.example", Pattern: `^[a-z0-9.-]+\.example$`}}
+		p.TokenEndpoint, p.Validation.URL, p.Revocation.Endpoint = "https://{host}/token", "https://{host}/me", "https://{host}/revoke"
 	case "family-all":
 		p.Refresh.OnReuse.Family = "all"
 	case "revokes-token":

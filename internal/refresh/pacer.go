@@ -118,7 +118,11 @@ func gateName(c connection.Connection, of ...string) string {
 	if len(parameters) == 0 {
 		parameters = nil
 	}
-	text, err := json.Marshal([]any{c.ClientID, parameters, of})
+	key := []any{c.ClientID, parameters, of}
+	if len(c.ClientAt) > 0 {
+		key = append(key, c.ClientAt)
+	}
+	text, err := json.Marshal(key)
 	if err != nil {
 		panic(err) // they are strings
 	}

@@ -203,5 +203,8 @@ func (s *Service) target(ctx context.Context, c connection.Connection, g connect
 	if err != nil {
 		return provider.Target{}, err
 	}
+	if err := flow.CheckClientAt(*p, g.ClientAt, client); err != nil {
+		return provider.Target{}, err
+	}
 	return flow.TargetAt(*p, g.Parameters, client, s.BaseURL, s.Deployment)
 }

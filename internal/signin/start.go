@@ -73,7 +73,7 @@ func (s *Starter) Begin(ctx context.Context, tenant, browser, returnPath string)
 
 // toIssuer asks the issuer (OpenID Connect Core 1.0 §3.1.2.1).
 func (s *Starter) toIssuer(ctx context.Context, in flow.SignIn, a *Attempt) (string, error) {
-	id, _, err := s.Clients.ClientID(ctx, a.Tenant, flow.SignInClient)
+	ours, err := s.Clients.ClientID(ctx, a.Tenant, flow.SignInClient)
 	if err != nil {
 		return "", err
 	}
@@ -82,9 +82,9 @@ func (s *Starter) toIssuer(ctx context.Context, in flow.SignIn, a *Attempt) (str
 		return "", err
 	}
 	state := token.NewSecret()
-	a.Issuer, a.ClientID, a.ProofHash = in.Issuer, id, token.Hash(state)
+	a.Issuer, a.ClientID, a.ProofHash = in.Issuer, ours.ID, token.Hash(state)
 	a.Nonce, a.Verifier = token.NewSecret().Reveal(), oauth2.GenerateVerifier()
-	client := issuer.client(id, "", s.BaseURL)
+	client := issuer.client(ours.ID, "", s.BaseURL)
 	return client.AuthCodeURL(a.ID+"."+state.Reveal(), oauth2.S256ChallengeOption(a.Verifier), oauth2.SetAuthURLParam("nonce", a.Nonce)), nil
 }
 

@@ -119,7 +119,7 @@ func (h *Connect) serverAnswer(ctx context.Context, tenant string, s presets.Ser
 	}
 	j.Status = "available"
 	if s.AuthType == presets.TypeOAuth && !s.Discovers() { // which finds out who needs one
-		if _, _, err := h.Flows.Clients.ClientID(ctx, tenant, s.OAuthService); err != nil {
+		if err := h.Flows.HasClient(ctx, tenant, s); err != nil {
 			j.Status = "needs_client"
 		}
 	}

@@ -253,6 +253,11 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	if h.ClientCommand != nil {
 		v.Command = h.ClientCommand(p.Tenant, prov.ID)
 	}
+	for _, name := range prov.ClientParameters() {
+		param := prov.Parameters[name]
+		v.Places = append(v.Places, page.ClientPlace{Label: cmp.Or(param.Label, name), Help: param.Help, Default: param.Default,
+			Variable: flow.ClientVariable(prov.ID, name), Flag: "--param " + name + "="})
+	}
 	if prov.RedirectURI.Single {
 		v.Help = strings.TrimSpace(v.Help + " " + prov.DisplayName + " takes one redirect URI for a client: register another client for another address.")
 	}
@@ -260,6 +265,12 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 		v.Unusable = sentence(err.Error()) // which is what the note says, and more
 	} else {
 		v.Help = strings.TrimSpace(v.Help + " " + prov.Registration.RedirectNote)
+	}
+	if _, err := h.Flows.Clients.ClientID(r.Context(), p.Tenant, prov.ID); err == nil {
+		if err := h.Flows.HasClient(r.Context(), p.Tenant, s); err != nil { // it is for elsewhere
+			_, why, _ := strings.Cut(err.Error(), ": ")
+			v.Help = strings.TrimSpace(sentence(why) + " " + v.Help)
+		}
 	}
 	for _, sc := range s.OAuthScopes {
 		v.Scopes = append(v.Scopes, sc.Scope)

@@ -97,6 +97,7 @@ var known = []struct {
 	{flow.ErrCode, 502, "The provider took its grant back", "Start connecting again."},
 	{flow.ErrClient, 502, "The provider does not accept this installation", "This is for whoever runs Lanyard: check the client id, the secret and the redirect URI at the provider."},
 	{flow.ErrNoClient, 409, "One step is missing", "Whoever runs Lanyard has to register it at the provider first."},
+	{flow.ErrMoved, 409, "The provider is elsewhere now", "Nothing was sent. Start connecting again."},
 	{flow.ErrDiscovery, 502, "This server cannot be connected", "The detail says what the server lacks: it is for whoever runs it, or for whoever wrote its preset."},
 	{flow.ErrOtherAccount, 409, "That was another account", "Nothing was changed. Reconnect and choose the same account, or connect the other one beside it."},
 	{flow.ErrAccount, 502, "Whose account was that?", "The provider did not tell, so it could not be compared with the account to reconnect. Nothing was changed. Try again in a moment."},

@@ -156,7 +156,7 @@ func newSite(t testing.TB, base, owner string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := cfg.Clients(map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"},
+	clients := cfg.Clients(func(id string) []string { return flow.ClientParameters(known, id) }, map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"},
 		flow.SignInClient: {ID: "lanyard", Secret: "canary-client-secret"}})
 	cat := catalogue{known}
 	deployment := map[string]string{"base": s.provider.url, "demo_base": s.provider.url}

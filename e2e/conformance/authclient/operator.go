@@ -13,11 +13,13 @@ import (
 )
 
 // ClientID implements [flow.Clients].
-func (o *operator) ClientID(context.Context, string, string) (string, string, error) {
+func (o *operator) ClientID(context.Context, string, string) (provider.Client, error) {
 	if o.client.ID == "" {
-		return "", "", flow.ErrNoClient
+		return provider.Client{}, flow.ErrNoClient
 	}
-	return o.client.ID, o.client.Variant, nil
+	client := o.client
+	client.Secret = ""
+	return client, nil
 }
 
 // Client implements [flow.Secrets].

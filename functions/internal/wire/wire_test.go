@@ -18,6 +18,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/fake"
 	"github.com/lanyardhq/lanyard/internal/gateway"
 	"github.com/lanyardhq/lanyard/internal/host"
+	"github.com/lanyardhq/lanyard/presets"
 
 	"github.com/lanyardhq/lanyard/internal/token"
 )
@@ -142,7 +143,7 @@ func TestOffered(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is not offered, which a task's image holds", name)
 		}
-		if r, err := ours.Recipe("", nil, inImage); err != nil || !slices.Equal(r.Command, []string{"/usr/local/bin/server", name + "-server"}) {
+		if r, err := ours.Recipe("", presets.Inputs{Deployment: inImage}); err != nil || !slices.Equal(r.Command, []string{"/usr/local/bin/server", name + "-server"}) {
 			t.Errorf("%s: %q, %v", name, r.Command, err)
 		}
 	}
