@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,7 +60,7 @@ func TestCloudScripts(t *testing.T) {
 			return emulate.CreateTable(context.Background(), dynamodb.NewFromConfig(cfg), name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exitsCmd, "connection": connectionCmd, "apikey": apiKeyCmd, "client-secret": clientSecretCmd, "grant": grantCmd,
+			"exits": exitsCmd, "connection": connectionCmd, "apikey": apiKeyCmd, "client-secret": clientSecretCmd, "client-at": clientAtCmd, "grant": grantCmd,
 			"function": functionCmd, "webhook": webhookCmd, "function-fails": functionFailsCmd, "restore": restoreCmd,
 		},
 	})
@@ -176,6 +177,19 @@ func apiKeyCmd(ts *testscript.TestScript, neg bool, args []string) {
 	tenant, err := deploymentOf(ts).table.APIKeys(os.ErrPermission).Tenant(context.Background(), token.Secret(key))
 	if neg != (err != nil) || !neg && tenant != args[1] {
 		ts.Fatalf("the key is %q's, %v", tenant, err)
+	}
+}
+
+// client-at TENANT PROVIDER ID [NAME=VALUE]: that is said of where the client is.
+func clientAtCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: client-at TENANT PROVIDER ID [NAME=VALUE]")
+	}
+	got, err := deploymentOf(ts).clients().Client(context.Background(), args[0], args[1], args[2])
+	ts.Check(err)
+	said := settings(cloud.ClientEntry{Parameters: got.Parameters})
+	if !slices.Equal(said, args[3:]) {
+		ts.Fatalf("the client is at %q", said)
 	}
 }
 

@@ -106,6 +106,55 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// Where a client is registered comes with it, to connect and to who holds its
+// secret alike, and stays with it.
+func TestClientsAtAPlace(t *testing.T) {
+	t.Parallel()
+	w := newClients(t, nil)
+	set := func(id, host string) {
+		t.Helper()
+		e := cloud.ClientEntry{Tenant: "default", Provider: "google", ID: id}
+		if host != "" {
+			e.Parameters = map[string]string{"host": host}
+		}
+		if _, err := w.secrets.Set(t.Context(), w.ids, e, token.Secret("secret of "+id)); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(time.Hour)
+	}
+	at := func(id, want string) {
+		t.Helper()
+		full, err := w.secrets.Client(t.Context(), "acme", "google", id)
+		if err != nil || full.ID != id || full.Parameters["host"] != want || full.Secret.Reveal() != "secret of "+id {
+			t.Errorf("%s is at %v, %v, want %q", full.ID, full.Parameters, err, want)
+		}
+	}
+	mirrored := func(id, want string) {
+		t.Helper()
+		known, err := w.ids.ClientID(t.Context(), "acme", "google")
+		if err != nil || known.ID != id || known.Parameters["host"] != want || known.Secret != "" {
+			t.Errorf("connect knows %s at %v, %v, want %q", known.ID, known.Parameters, err, want)
+		}
+	}
+	set("one", "git.acme.example")
+	at("one", "git.acme.example")
+	mirrored("one", "git.acme.example")
+	set("one", "") // a new secret does not move it
+	at("one", "git.acme.example")
+	mirrored("one", "git.acme.example")
+	set("two", "") // nor does another client
+	at("one", "git.acme.example")
+	at("two", "")
+	mirrored("two", "")
+	set("one", "git.other.example")
+	at("one", "git.other.example")
+	mirrored("one", "git.other.example")
+	list, err := w.ids.List(t.Context(), "default")
+	if err != nil || len(list) != 1 || list[0].Parameters["host"] != "git.other.example" {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 // A tenant whose people sign in at its own issuer never sends another tenant's
 // secret there.
 func TestSignInClientIsTheTenantsOwn(t *testing.T) {

@@ -162,12 +162,22 @@ func (s *Service) TaskToken(ctx context.Context, identity token.Secret, r task.T
 	}
 	if r.Suspect {
 		d := refresh.Doubt{Refused: r.Refused, Quiet: !s.mayCheck(ctx, t)}
-		a, _, err := s.Tokens.Check(ctx, caller(t), t.Connection, d, "check "+t.Server)
-		return a, reconnectable(err)
+		return s.forTask(t)(s.Tokens.Check(ctx, caller(t), t.Connection, d, "check "+t.Server))
 	}
 	minTTL := time.Duration(min(max(r.MinTTL, 0), 3600)) * time.Second
-	a, _, err := s.Tokens.Token(ctx, caller(t), t.Connection, minTTL, "renew "+t.Server)
-	return a, reconnectable(err)
+	return s.forTask(t)(s.Tokens.Token(ctx, caller(t), t.Connection, minTTL, "renew "+t.Server))
+}
+
+// forTask keeps a token from a task whose server may be elsewhere than it was
+// granted at: it was started before, and is replaced at the next call.
+func (s *Service) forTask(t Task) func(token.Access, connection.Connection, error) (token.Access, error) {
+	return func(a token.Access, c connection.Connection, err error) (token.Access, error) {
+		server, _ := s.Catalogue.Server(t.Server)
+		if err == nil && server.AtClient() && superseded(t, c) {
+			return token.Access{}, task.ErrRefused
+		}
+		return a, reconnectable(err)
+	}
 }
 
 // mayCheck limits how often a server's words make us ask the provider.

@@ -101,7 +101,10 @@ func TestClientStays(t *testing.T) {
 			w.living(w.service, k)
 			w.sent(i + 1)
 		}
-		w.update(k, func(c *connection.Connection) error { c.ClientAt = map[string]string{"host": "acme.example"}; return nil })
+		w.update(k, func(c *connection.Connection) error {
+			c.ClientAt = map[string]string{"host": "acme.example"}
+			return nil
+		})
 		w.service.Secrets = clients{}
 		time.Sleep(2 * time.Hour)
 		w.living(w.service, k)

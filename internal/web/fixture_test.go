@@ -80,7 +80,9 @@ func (c catalogue) Server(name string) (presets.Server, bool) {
 			return s, true
 		}
 	}
-	if name == "notion-remote" { // one that says itself who grants access to it
+	// One that says itself who grants access to it, and two of hosts that come with
+	// the client.
+	if name == "notion-remote" || name == "gitlab" || name == "github" {
 		return c.Catalogue.Server(name)
 	}
 	return presets.Server{}, false
@@ -157,6 +159,7 @@ func newSite(t testing.TB, base, owner string) *site {
 		t.Fatal(err)
 	}
 	clients := cfg.Clients(func(id string) []string { return flow.ClientParameters(known, id) }, map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"},
+		"github":          {ID: "lanyard", Secret: "canary-client-secret", Parameters: map[string]string{"host": "git.acme.example"}},
 		flow.SignInClient: {ID: "lanyard", Secret: "canary-client-secret"}})
 	cat := catalogue{known}
 	deployment := map[string]string{"base": s.provider.url, "demo_base": s.provider.url}

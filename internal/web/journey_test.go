@@ -279,6 +279,38 @@ func TestConsent(t *testing.T) {
 	want(t, "the same for a program", s.api("POST", "/api/v1/mcp/servers/unset/oauth/connect", `{"user_id":"ada"}`), 409, "client_missing")
 }
 
+// TestSetupOfAHost: the page names what may be said of where the client is, in the
+// words of .env or of the command, and a person's own address changes nothing of it.
+func TestSetupOfAHost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "https://lanyard.test", "me")
+	said := s.browser().get("/mcp/servers/gitlab/setup?host=evil.example").Body.String()
+	for _, want := range []string{"GITLAB_CLIENT_ID=…", "GITLAB_CLIENT_HOST=…", "gitlab.com", "gitlab.example.com"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the page lacks %s: %s", want, said)
+		}
+	}
+	if strings.Contains(said, "--param") || strings.Contains(said, "evil.example") {
+		t.Error("the page of one machine shows what is no business of its own")
+	}
+	s.connect.ClientCommand = func(_, provider string) string { return "lanyard client set " + provider }
+	said = s.browser().get("/mcp/servers/gitlab/setup").Body.String()
+	if !strings.Contains(said, "--param host=…") || strings.Contains(said, "GITLAB_CLIENT_HOST") {
+		t.Errorf("the page of a deployment: %s", said)
+	}
+	if said := s.browser().get("/mcp/servers/chat/setup").Body.String(); strings.Contains(said, "optional") {
+		t.Error("Slack is at one place")
+	}
+	// A server that does not work where the client is counts as one without.
+	rec := s.api("POST", "/api/v1/mcp/servers/github/oauth/connect", `{"user_id":"me"}`)
+	want(t, "a server of another host", rec, 409, "client_missing")
+	for what, said := range map[string]string{"the answer": rec.Body.String(), "the page": s.browser().get("/mcp/servers/github/setup").Body.String()} {
+		if !strings.Contains(said, "does not work with") || !strings.Contains(said, "git.acme.example") {
+			t.Errorf("%s does not say why: %s", what, said)
+		}
+	}
+}
+
 // TestProviderThatNeedsHTTPS: what only whoever runs Lanyard can change is said
 // to them, and is no fault of ours.
 func TestProviderThatNeedsHTTPS(t *testing.T) {
