@@ -90,6 +90,7 @@ async function environ() {
 // answer comes as the provider sends it.
 function provider(id) {
   if (id === 'slack') return slackProviderOverlay(auth);
+  if (id === 'gitlab') return providerOverlay(id, auth, { parameters: { host: { source: 'client', default: 'gitlab.com', pattern: String.raw`^gitlab\.com$` } } });
   if (id !== 'atlassian') return providerOverlay(id, auth);
   const url = `${upstream.url}/host/api.atlassian.com/oauth/token/accessible-resources`;
   return providerOverlay(id, auth, { discovery: { request: { url }, label: 'url', metadata: { cloud_id: 'id' } } });
