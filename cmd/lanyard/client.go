@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/lanyardhq/lanyard/internal/cloud"
 	"github.com/lanyardhq/lanyard/internal/flow"
+	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/token"
 	"github.com/lanyardhq/lanyard/presets"
 )
@@ -111,7 +110,8 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 	if e.ID == "" || len(e.ID) > 1024 || strings.ContainsFunc(e.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return usagef("--id must be the client's id at the provider, in one word")
 	}
-	if err := c.checkProvider(e); err != nil {
+	of, err := c.checkProvider(e)
+	if err != nil {
 		return err
 	}
 	if c.onLaptop() {
@@ -132,6 +132,11 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 			return err
 		}
 		clients := d.clients()
+		before, err := clients.Client(ctx, e.Tenant, e.Provider, e.ID)
+		if err != nil && !errors.Is(err, flow.ErrNoClient) {
+			return err
+		}
+		known := err == nil
 		e, err := clients.Set(ctx, d.table.ClientIDs(), e, secret)
 		if err != nil {
 			return err
@@ -140,12 +145,14 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 		if err != nil {
 			return err
 		}
+		moved := known && flow.CheckClientAt(of, before.Parameters, provider.Client{Parameters: e.Parameters}) != nil
 		kept = slices.DeleteFunc(kept, func(id string) bool { return id == e.ID })
 		if c.json {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
 				cloud.ClientEntry
-				Kept []string `json:"kept"`
-			}{e, append([]string{}, kept...)})
+				Kept  []string `json:"kept"`
+				Moved bool     `json:"moved,omitempty"`
+			}{e, append([]string{}, kept...), moved})
 		}
 		done := fmt.Sprintf("New connections to %s are granted to %s.", e.Provider, e.ID)
 		if len(e.Parameters) > 0 {
@@ -155,80 +162,14 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 			done = fmt.Sprintf("People of %s sign in with the client %s.", e.Tenant, e.ID)
 		}
 		fmt.Fprintln(cmd.OutOrStdout(), printable(done))
+		if moved {
+			fmt.Fprintln(cmd.OutOrStdout(), "What was granted to it before is not sent there: those connections ask to be reconnected.")
+		}
 		if len(kept) > 0 {
 			fmt.Fprintln(cmd.OutOrStdout(), printable("Kept for what was granted to them: "+strings.Join(kept, ", ")))
 		}
 		return nil
 	})
-}
-
-// checkProvider finds a slip of the pen before it is stored.
-func (c *cli) checkProvider(e cloud.ClientEntry) error {
-	id, variant := e.Provider, e.Variant
-	none := func() error {
-		if len(e.Parameters) > 0 {
-			return usagef("--param is for a provider's client")
-		}
-		return nil
-	}
-	if id == flow.SignInClient {
-		if variant != "" {
-			return usagef("--variant: there is one kind of client to sign in with")
-		}
-		return none()
-	}
-	catalogue, err := c.catalogue()
-	if err != nil {
-		return err
-	}
-	if s, ok := catalogue.Server(id); ok && s.Discovers() {
-		if u, err := url.Parse(variant); err != nil || u.Host == "" {
-			return usagef("--issuer must be the URL of the authorization server that the client is registered at: %s says itself who grants access to it, and its client is for nobody else", id)
-		}
-		return none()
-	}
-	p, ok := catalogue.Provider(id)
-	if !ok {
-		return usagef("no preset knows a provider %q; those of your own are found in LANYARD_PRESETS", id)
-	}
-	if p, err = p.Resolve(variant, catalogue.Provider); err != nil {
-		return usagef("--variant: %w", err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
-		if !slices.Contains(p.ClientParameters(), name) {
-			return usagef("--param %s: there is nothing of that name to say of a client at %s%s", name, p.DisplayName, sayable(p))
-		}
-		if why := unfit(p.Parameters[name], e.Parameters[name]); why != "" {
-			return usagef("--param %s: %s", name, why)
-		}
-	}
-	return nil
-}
-
-// sayable names what can be said of a client, for who said something else.
-func sayable(p presets.Provider) string {
-	if names := p.ClientParameters(); len(names) > 0 {
-		return "; there is: " + strings.Join(names, ", ")
-	}
-	return ""
-}
-
-// settings are a client's parameters as they are set.
-func settings(e cloud.ClientEntry) []string {
-	out := []string{}
-	for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
-		out = append(out, name+"="+e.Parameters[name])
-	}
-	return out
-}
-
-// lines are a client's parameters as .env has them.
-func lines(e cloud.ClientEntry) string {
-	var out strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(e.Parameters)) {
-		fmt.Fprintf(&out, "  %s=%s\n", flow.ClientVariable(e.Provider, name), e.Parameters[name])
-	}
-	return out.String()
 }
 
 func (c *cli) catalogue() (*presets.Catalogue, error) {

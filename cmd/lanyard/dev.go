@@ -98,19 +98,6 @@ func (r clientRules) Unfit(name, variant, parameter, value string) (string, erro
 	return unfit(p.Parameters[parameter], value), nil
 }
 
-// unfit says why the value is not allowed, and what is; "" if it is.
-func unfit(p presets.Parameter, value string) string {
-	err := p.Allows(value)
-	if err == nil {
-		return ""
-	}
-	why := err.Error()
-	if p.Help != "" {
-		why += " (" + p.Help + ")"
-	}
-	return why
-}
-
 func dev(ctx context.Context, logger *slog.Logger) error {
 	file, err := dotEnv()
 	if err != nil {

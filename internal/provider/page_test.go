@@ -16,7 +16,22 @@ var update = flag.Bool("update", false, "write docs/providers.md")
 
 const pageHead = `# Providers
 
-What Lanyard knows of each OAuth provider is one YAML file in [presets/providers](../presets/providers), and a file of yours in the folder ` + "`providers`" + ` of a directory that ` + "`LANYARD_PRESETS`" + ` names adds another, or replaces one of these. ` + "`lanyard providers show ID`" + ` prints what to register there, with the redirect URI of your deployment; the client then goes into ` + "`.env`" + ` (` + "`GITHUB_CLIENT_ID`" + `, ` + "`GITHUB_CLIENT_SECRET`" + `) on one machine, and into Secrets Manager with ` + "`lanyard client set ID`" + ` for a deployment. A provider of another host (GitLab or GitHub of one's own) is four lines:
+What Lanyard knows of each OAuth provider is one YAML file in [presets/providers](../presets/providers), and a file of yours in the folder ` + "`providers`" + ` of a directory that ` + "`LANYARD_PRESETS`" + ` names adds another, or replaces one of these. ` + "`lanyard providers show ID`" + ` prints what to register there, with the redirect URI of your deployment; the client then goes into ` + "`.env`" + ` (` + "`GITHUB_CLIENT_ID`" + `, ` + "`GITHUB_CLIENT_SECRET`" + `) on one machine, and into Secrets Manager with ` + "`lanyard client set ID`" + ` for a deployment.
+
+## A host of your own
+
+GitLab and GitHub are run by many, and an OAuth client is registered at one of them. Which one is said where the client is set, once:
+
+| | GitLab of your own | GitHub Enterprise Server, or data residency |
+|---|---|---|
+| on one machine, in ` + "`.env`" + ` | ` + "`GITLAB_CLIENT_HOST=gitlab.example.com`" + ` | ` + "`GITHUB_CLIENT_HOST=github.example.com`" + `, or ` + "`octocorp.ghe.com`" + ` |
+| for a deployment | ` + "`lanyard client set gitlab --id ID --param host=gitlab.example.com`" + ` | ` + "`lanyard client set github --id ID --param host=…`" + ` |
+
+The authorization page, the token endpoint, the API and revocation follow, and so does the server that is connected: GitLab's is given that host's API. The package of the preset ` + "`github`" + ` has GitHub's own API built in, so that server is for github.com alone, and says so when the client is for another host; a server preset of yours that declares ` + "`parameters: {host: {source: client}, api: {source: client}}`" + ` is for the client's host, wherever that is, and may use ` + "`{host}`" + ` and ` + "`{api}`" + `.
+
+A host is a name at https and its usual port, without a path: a GitLab below a path or at another port cannot be named. It must have a public address. Private and special networks are refused as they are for every provider, and there is no list of exceptions: a GitLab that only your network reaches cannot be used yet.
+
+A grant is for the host that it was made at. Should the client be set for another one under the same id, nothing that was granted before is sent there: those connections ask to be reconnected, which keeps their ids, and are not revoked at the old host. A client of another id leaves them as they are in a deployment, which keeps the old one. To have two hosts at once, give the second a provider of its own, with a client of its own (` + "`GITLAB_ACME_CLIENT_ID`" + `) and a server preset that names it as ` + "`oauth_service`" + `:
 
 ` + "```yaml" + `
 # my-presets/providers/gitlab-acme.yaml
@@ -26,7 +41,7 @@ extends: gitlab
 parameters: {host: {default: git.acme.example}}
 ` + "```" + `
 
-Which host a client's secret goes to is never a person's choice: a parameter that people fill in has a pattern, and lint refuses one that lets them name a host of their own.
+Which host a client's secret goes to is never a person's choice: what people fill in has a pattern, and lint refuses one that lets them name a host of their own; a parameter with ` + "`source: client`" + ` is asked of nobody, and what a request says of it is dropped ([decision 0026](decisions/0026-hosts-come-with-the-client.md)).
 
 ## Each of them
 
@@ -80,6 +95,8 @@ func needs(p presets.Provider) string {
 	for _, name := range names(p.Parameters) {
 		if source := p.Parameters[name].Source; source == "" || source == presets.SourceUser {
 			parts = append(parts, "asks for `"+name+"`")
+		} else if source == presets.SourceClient {
+			parts = append(parts, "the client's `"+name+"`, else "+p.Parameters[name].Default)
 		}
 	}
 	for _, rule := range []string{p.ScopeRule(), p.IssueRule()} {
