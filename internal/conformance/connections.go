@@ -70,7 +70,7 @@ func full() connection.Connection {
 	}
 	granted := connection.Granted{
 		Account:     connection.Account{Subject: "108", Label: "ann@example.com \u2028<b>"},
-		ScopesAsked: []string{"a", "b"}, Scopes: []string{"a"}, ClientID: "client", Variant: "eu",
+		ScopesAsked: []string{"a", "b"}, Scopes: []string{"a"}, ClientID: "client", Variant: "eu", ClientAt: map[string]string{"host": "git.acme.example"},
 		Parameters: map[string]string{"shop": "acme"},
 		Found: &connection.Found{Issuer: "https://issuer.example", AuthorizationEndpoint: "https://issuer.example/a", TokenEndpoint: "https://issuer.example/t",
 			RevocationEndpoint: "https://issuer.example/r", Resource: "https://mcp.example", Auth: "client_secret_post", Public: true, ISS: true, Offline: true},
