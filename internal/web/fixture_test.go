@@ -63,7 +63,9 @@ func (c catalogue) Servers() []presets.Server {
 	two := append(slices.Clone(scopes), presets.OAuthScope{Scope: "notes.write", Why: "Change your notes"})
 	return []presets.Server{
 		{Name: "chat", DisplayName: "Chat", AuthType: presets.TypeOAuth, OAuthService: "slack", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
-			Known: &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}},
+			Catalogue: func() (*mcp.Catalogue, error) {
+				return &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}, nil
+			}},
 		{Name: "keyed", DisplayName: "Keyed", AuthType: presets.TypeAPIKey, Rotation: task.RotateNone, Server: program,
 			EnvValues:  []presets.EnvValue{{Name: "KEY", Label: "API key", Secret: true}},
 			Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "[a-z]+"}}},
