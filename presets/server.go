@@ -51,6 +51,9 @@ type Server struct {
 	// OAuthScopes are the fewest that the server's tools are useful with. With
 	// [OAuthDiscover] they replace those that the server asks for itself.
 	OAuthScopes []OAuthScope `yaml:"oauth_scopes"`
+	// OAuthEnable is what has to be turned on at the provider, beside the client, for
+	// the server's tools to work.
+	OAuthEnable []Feature `yaml:"oauth_enable"`
 	// OAuthToEnvMapping maps a token field to an environment variable. A field
 	// is access_token, expires_at, NAME.access_token or NAME.expires_at (a
 	// second token of one grant), a path of the provider's metadata (team.id),

@@ -24,6 +24,7 @@ func (c *serverCheck) checkOAuth() {
 	for i, s := range c.OAuthScopes {
 		c.checkScope(fmt.Sprintf("$.oauth_scopes[%d]", i), s, c.OAuthScopes[:i])
 	}
+	c.checkEnable()
 	if c.Server.Server.Registry == RegistryRemote {
 		c.refuse("registry remote", "$.rotation", c.Rotation != "")
 		return
@@ -124,6 +125,7 @@ func (c *serverCheck) checkAPIKey() {
 func (c *serverCheck) refuseOAuth(where string) {
 	c.refuse(where, "$.oauth_service", c.OAuthService != "")
 	c.refuse(where, "$.oauth_scopes", len(c.OAuthScopes) > 0)
+	c.refuse(where, "$.oauth_enable", len(c.OAuthEnable) > 0)
 	c.refuse(where, "$.share_refresh_token", c.ShareRefreshToken)
 	c.refuse(where, "$.rotation", c.Rotation != task.RotateNone)
 }

@@ -72,7 +72,10 @@ func (c catalogue) Servers() []presets.Server {
 		{Name: "mail", DisplayName: "Mail", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: two, Rotation: task.RotateRestart, Server: program},
 		{Name: "notes", DisplayName: "Notes", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
 			Tools: []string{"whoami", "add"}},
-		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
+		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
+			OAuthEnable: []presets.Feature{{Name: "Mail API", URL: "https://console.test/mail"}, {Name: "Files API", URL: "https://console.test/files"}}},
+		{Name: "unset-too", DisplayName: "Unset too", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
+			OAuthEnable: []presets.Feature{{Name: "Mail API", URL: "https://console.test/mail"}}},
 	}
 }
 
