@@ -99,9 +99,8 @@ type reader struct {
 	// remaking: catalogues are made anew, so that those there are are not judged.
 	remaking bool
 	// linted: the embedded files were judged when the program was built. To judge
-	// them takes many times as long as to read them, each time that the program
-	// starts. What an overlay can spoil is judged again: all but the embedded locks
-	// and catalogues.
+	// them takes longer than to read them, each time that the program starts. What an
+	// overlay can spoil is judged again: all but the embedded locks and catalogues.
 	linted bool
 }
 
