@@ -49,6 +49,7 @@ type providerEntry struct {
 	Name         string            `json:"name"`
 	ConsoleURL   string            `json:"console_url,omitempty"`
 	Help         string            `json:"help,omitempty"`
+	Enable       []enabling        `json:"enable,omitempty"`
 	RedirectURI  string            `json:"redirect_uri"`
 	RedirectRule string            `json:"redirect_rule"`
 	RedirectNote string            `json:"redirect_note,omitempty"`
@@ -66,6 +67,13 @@ type providerEntry struct {
 	Sources      []string          `json:"sources,omitempty"`
 }
 
+// enabling is what else has to be on there, and for which servers.
+type enabling struct {
+	Name    string   `json:"name"`
+	URL     string   `json:"url"`
+	Servers []string `json:"servers"`
+}
+
 func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (providerEntry, error) {
 	variants := slices.Sorted(maps.Keys(p.Variants))
 	p, err := p.Resolve("", catalogue.Provider)
@@ -81,6 +89,13 @@ func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (p
 		Command:     "lanyard client set " + p.ID + " --id ID < secret.txt",
 		Variants:    variants, Asks: map[string]string{}, Scopes: p.ScopeRule(), Renewal: p.RenewalRule(), Issued: p.IssueRule(),
 		Revocation: p.RevocationRule(), VerifiedAt: p.VerifiedAt, Sources: p.Sources,
+	}
+	for _, f := range presets.ToEnable(p.ID, catalogue.Servers()) {
+		on := enabling{Name: f.Name, URL: f.URL}
+		for _, s := range f.Servers {
+			on.Servers = append(on.Servers, s.Name)
+		}
+		e.Enable = append(e.Enable, on)
 	}
 	if len(variants) > 0 {
 		e.Environment = append(e.Environment, prefix+"_CLIENT_VARIANT")
@@ -148,6 +163,11 @@ func (c *cli) showProvider(w io.Writer, id string) error {
 	row("Provider", e.Name)
 	row("Register at", e.ConsoleURL)
 	row("Register", e.Help)
+	var on []string
+	for _, f := range e.Enable {
+		on = append(on, fmt.Sprintf("%s, for %s: %s", f.Name, strings.Join(f.Servers, ", "), f.URL))
+	}
+	row("Enable", on...)
 	row("Redirect URI", e.RedirectURI, e.RedirectRule, e.RedirectNote)
 	if e.Refused != "" {
 		row("", "! "+e.Refused)

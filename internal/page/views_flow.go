@@ -119,6 +119,16 @@ type SetupView struct {
 	// the client.
 	Command string
 	Scopes  []string
+	// Enable is what else has to be on at the provider.
+	Enable []Enable
+}
+
+// Enable is a feature of a provider's to turn on there.
+type Enable struct {
+	// URL is the provider's page for it.
+	Name, URL string
+	// Servers want it.
+	Servers []string
 }
 
 // SignInView tells somebody without a session how to get one.

@@ -63,14 +63,19 @@ func (c catalogue) Servers() []presets.Server {
 	two := append(slices.Clone(scopes), presets.OAuthScope{Scope: "notes.write", Why: "Change your notes"})
 	return []presets.Server{
 		{Name: "chat", DisplayName: "Chat", AuthType: presets.TypeOAuth, OAuthService: "slack", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
-			Known: &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}},
+			Catalogue: func() (*mcp.Catalogue, error) {
+				return &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}, nil
+			}},
 		{Name: "keyed", DisplayName: "Keyed", AuthType: presets.TypeAPIKey, Rotation: task.RotateNone, Server: program,
 			EnvValues:  []presets.EnvValue{{Name: "KEY", Label: "API key", Secret: true}},
 			Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "[a-z]+"}}},
 		{Name: "mail", DisplayName: "Mail", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: two, Rotation: task.RotateRestart, Server: program},
 		{Name: "notes", DisplayName: "Notes", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
 			Tools: []string{"whoami", "add"}},
-		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
+		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
+			OAuthEnable: []presets.Feature{{Name: "Mail API", URL: "https://console.test/mail"}, {Name: "Files API", URL: "https://console.test/files"}}},
+		{Name: "unset-too", DisplayName: "Unset too", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
+			OAuthEnable: []presets.Feature{{Name: "Mail API", URL: "https://console.test/mail"}}},
 	}
 }
 
