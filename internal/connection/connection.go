@@ -6,7 +6,7 @@
 // and knows nothing of what they mean, so that the rules live here once,
 // whatever the database.
 //
-//	            Propose                    Promote
+//	            Propose                    Promote, once a place is picked
 //	callback ───────────► proposal waiting ───────► current set
 //	                          │ unconfirmed            │ Acquire → Record → Settle (refresh)
 //	                          ▼                        ▼

@@ -277,6 +277,7 @@ func (catalogue) Provider(id string) (presets.Provider, bool) {
 		p.Parameters = map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^[a-z0-9-]{1,40}$"}}
 	}
 	if id == "sites" {
+		p.Revocation.Revokes = presets.RevokesToken
 		p.Discovery = &presets.Discovery{Request: presets.APIRequest{URL: "https://acme.example/sites"},
 			Kind: "site", ID: "id", Label: "url", Name: "name", Metadata: map[string]string{"site_id": "id"}}
 	}

@@ -179,8 +179,8 @@ func TestPickCannotMove(t *testing.T) {
 	if row := w.row(north.ID); f.Status != flow.Failed || row.Set.AccessVersion != north.Set.AccessVersion {
 		t.Errorf("flow %s, row %+v", f.Status, row)
 	}
-	if ended := w.acme.ended(); len(ended) != 0 {
-		t.Errorf("ended %v: that is the connection's own, too", ended)
+	if ended := w.acme.ended(); len(ended) != 1 {
+		t.Errorf("ended %v", ended)
 	}
 	w.open(w.row(north.ID))
 }
@@ -305,5 +305,21 @@ func TestPickInterrupted(t *testing.T) {
 			t.Errorf("confirm: %s %v", f.Status, err)
 		}
 		w.wantSite(w.row(f.Result.ConnectionID), "south")
+	}
+}
+
+// A question that was left at the list of places is asked anew.
+func TestPickOfAnotherQuestion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.grants("north", "south")
+	q := question("")
+	q.Server = "sites"
+	first := w.asked(q)
+	if f, err := w.fin.Finish(t.Context(), w.consent(first, anna, "ada1"), anna); err != nil || f.Status != flow.Picking {
+		t.Fatalf("%s %v", f.Status, err)
+	}
+	if again := w.asked(q); again.ID == first.ID || again.Status != flow.Started {
+		t.Errorf("asked again: %s, %s", again.ID, again.Status)
 	}
 }

@@ -43,6 +43,9 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("the page lacks %q: %s", part, body)
 		}
 	}
+	if on := ada.get("/c/" + id); on.Header().Get("Location") != at {
+		t.Errorf("Back leads to %d %s", on.Code, excerpt(on))
+	}
 	if strings.Contains(body, " checked") {
 		t.Error("a site is picked beforehand")
 	}
