@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { screenshot, signIn } from './fixtures/browser.mjs';
 import { assertNothingLeaked } from './fixtures/canary.mjs';
 import { echoServer, engineScopes, startEngine } from './fixtures/engine.mjs';
-import { connectionId, expire, mcpClient, mint, textOf, toProvider } from './fixtures/journey.mjs';
+import { connectionId, consent, expire, mcpClient, mint, textOf, toProvider } from './fixtures/journey.mjs';
 import { flaws } from './fixtures/looks.mjs';
 import { until } from './fixtures/wait.mjs';
 
@@ -17,19 +17,22 @@ const accessTTL = 20; // seconds; renewed at half of it
 const sites = [['site-1', 'Engine', 'engine'], ['site-2', 'Weaving mill, with all its looms and everything that is woven there', 'weaving-mill-of-the-analytical-society']]
   .map(([id, name, host]) => ({ id, name, url: `https://${host}.drawings.test` }));
 const label = (site) => `ada@example.test · ${new URL(site.url).host}`;
-let engine, app, auth, resources, client, second;
+let engine, app, auth, resources, client, second, done;
 let granted = sites;
 
 before(async () => {
-  resources = createServer(async (req, res) => { // which sites a token is for
+  resources = createServer(async (req, res) => { // which sites a token is for, and the page of an application
+    if (req.url.startsWith('/done?')) return void res.end('Welcome back');
     const token = /^Bearer (.+)$/.exec(req.headers.authorization ?? '')?.[1] ?? '';
     const accepted = await auth.isCurrent(token);
     res.writeHead(accepted ? 200 : 401, { 'content-type': 'application/json' });
     res.end(JSON.stringify(accepted ? granted : { error: 'unauthorized' }));
   }).listen(0, '127.0.0.1');
   await once(resources, 'listening');
+  const theirs = `http://127.0.0.1:${resources.address().port}`;
+  done = `${theirs}/done`;
   const discovery = {
-    request: { url: `http://127.0.0.1:${resources.address().port}/accessible-resources` },
+    request: { url: `${theirs}/accessible-resources` },
     kind: 'site', id: 'id', label: 'url', name: 'name', metadata: { site_id: 'id' },
   };
   const drawings = JSON.stringify({
@@ -38,7 +41,7 @@ before(async () => {
     oauth_to_env_mapping: { access_token: 'ENGINE_TOKEN', site_id: 'ENGINE_SITE' },
     server: { registry: 'command', command: [process.execPath, echoServer] }, rotation: 'restart',
   });
-  engine = await startEngine({ servers: { drawings }, providers: { drawings: { display_name: 'Drawings', discovery } }, accessTTL });
+  engine = await startEngine({ servers: { drawings }, providers: { drawings: { display_name: 'Drawings', discovery } }, accessTTL, env: { LANYARD_RETURN_URLS: done } });
   ({ app, auth } = engine);
 });
 
@@ -149,8 +152,7 @@ test('reconnecting keeps the site, and asks once it is not granted any more', as
   const reconnect = async () => {
     const { body } = await app.api('POST', '/api/v1/mcp/servers/drawings/oauth/connect', { body: { user_id: 'me', connection_id: second } });
     await page.goto(body.authorization_url);
-    await page.getByRole('button', { name: /^Continue to / }).click();
-    await page.waitForURL((url) => url.origin !== app.url);
+    await consent(page, app);
     await signIn(page);
     return body.flow_id;
   };
@@ -169,6 +171,22 @@ test('reconnecting keeps the site, and asks once it is not granted any more', as
   await page.getByRole('heading', { name: 'Access was not granted' }).waitFor();
   granted = sites;
   assert.equal((await connection(second)).label, label(sites[1]));
+  await context.close();
+});
+
+test('from an application, and back to it', async () => {
+  const { page, context } = await engine.person();
+  const { body } = await app.api('POST', '/api/v1/mcp/servers/drawings/oauth/connect', { body: { user_id: 'me', return_url: done } });
+  await page.goto(body.authorization_url);
+  await consent(page, app);
+  await signIn(page, { account: 'grace' });
+  await page.waitForURL(`${app.url}/mcp/oauth/places/*`);
+  const { body: waits } = await app.api('GET', `/api/v1/flows/${body.flow_id}`);
+  assert.deepEqual([waits.status, waits.pick_url], ['picking', page.url()]);
+  await page.getByLabel(sites[1].name).check();
+  await page.getByRole('button', { name: 'Connect', exact: true }).click();
+  await page.waitForURL(`${done}?*`);
+  assert.deepEqual(page.complaints.filter((c) => c.includes('Content Security Policy')), []);
   await context.close();
 });
 
