@@ -58,7 +58,8 @@ type providerEntry struct {
 	Environment  []string          `json:"environment"`
 	Command      string            `json:"command"`
 	Variants     []string          `json:"variants,omitempty"`
-	Asks         map[string]string `json:"asks,omitempty"` // of people, by parameter
+	Asks         map[string]string `json:"asks,omitempty"`  // of people, by parameter
+	Picks        string            `json:"picks,omitempty"` // what people pick, of several that they granted
 	Scopes       string            `json:"scopes,omitempty"`
 	Renewal      string            `json:"renewal"`
 	Issued       string            `json:"issued,omitempty"`
@@ -107,6 +108,9 @@ func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (p
 		if param.Source == "" || param.Source == presets.SourceUser {
 			e.Asks[name] = cmp.Or(param.Label, name)
 		}
+	}
+	if p.Discovery != nil {
+		e.Picks = p.Discovery.Kind
 	}
 	return e, nil
 }
@@ -179,6 +183,9 @@ func (c *cli) showProvider(w io.Writer, id string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Asks)) {
 		row("People are asked", fmt.Sprintf("%s (%s)", e.Asks[name], name))
+	}
+	if e.Picks != "" {
+		row("People pick", "a "+e.Picks+", once they have granted access to several")
 	}
 	row("Scopes", e.Scopes)
 	row("Renewal", e.Renewal, e.Issued)

@@ -94,7 +94,7 @@ function provider(id) {
   if (id === 'slack') return slackProviderOverlay(auth);
   if (id !== 'atlassian') return providerOverlay(id, auth);
   const url = `${upstream.url}/host/api.atlassian.com/oauth/token/accessible-resources`;
-  return providerOverlay(id, auth, { discovery: { request: { url }, label: 'url', metadata: { cloud_id: 'id' } } });
+  return providerOverlay(id, auth, { discovery: { request: { url }, kind: 'site', id: 'id', label: 'url', metadata: { cloud_id: 'id' } } });
 }
 
 // tokenExtras makes an answer Slack's: of a user's token alone, it holds that one

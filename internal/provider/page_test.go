@@ -103,6 +103,9 @@ func needs(p presets.Provider) string {
 			parts = append(parts, "asks for `"+name+"`")
 		}
 	}
+	if d := p.Discovery; d != nil {
+		parts = append(parts, "of several, a "+d.Kind+" is picked after the grant")
+	}
 	for _, rule := range []string{p.ScopeRule(), p.IssueRule()} {
 		if rule != "" {
 			parts = append(parts, strings.Replace(strings.Replace(rule, "always ", "scope ", 1), "set at the provider", "scopes are set there", 1))

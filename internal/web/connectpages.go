@@ -116,6 +116,9 @@ func statusText(c connection.Connection) string {
 	case connection.ReconnectNeeded:
 		return "Reconnect needed"
 	case connection.Pending:
+		if c.Proposal != nil && len(c.Proposal.Places) > 0 {
+			return "Not finished yet"
+		}
 		return "Waiting to be confirmed"
 	}
 	return string(c.Status)

@@ -72,6 +72,7 @@ func (c catalogue) Servers() []presets.Server {
 		{Name: "mail", DisplayName: "Mail", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: two, Rotation: task.RotateRestart, Server: program},
 		{Name: "notes", DisplayName: "Notes", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
 			Tools: []string{"whoami", "add"}},
+		{Name: "tracker", DisplayName: "Tracker", AuthType: presets.TypeOAuth, OAuthService: "sites", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
 		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
 			OAuthEnable: []presets.Feature{{Name: "Mail API", URL: "https://console.test/mail"}, {Name: "Files API", URL: "https://console.test/files"}}},
 		{Name: "unset-too", DisplayName: "Unset too", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
@@ -89,6 +90,17 @@ func (c catalogue) Server(name string) (presets.Server, bool) {
 		return c.Catalogue.Server(name)
 	}
 	return presets.Server{}, false
+}
+
+// Provider is the demo provider, too, as one whose grants are for sites.
+func (c catalogue) Provider(id string) (presets.Provider, bool) {
+	if id != "sites" {
+		return c.Catalogue.Provider(id)
+	}
+	p, ok := c.Catalogue.Provider("demo")
+	p.ID, p.Discovery = id, &presets.Discovery{Request: presets.APIRequest{URL: "{base}/sites"}, Kind: "site",
+		ID: "id", Label: "url", Name: "name", Metadata: map[string]string{"site_id": "id"}}
+	return p, ok
 }
 
 // site is all four functions on stores in memory, with a provider to talk to.
@@ -161,7 +173,7 @@ func newSite(t testing.TB, base, owner string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := cfg.Clients(map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"},
+	clients := cfg.Clients(map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"}, "sites": {ID: "lanyard", Secret: "canary-client-secret"},
 		flow.SignInClient: {ID: "lanyard", Secret: "canary-client-secret"}})
 	cat := catalogue{known}
 	deployment := map[string]string{"base": s.provider.url, "demo_base": s.provider.url}
