@@ -60,6 +60,8 @@ async function journey(page, suffix) {
   await shown(page, `list${suffix}`);
   await page.goto(`${app.url}/mcp/servers/slack/setup`);
   await shown(page, `setup${suffix}`);
+  await page.goto(`${app.url}/mcp/servers/gmail/setup`); // with what to turn on
+  await shown(page, `setup-enable${suffix}`);
 
   await app.api('DELETE', `/api/v1/connections/${id}`);
 }

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lanyardhq/lanyard/internal/mcp"
 )
@@ -103,26 +104,37 @@ func WriteCatalogue(s Server, c mcp.Catalogue) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// addCatalogue finds what is known of a server: beside its preset, or where an
-// earlier preset of that name has it, if that runs the same. A server of our own
-// that is hosted must have one; another one is asked when it runs.
-func (r *reader) addCatalogue(s *Server, p page, roots []root) {
+// findCatalogue reads what is known of a server: beside its preset, or where an
+// earlier preset of that name has it, if that runs the same. Neither: nil.
+func findCatalogue(roots []root, s Server) (*mcp.Catalogue, error) {
+	for i, here := range slices.Backward(roots) {
+		known, err := readCatalogue(here.fs, s)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOther) && i < len(roots)-1 {
+			continue
+		}
+		return known, err
+	}
+	return nil, nil
+}
+
+// addCatalogue has the server's catalogue read when it is first wanted: the
+// shipped ones are a megabyte, of which one start of a program wants little.
+func (s *Server) addCatalogue(roots []root) {
+	of := *s
+	s.Catalogue = sync.OnceValues(func() (*mcp.Catalogue, error) { return findCatalogue(roots, of) })
+}
+
+// judgeCatalogue reads it now. A server of our own that is hosted must have one;
+// another one is asked when it runs.
+func (r *reader) judgeCatalogue(s Server, p page, shipped bool) {
 	if r.remaking {
 		return
 	}
-	for i, here := range slices.Backward(roots) {
-		known, err := readCatalogue(here.fs, *s)
-		switch {
-		case err == nil:
-			s.Known = known
-			return
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errOther) && i < len(roots)-1:
-			continue
-		}
+	known, err := s.Catalogue()
+	switch {
+	case err != nil:
 		r.add(Finding{p.file, p.line("$.server"), fmt.Sprintf("%s cannot be used: %v: lanyard presets catalogue %s makes it anew", cataloguePath(s.Name), err, s.Name)})
-		return
-	}
-	if len(roots) == 1 && s.Server.Registry == RegistryNPM {
+	case known == nil && shipped && s.Server.Registry == RegistryNPM:
 		r.add(Finding{p.file, p.line("$.server"), fmt.Sprintf("there is no %s: lanyard presets catalogue %s makes it", cataloguePath(s.Name), s.Name)})
 	}
 }

@@ -23,14 +23,14 @@ func TestCatalogues(t *testing.T) {
 		if s.Server.Registry == RegistryRemote {
 			continue
 		}
-		if s.Known == nil {
+		if s.Known() == nil {
 			t.Errorf("%s: nothing is known of it", s.Name)
 			continue
 		}
 		var tools []struct {
 			Name string `json:"name"`
 		}
-		if err := json.Unmarshal(s.Known.Tools, &tools); err != nil {
+		if err := json.Unmarshal(s.Known().Tools, &tools); err != nil {
 			t.Fatal(err)
 		}
 		var names []string
@@ -46,7 +46,7 @@ func TestCatalogues(t *testing.T) {
 		if n, ok := s.ToolsCount(); !ok || n != len(names) {
 			t.Errorf("%s: counted %d, %v", s.Name, n, ok)
 		}
-		data, err := WriteCatalogue(s, *s.Known)
+		data, err := WriteCatalogue(s, *s.Known())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,12 +111,40 @@ func TestCatalogueIsOfThisProgram(t *testing.T) {
 			said += f.String() + "\n"
 		}
 		s, _ := c.Server("s")
-		if (said == "") != (test.finding == "") || !strings.Contains(said, test.finding) || (s.Known != nil) != test.known {
-			t.Errorf("%s: known %v, findings %s", name, s.Known != nil, said)
+		if (said == "") != (test.finding == "") || !strings.Contains(said, test.finding) || (s.Known() != nil) != test.known {
+			t.Errorf("%s: known %v, findings %s", name, s.Known() != nil, said)
 		}
 	}
 	if _, findings := read([]root{{"0", plainRoot(t, other)}}, true); len(findings) > 0 {
 		t.Errorf("whoever makes it anew is told %v", findings)
+	}
+}
+
+// TestCatalogueIsReadWhenWanted: a program that starts reads none of those that it
+// comes with, and judges an overlay's.
+func TestCatalogueIsReadWhenWanted(t *testing.T) {
+	t.Parallel()
+	const good, broken = `{"runs":"npm s@1.0.0","initialized":{"capabilities":{}},"tools":[{"name":"a"}]}`, `{`
+	start := func(catalogues ...string) (Server, []Finding) {
+		var roots []root
+		for i, c := range catalogues {
+			roots = append(roots, root{string(rune('0' + i)), plainRoot(t, c)})
+		}
+		r := reader{linted: true}
+		c, findings := r.all(roots)
+		s, _ := c.Server("s")
+		return s, findings
+	}
+	if s, findings := start(broken); len(findings) > 0 || s.Known() != nil {
+		t.Errorf("it was read at once: %v", findings)
+	}
+	s, findings := start(good)
+	first, again := s.Known(), s.Known()
+	if len(findings) > 0 || first == nil || first != again {
+		t.Errorf("read once, when wanted: %v %v", first, findings)
+	}
+	if _, findings := start(good, broken); len(findings) != 1 {
+		t.Errorf("an overlay's: %v", findings)
 	}
 }
 

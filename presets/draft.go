@@ -25,6 +25,7 @@ type Draft struct {
 	AuthType          AuthType                  `yaml:"auth_type" json:"auth_type"`
 	OAuthService      string                    `yaml:"oauth_service,omitempty" json:"oauth_service,omitempty"`
 	OAuthScopes       []DraftScope              `yaml:"oauth_scopes,omitempty" json:"oauth_scopes,omitempty"`
+	OAuthEnable       []DraftFeature            `yaml:"oauth_enable,omitempty" json:"oauth_enable,omitempty"`
 	OAuthToEnvMapping map[string]string         `yaml:"oauth_to_env_mapping,omitempty" json:"oauth_to_env_mapping,omitempty"`
 	CredentialFiles   map[string]DraftFile      `yaml:"credential_files,omitempty" json:"credential_files,omitempty"`
 	Env               map[string]string         `yaml:"env,omitempty" json:"env,omitempty"`
@@ -42,6 +43,12 @@ type DraftScope struct {
 	Why   string   `yaml:"why,omitempty" json:"why,omitempty"`
 	Param string   `yaml:"param,omitempty" json:"param,omitempty"`
 	For   []string `yaml:"for,omitempty" json:"for,omitempty"`
+}
+
+// DraftFeature is a [Feature] as it is written.
+type DraftFeature struct {
+	Name string `yaml:"name" json:"name"`
+	URL  string `yaml:"url" json:"url"`
 }
 
 // DraftFile is a [CredentialFile] as it is written.
@@ -110,6 +117,9 @@ func (s Server) draft() Draft {
 	}
 	for _, scope := range s.OAuthScopes {
 		d.OAuthScopes = append(d.OAuthScopes, DraftScope(scope))
+	}
+	for _, f := range s.OAuthEnable {
+		d.OAuthEnable = append(d.OAuthEnable, DraftFeature(f))
 	}
 	for _, v := range s.EnvValues {
 		d.EnvValues = append(d.EnvValues, DraftValue(v))

@@ -218,6 +218,13 @@ var environmentRules = []rule{
 
 var credentialRules = []rule{
 	{"no service", fileServer, [2]string{"oauth_service: google\n", ""}, []string{`1: oauth_service is missing`}},
+	{"enable", fileServer, [2]string{"rotation: file", "rotation: file\noauth_enable: [{name: API, url: https://acme.example/api}]"}, nil},
+	{"enable without a name", fileServer, [2]string{"rotation: file", "rotation: file\noauth_enable: [{url: https://acme.example/api}]"}, []string{`12: name is missing`}},
+	{"enable over http", fileServer, [2]string{"rotation: file", "rotation: file\noauth_enable:\n  - {name: API, url: http://acme.example/api}"}, []string{`13: must be an https URL`}},
+	{"enable nowhere", fileServer, [2]string{"rotation: file", "rotation: file\noauth_enable: [{name: API, url: 'https:///api'}]"}, []string{`12: must be an https URL`}},
+	{"enable by a script", fileServer, [2]string{"rotation: file", "rotation: file\noauth_enable: [{name: API, url: 'javascript:alert(1)'}]"}, []string{`12: must be an https URL`}},
+	{"enable twice", fileServer, [2]string{"rotation: file", "rotation: file\noauth_enable:\n  - {name: API, url: https://acme.example/api}\n  - {name: B, url: https://acme.example/api}"}, []string{`14: is there twice`}},
+	{"enable of an api key", keyServer, [2]string{"auth_type: api_key", "auth_type: api_key\noauth_enable: [{name: API, url: https://acme.example/api}]"}, []string{`5: means nothing with auth_type api_key`}},
 	{"scope with a space", oauthServer, [2]string{"- read", "- read all"}, []string{`7: must be one scope`}},
 	{"scope twice", oauthServer, [2]string{"- read", "- read\n  - read"}, []string{`8: scope read is there twice`}},
 	{"scope parameter", oauthServer, [2]string{"param: user_scope", "param: bot_scope"}, []string{`8: provider slack has no scope parameter`}},

@@ -23,8 +23,8 @@ type Catalogue struct {
 
 // Load reads the embedded presets, then each overlay, a directory that holds
 // providers/, servers/ or both (and locks/ for npm and pypi servers). The last file of
-// a name replaces the others whole. Anything that [Lint] would report is an
-// error that wraps [ErrInvalid].
+// a name replaces the others whole. Anything that [Lint] would report of overlays
+// is an error that wraps [ErrInvalid]; the embedded files are sound, which is tested.
 func Load(overlays []string) (*Catalogue, error) { return load(overlays, false) }
 
 // LoadForCatalogues is Load for whoever makes catalogues anew: what is wrong with
@@ -98,8 +98,9 @@ type reader struct {
 	findings      []Finding
 	// remaking: catalogues are made anew, so that those there are are not judged.
 	remaking bool
-	// linted: the embedded locks were judged when the program was built. It takes
-	// as long as all the rest, each time that the program starts.
+	// linted: the embedded files were judged when the program was built. To judge
+	// them takes longer than to read them, each time that the program starts. What an
+	// overlay can spoil is judged again: all but the embedded locks and catalogues.
 	linted bool
 }
 
@@ -116,8 +117,10 @@ func (r *reader) all(roots []root) (*Catalogue, []Finding) {
 			r.add(Finding{here.label, 1, "there is no directory providers or servers in it"})
 		}
 	}
-	r.checkProviders()
-	r.checkServers()
+	if !r.linted || len(roots) > 1 {
+		r.checkProviders()
+		r.checkServers()
+	}
 	slices.SortFunc(r.findings, compareFindings)
 	return &r.Catalogue, slices.Compact(r.findings)
 }
@@ -182,15 +185,23 @@ func (r *reader) addServer(p page, name string, roots []root) {
 	}
 	r.add(p.unquoted("env", server.Env)...)
 	server = server.withDefaults()
+	shipped := len(roots) == 1
+	judged := !r.linted || !shipped
 	if server.Server.Packaged() {
 		var err error
 		if server.Lock, err = findLock(roots, name, server.Server.Registry); err != nil {
 			r.add(Finding{p.file, p.line("$.server.package"), err.Error()})
-		} else if !r.linted || len(roots) > 1 {
+		} else if judged {
 			r.judgeLock(server, p)
 		}
 	}
-	r.addCatalogue(&server, p, roots)
+	if !r.remaking {
+		server.addCatalogue(roots)
+	}
+	if judged {
+		r.judgeCatalogue(server, p, shipped)
+		r.add(p.problems(server.checkTools())...)
+	}
 	r.servers[name], r.serverPages[name] = server, p
 }
 

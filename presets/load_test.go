@@ -105,6 +105,15 @@ func expect(t *testing.T, findings []presets.Finding, file string, want []string
 	}
 }
 
+// TestShippedAreSound: a program that starts relies on it, and judges only what is
+// laid over them.
+func TestShippedAreSound(t *testing.T) {
+	t.Parallel()
+	for _, f := range presets.Lint(nil) {
+		t.Error(f)
+	}
+}
+
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	first := overlay(t, map[string]string{

@@ -259,11 +259,9 @@ func (c *checker) discovery() {
 		return
 	}
 	c.apiRequest("discovery.request", &d.Request)
-	if d.Label == "" || len(d.Metadata) == 0 {
-		c.add("discovery", "needs label and metadata: how a place is named, and what is kept of it")
+	if d.Kind == "" || d.ID == "" || d.Label == "" || len(d.Metadata) == 0 {
+		c.add("discovery", "needs kind, id, label and metadata: what a place is, what identifies it, how it is named, and what is kept of it")
 	}
-	c.nameMap("discovery.match", d.Match)
-	c.paths("discovery.match", slices.Sorted(maps.Keys(d.Match))...)
 	c.paths("discovery.metadata", slices.Sorted(maps.Values(d.Metadata))...)
 	for _, name := range slices.Sorted(maps.Keys(d.Metadata)) {
 		if slices.Contains(c.p.Response.Metadata, name) || slices.Contains(c.p.Callback.Capture, name) {

@@ -249,20 +249,23 @@ type Revocation struct {
 	GoneStatus []string `yaml:"gone_status,omitempty"`
 }
 
-// Discovery asks, once tokens were granted, which of several places of the
-// provider they are for: Atlassian's sites, Xero's organisations. One place is
-// left in the end, or the person is told what there is to choose from.
+// Discovery asks, once tokens were granted, which places of the provider they are
+// for: Atlassian's sites, Xero's organisations. Where there are several, the
+// person picks the one that the connection is for.
 type Discovery struct {
 	Request APIRequest `yaml:"request"`
 	// Items is the path of the list in the reply; empty for the reply itself.
 	Items string `yaml:"items,omitempty"`
-	// Match are paths below an item, each with a template over the parameters
-	// that its value has to equal. A template whose parameter nobody filled in
-	// asks for nothing.
-	Match map[string]string `yaml:"match,omitempty"`
-	// Label is the path of an item's name for people.
+	// Kind is what a person calls such a place: site, organisation.
+	Kind string `yaml:"kind,omitempty"`
+	// ID is the path below an item of what identifies the place for good.
+	ID string `yaml:"id,omitempty"`
+	// Label is the path of what tells places apart for people, Name that of what
+	// they call it, if that is something else. Of an https address the scheme is
+	// left out.
 	Label string `yaml:"label,omitempty"`
-	// Metadata are names and the paths below the item that is left: kept beside
+	Name  string `yaml:"name,omitempty"`
+	// Metadata are names and the paths below the item that is picked: kept beside
 	// the tokens like those of Response.Metadata.
 	Metadata map[string]string `yaml:"metadata,omitempty"`
 }

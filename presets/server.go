@@ -51,6 +51,9 @@ type Server struct {
 	// OAuthScopes are the fewest that the server's tools are useful with. With
 	// [OAuthDiscover] they replace those that the server asks for itself.
 	OAuthScopes []OAuthScope `yaml:"oauth_scopes"`
+	// OAuthEnable is what has to be turned on at the provider, beside the client, for
+	// the server's tools to work.
+	OAuthEnable []Feature `yaml:"oauth_enable"`
 	// OAuthToEnvMapping maps a token field to an environment variable. A field
 	// is access_token, expires_at, NAME.access_token or NAME.expires_at (a
 	// second token of one grant), a path of the provider's metadata (team.id),
@@ -86,14 +89,28 @@ type Server struct {
 
 	// Lock pins the whole dependency tree of a server from npm or PyPI.
 	Lock Lock `yaml:"-"`
-	// Known is what the server is known to say of itself; nil: nothing is.
-	Known *mcp.Catalogue `yaml:"-"`
+	// Catalogue reads what the server is known to say of itself, once; nil: there is
+	// nothing to read. See [Server.Known].
+	Catalogue func() (*mcp.Catalogue, error) `yaml:"-"`
+}
+
+// Known is what the server is known to say of itself; nil: nothing is. A catalogue
+// that cannot be read is none: the server is asked.
+func (s Server) Known() *mcp.Catalogue {
+	if s.Catalogue == nil {
+		return nil
+	}
+	known, err := s.Catalogue()
+	if err != nil {
+		return nil
+	}
+	return known
 }
 
 // ToolsCount is how many tools the server is known to have.
 func (s Server) ToolsCount() (int, bool) {
-	if s.Known != nil {
-		return CountTools(*s.Known)
+	if known := s.Known(); known != nil {
+		return CountTools(*known)
 	}
 	return len(s.Tools), len(s.Tools) > 0
 }
@@ -101,11 +118,12 @@ func (s Server) ToolsCount() (int, bool) {
 // toolNames are those of the catalogue, or else the preset's own; nil: nobody
 // knows them yet.
 func (s Server) toolNames() []string {
-	if s.Known == nil {
+	known := s.Known()
+	if known == nil {
 		return s.Tools
 	}
 	var tools []struct{ Name string }
-	if json.Unmarshal(s.Known.Tools, &tools) != nil {
+	if json.Unmarshal(known.Tools, &tools) != nil {
 		return s.Tools
 	}
 	names := []string{}

@@ -24,6 +24,7 @@ func (c *serverCheck) checkOAuth() {
 	for i, s := range c.OAuthScopes {
 		c.checkScope(fmt.Sprintf("$.oauth_scopes[%d]", i), s, c.OAuthScopes[:i])
 	}
+	c.checkEnable()
 	if c.Server.Server.Registry == RegistryRemote {
 		c.refuse("registry remote", "$.rotation", c.Rotation != "")
 		return
@@ -60,15 +61,24 @@ func (c *serverCheck) checkScope(path string, s OAuthScope, before []OAuthScope)
 		!slices.ContainsFunc(p.Scope.Additional, func(a ScopeParam) bool { return a.Param == s.Param }) {
 		c.add(path+".param", "provider %s has no scope parameter %q", p.ID, s.Param)
 	}
-	if len(s.For) == 0 {
-		return // a catalogue can be long
-	}
-	known := c.toolNames()
-	for _, tool := range s.For {
-		if known != nil && !slices.Contains(known, tool) {
-			c.add(path+".for", "%q is no tool of the server's", tool)
+}
+
+// checkTools reports what a scope is said to be for and is no tool of the
+// server's. It is no part of [Server.Check], as it wants the catalogue.
+func (s Server) checkTools() []Problem {
+	var out []Problem
+	for i, scope := range s.OAuthScopes {
+		if len(scope.For) == 0 {
+			continue
+		}
+		known := s.toolNames()
+		for _, tool := range scope.For {
+			if known != nil && !slices.Contains(known, tool) {
+				out = append(out, Problem{fmt.Sprintf("$.oauth_scopes[%d].for", i), fmt.Sprintf("%q is no tool of the server's", tool)})
+			}
 		}
 	}
+	return out
 }
 
 // checkRotation wants a way for the first access token to reach the server,
@@ -115,6 +125,7 @@ func (c *serverCheck) checkAPIKey() {
 func (c *serverCheck) refuseOAuth(where string) {
 	c.refuse(where, "$.oauth_service", c.OAuthService != "")
 	c.refuse(where, "$.oauth_scopes", len(c.OAuthScopes) > 0)
+	c.refuse(where, "$.oauth_enable", len(c.OAuthEnable) > 0)
 	c.refuse(where, "$.share_refresh_token", c.ShareRefreshToken)
 	c.refuse(where, "$.rotation", c.Rotation != task.RotateNone)
 }

@@ -83,6 +83,29 @@ func render(t *testing.T, text string, broker map[string]any) string {
 	return out.String()
 }
 
+// TestGoogleServersNameTheirAPIs: each uses one at least, and an API has one name
+// and one page.
+func TestGoogleServersNameTheirAPIs(t *testing.T) {
+	t.Parallel()
+	c, err := presets.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := regexp.MustCompile(`^https://console\.cloud\.google\.com/apis/library/[a-z-]+\.googleapis\.com$`)
+	names := map[string]string{}
+	for _, s := range c.Servers() {
+		if s.OAuthService == "google" && len(s.OAuthEnable) == 0 {
+			t.Errorf("%s names no API", s.Name)
+		}
+		for _, f := range s.OAuthEnable {
+			if known, ok := names[f.URL]; s.OAuthService == "google" && !page.MatchString(f.URL) || ok && known != f.Name {
+				t.Errorf("%s: %s at %s", s.Name, f.Name, f.URL)
+			}
+			names[f.URL] = f.Name
+		}
+	}
+}
+
 func TestDemoRecipe(t *testing.T) {
 	t.Parallel()
 	s, _ := shipped(t).Server("demo")

@@ -37,6 +37,8 @@ E2E_CHROMIUM=$(browser)
 export E2E_CHROMIUM
 
 if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then
+	# npm ci empties what is there, and through a link somebody else's.
+	[ ! -L node_modules ] || rm node_modules
 	npm ci --ignore-scripts --no-audit --no-fund
 	touch node_modules
 fi

@@ -49,6 +49,7 @@ type providerEntry struct {
 	Name         string            `json:"name"`
 	ConsoleURL   string            `json:"console_url,omitempty"`
 	Help         string            `json:"help,omitempty"`
+	Enable       []enabling        `json:"enable,omitempty"`
 	RedirectURI  string            `json:"redirect_uri"`
 	RedirectRule string            `json:"redirect_rule"`
 	RedirectNote string            `json:"redirect_note,omitempty"`
@@ -57,7 +58,8 @@ type providerEntry struct {
 	Environment  []string          `json:"environment"`
 	Command      string            `json:"command"`
 	Variants     []string          `json:"variants,omitempty"`
-	Asks         map[string]string `json:"asks,omitempty"` // of people, by parameter
+	Asks         map[string]string `json:"asks,omitempty"`  // of people, by parameter
+	Picks        string            `json:"picks,omitempty"` // what people pick, of several that they granted
 	Places       []clientPlace     `json:"places,omitempty"`
 	Scopes       string            `json:"scopes,omitempty"`
 	Renewal      string            `json:"renewal"`
@@ -76,6 +78,13 @@ type clientPlace struct {
 	Flag     string `json:"flag"`
 }
 
+// enabling is what else has to be on there, and for which servers.
+type enabling struct {
+	Name    string   `json:"name"`
+	URL     string   `json:"url"`
+	Servers []string `json:"servers"`
+}
+
 func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (providerEntry, error) {
 	variants := slices.Sorted(maps.Keys(p.Variants))
 	p, err := p.Resolve("", catalogue.Provider)
@@ -92,6 +101,13 @@ func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (p
 		Variants:    variants, Asks: map[string]string{}, Scopes: p.ScopeRule(), Renewal: p.RenewalRule(), Issued: p.IssueRule(),
 		Revocation: p.RevocationRule(), VerifiedAt: p.VerifiedAt, Sources: p.Sources,
 	}
+	for _, f := range presets.ToEnable(p.ID, catalogue.Servers()) {
+		on := enabling{Name: f.Name, URL: f.URL}
+		for _, s := range f.Servers {
+			on.Servers = append(on.Servers, s.Name)
+		}
+		e.Enable = append(e.Enable, on)
+	}
 	if len(variants) > 0 {
 		e.Environment = append(e.Environment, prefix+"_CLIENT_VARIANT")
 	}
@@ -106,6 +122,9 @@ func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (p
 		if param.Source == "" || param.Source == presets.SourceUser {
 			e.Asks[name] = cmp.Or(param.Label, name)
 		}
+	}
+	if p.Discovery != nil {
+		e.Picks = p.Discovery.Kind
 	}
 	return e, nil
 }
@@ -162,6 +181,11 @@ func (c *cli) showProvider(w io.Writer, id string) error {
 	row("Provider", e.Name)
 	row("Register at", e.ConsoleURL)
 	row("Register", e.Help)
+	var on []string
+	for _, f := range e.Enable {
+		on = append(on, fmt.Sprintf("%s, for %s: %s", f.Name, strings.Join(f.Servers, ", "), f.URL))
+	}
+	row("Enable", on...)
 	row("Redirect URI", e.RedirectURI, e.RedirectRule, e.RedirectNote)
 	if e.Refused != "" {
 		row("", "! "+e.Refused)
@@ -176,6 +200,9 @@ func (c *cli) showProvider(w io.Writer, id string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Asks)) {
 		row("People are asked", fmt.Sprintf("%s (%s)", e.Asks[name], name))
+	}
+	if e.Picks != "" {
+		row("People pick", "a "+e.Picks+", once they have granted access to several")
 	}
 	row("Scopes", e.Scopes)
 	row("Renewal", e.Renewal, e.Issued)

@@ -16,7 +16,8 @@ func (c *cli) serversCommand() *cobra.Command {
 		Long: `List the MCP servers and a user's connections to them.
 
 A server is available until the user has connected it; needs_client means that
-this Lanyard has no OAuth client for the server's provider yet.`,
+this Lanyard has no OAuth client for the server's provider yet: "lanyard
+providers show" says what to register and enable there.`,
 		Example: `  lanyard servers
   lanyard servers --user alice
   lanyard servers --json`,

@@ -58,7 +58,8 @@ func largeServer() presets.Server {
 	}
 	known := &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"large","version":"1"}}`),
 		Tools: []byte("[" + tools.String()[1:] + "]")}
-	return presets.Server{Name: "large", DisplayName: "Large", Server: presets.Program{Registry: presets.RegistryCommand}, Known: known}
+	return presets.Server{Name: "large", DisplayName: "Large", Server: presets.Program{Registry: presets.RegistryCommand},
+		Catalogue: func() (*mcp.Catalogue, error) { return known, nil }}
 }
 
 // site is the endpoint of one machine, and a bearer for a connection of each

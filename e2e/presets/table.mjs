@@ -14,6 +14,10 @@ export async function readPreset(name) {
     displayName: field('display_name'), authType: field('auth_type'), provider: field('oauth_service'), rotation: field('rotation'),
     registry: field('registry'), package: field('package'), version: field('version'),
     scopes: [...block('oauth_scopes').matchAll(/\bscope: "?([^\s",}]+)/g)].map((m) => m[1]),
+    gives: [
+      ...[...block('oauth_to_env_mapping').matchAll(/^ +\S+: (\w+)$/gm), ...block('env').matchAll(/^ +(\w+): /gm)].map((m) => m[1]).sort(),
+      ...[...block('credential_files').matchAll(/^ {2}([a-z]\w*):/gm)].map((m) => `credential_files.${m[1]}`),
+    ],
     envValues: [...block('env_values').matchAll(/\bname: (\w+)/g)].map((m) => m[1]),
   };
 }
@@ -35,22 +39,32 @@ export async function licenceOf(packages, name, preset) {
 
 const counted = (n) => n > 0 && `${n} ${n === 1 ? 'file' : 'files'}`;
 
-// writeTable replaces the table of docs/servers.md.
-export async function writeTable(presets, seen) {
+// writeTable replaces the table of docs/servers.md: a row for each of the names, of
+// this run or, where it left one out, the one that is there.
+export async function writeTable(names, presets, seen) {
   const file = new URL('docs/servers.md', root);
-  const rows = Object.entries(seen).map(([name, { tried, licence, proven }]) => {
+  const text = await readFile(file, 'utf8');
+  const rows = names.map((name) => {
+    if (!seen[name]) {
+      const [, there] = new RegExp(`^\\| (${name} \\| .*) \\|$`, 'm').exec(text) ?? [];
+      if (!there) throw new Error(`docs/servers.md has no row of ${name} yet: this run has to have it`);
+      return there;
+    }
+    const { tried, licence, version, proven } = seen[name];
     const p = presets[name];
     const isFile = (r) => r.startsWith('credential_files.');
-    const reads = [...tried.read.filter((r) => !isFile(r)), ...tried.unread.filter((r) => !isFile(r)).map((r) => `(${r})`)].join(', ');
-    const files = tried.read.filter(isFile).length;
+    // What a program of our own reads is not noted.
+    const read = tried.observed ? tried.read : p.gives;
+    const reads = [...read.filter((r) => !isFile(r)), ...tried.unread.filter((r) => !isFile(r)).map((r) => `(${r})`)].join(', ');
+    const files = read.filter(isFile).length;
     const unread = tried.unread.filter(isFile).length;
+    const program = p.package ? [p.package, p.version, licence] : ['part of Lanyard', version, 'Lanyard’s'];
     return [
-      name, p.package, p.version, licence, [reads, counted(files), unread > 0 && `(${counted(unread)})`].filter(Boolean).join('; '),
+      name, ...program, [reads, counted(files), unread > 0 && `(${counted(unread)})`].filter(Boolean).join('; '),
       p.rotation ?? '–', tried.tools.length, `${(tried.start_ms / 1000).toFixed(1)} s`, `${tried.memory_mb} MB`, proven,
     ].join(' | ');
   });
   const head = ['Server', 'Package', 'Version', 'Licence', 'Is given', 'Rotation', 'Tools', 'Starts in', 'Memory', 'Proven'];
   const table = [`| ${head.join(' | ')} |`, `|${' --- |'.repeat(head.length)}`, ...rows.map((r) => `| ${r} |`)].join('\n');
-  const text = await readFile(file, 'utf8');
   await writeFile(file, text.replace(/(<!-- the table -->\n)[^]*(<!-- its end -->)/, (_, from, to) => `${from}${table}\n${to}`));
 }

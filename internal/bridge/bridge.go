@@ -70,6 +70,8 @@ type Bridge struct {
 	eras           *eras
 	waits          suspended
 	states         states
+	// looking is held by who waits for an answer without sleeping.
+	looking sync.Mutex
 
 	mu       sync.RWMutex
 	start    Start

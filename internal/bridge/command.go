@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/lanyardhq/lanyard/internal/nowait"
 )
 
 // straggle is how long output may still be read after the server ended: what
@@ -51,9 +53,11 @@ type running struct {
 	tail    *Tail
 	cmd     *exec.Cmd
 	in, out *os.File
-	grace   time.Duration
-	bounded bool
-	stop    sync.Once
+	// toServer and fromServer are the same files.
+	toServer, fromServer syscall.RawConn
+	grace                time.Duration
+	bounded              bool
+	stop                 sync.Once
 	// printed is closed when standard error is read to its end; exited when the
 	// server and its group are gone too. Then err is set.
 	printed, exited chan struct{}
@@ -94,7 +98,11 @@ func (r *running) start(stderr io.Writer) error {
 	if err == nil {
 		r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, stdout, errIn
 		r.in, r.out = in, out
-		err = r.launch(errOut)
+		r.toServer, err1 = in.SyscallConn()
+		r.fromServer, err2 = out.SyscallConn()
+		if err = errors.Join(err1, err2); err == nil {
+			err = r.launch(errOut)
+		}
 	}
 	for _, f := range theirs {
 		_ = f.Close() // nil files say so, which is fine
@@ -163,23 +171,37 @@ func (r *running) Write(p []byte) (int, error) { return r.in.Write(p) }
 
 // TryWrite implements [Child].
 func (r *running) TryWrite(p []byte) (n int, err error) {
-	raw, err := r.in.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	waited := raw.Write(func(fd uintptr) bool {
-		n, err = syscall.Write(int(fd), p)
-		return true // done, or not now
-	})
-	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+	failed := r.toServer.Control(func(fd uintptr) { n, err = nowait.Write(fd, p) })
+	if errors.Is(err, syscall.EAGAIN) {
 		err = nil
 	}
-	return max(n, 0), errors.Join(waited, err)
+	return n, errors.Join(failed, err)
 }
 
-func (r *running) Stdout() io.ReadCloser { return r.out }
-func (r *running) Noise(line []byte)     { r.tail.Noise(line) }
-func (r *running) Tail() string          { return r.tail.String() }
+// Await implements [Child].
+func (r *running) Await(try func() bool) error {
+	return r.fromServer.Read(func(uintptr) bool { return try() })
+}
+
+// TryRead implements [Child].
+func (r *running) TryRead(p []byte) (n int, err error) {
+	failed := r.fromServer.Control(func(fd uintptr) { n, err = nowait.Read(fd, p) })
+	switch {
+	case failed != nil:
+		return 0, failed
+	case errors.Is(err, syscall.EAGAIN):
+		return 0, nil
+	case n == 0 && err == nil:
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// CloseOutput implements [Child].
+func (r *running) CloseOutput() { _ = r.out.Close() }
+
+func (r *running) Noise(line []byte) { r.tail.Noise(line) }
+func (r *running) Tail() string      { return r.tail.String() }
 
 // Stop implements [Child]: the end of input and SIGTERM, then SIGKILL.
 func (r *running) Stop() error {

@@ -107,11 +107,14 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 	if c.questions != nil {
 		asked = c.questions.wake
 	}
+	sent := time.Now()
+	b.look(c)
 	timer := time.NewTimer(b.cfg.StreamAfter)
 	defer timer.Stop()
 	for {
 		select {
 		case a := <-c.done:
+			c.process.in.prompt.Store(time.Since(sent) < prompt)
 			if c.again == nil || a.err != nil || !a.msg.Failed() {
 				out.finish(a)
 				return
@@ -153,4 +156,16 @@ func (b *Bridge) await(ctx context.Context, s *session, c *call, out *reply, str
 			return
 		}
 	}
+}
+
+// look waits for a call's answer without sleeping, where that is likely to be quicker:
+// the call is the only one of its server, which answers soon. One at a time does, so
+// that what it takes of the processor is bounded.
+func (b *Bridge) look(c *call) {
+	p := c.process
+	if !p.in.prompt.Load() || !p.alone() || !b.looking.TryLock() {
+		return
+	}
+	defer b.looking.Unlock()
+	p.in.look(func() bool { return len(c.done) > 0 })
 }

@@ -20,6 +20,10 @@ type fake struct {
 	tail    Tail
 	done    chan struct{}
 	once    sync.Once
+
+	mu    sync.Mutex
+	read  []byte
+	ended error
 }
 
 func newFake(label string) *fake {
@@ -92,9 +96,33 @@ func (f *fake) Write(p []byte) (int, error) { return f.in.Write(p) }
 
 // TryWrite takes nothing: a pipe in memory has no room.
 func (f *fake) TryWrite([]byte) (int, error) { return 0, nil }
-func (f *fake) Stdout() io.ReadCloser        { return f.out }
-func (f *fake) Noise(line []byte)            { f.tail.Noise(line) }
-func (f *fake) Tail() string                 { return f.tail.String() }
+
+// Await reads, and keeps what was read for TryRead.
+func (f *fake) Await(try func() bool) error {
+	for p := make([]byte, 4096); ; {
+		if try() {
+			return nil
+		}
+		n, err := f.out.Read(p)
+		f.mu.Lock()
+		f.read, f.ended = append(f.read, p[:n]...), err
+		f.mu.Unlock()
+	}
+}
+
+func (f *fake) TryRead(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := copy(p, f.read)
+	if f.read = f.read[n:]; len(f.read) > 0 {
+		return n, nil
+	}
+	return n, f.ended
+}
+
+func (f *fake) CloseOutput()      { f.out.Close() }
+func (f *fake) Noise(line []byte) { f.tail.Noise(line) }
+func (f *fake) Tail() string      { return f.tail.String() }
 func (f *fake) Stop() error {
 	f.once.Do(func() {
 		f.outW.Close()

@@ -1,8 +1,6 @@
 package bridge
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +21,7 @@ type process struct {
 	// the server is gone before anybody else.
 	event func(p *process, m mcp.Message)
 	ended func(p *process)
-	max   int
+	in    inbox
 	out   outbox
 	// gone is closed when the server is no more; then lost says why.
 	gone chan struct{}
@@ -65,9 +63,10 @@ func (e *lostError) Error() string {
 
 func newProcess(child Child, k *backend) *process {
 	p := &process{
-		child: child, modern: k.modern, started: time.Now(), event: k.event, ended: k.ended, max: k.b.cfg.MaxMessage,
+		child: child, modern: k.modern, started: time.Now(), event: k.event, ended: k.ended,
 		gone: make(chan struct{}), pending: map[uint64]*call{}, asked: map[string]bool{}, idle: make(chan struct{}),
 	}
+	p.in = inbox{child: child, max: k.b.cfg.MaxMessage, handle: p.handle}
 	p.out = outbox{child: child, gone: p.gone}
 	return p
 }
@@ -163,10 +162,14 @@ func (p *process) request(ctx context.Context, method string, params []byte) (mc
 
 // send queues a frame for the server.
 func (p *process) send(ctx context.Context, f mcp.Frame) error {
+	return p.out.put(ctx, &f, !p.alone())
+}
+
+// alone reports whether one call at most waits for the server.
+func (p *process) alone() bool {
 	p.mu.Lock()
-	crowded := len(p.pending) > 1
-	p.mu.Unlock()
-	return p.out.put(ctx, &f, crowded)
+	defer p.mu.Unlock()
+	return len(p.pending) <= 1
 }
 
 // tell queues a notification or an answer of the bridge's own. It never
@@ -219,39 +222,12 @@ func (p *process) retire(drain time.Duration) {
 	<-p.gone
 }
 
-// read is the only reader of the server's standard output. It returns when the
-// server has ended and everybody who waited for it knows.
+// read hands on what the server writes. It returns when the server has ended and
+// everybody who waited for it knows.
 func (p *process) read() {
-	stdout := p.child.Stdout()
-	defer stdout.Close()
-	r := bufio.NewReaderSize(stdout, 64<<10)
-	var err error
-	for {
-		var line []byte
-		if line, err = readLine(r, p.max); len(line) > 0 {
-			p.handle(line)
-		}
-		if err != nil {
-			break
-		}
-	}
+	err := p.in.read()
+	p.child.CloseOutput()
 	p.fail(err)
-}
-
-var errTooLong = errors.New("it sent a message over the limit")
-
-// readLine returns the next line in a slice of its own.
-func readLine(r *bufio.Reader, limit int) ([]byte, error) {
-	part, err := r.ReadSlice('\n')
-	line := bytes.Clone(part)
-	for errors.Is(err, bufio.ErrBufferFull) {
-		if len(line) > limit {
-			return nil, fmt.Errorf("%w of %d MiB", errTooLong, limit>>20)
-		}
-		part, err = r.ReadSlice('\n')
-		line = append(line, part...)
-	}
-	return bytes.TrimSpace(line), err
 }
 
 func (p *process) handle(line []byte) {

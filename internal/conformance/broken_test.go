@@ -72,6 +72,10 @@ var mutants = map[string]broken{
 		flows(func(s *fake.Store) flow.Store { return claimsAnew{s} })},
 	"update writes what it read before": {"UpdateRaced",
 		connections(func(s *fake.Store) connection.Store { return updatesOutside{s} })},
+	"a pick overwrites another": {"PickRaced",
+		connections(func(s *fake.Store) connection.Store { return updatesOutside{s} })},
+	"what is offered is not kept": {"CreateKeepsEveryField",
+		connections(func(s *fake.Store) connection.Store { return offersNothing{s} })},
 	"update wraps the error": {"UpdateErrorLeavesTheRow",
 		connections(func(s *fake.Store) connection.Store { return wrapsError{s} })},
 	"update from overwrites": {"UpdateFromAStaleRow",
@@ -222,6 +226,15 @@ func (s claimsAnew) ClaimLink(ctx context.Context, tenant, id, browser string, n
 	_, _ = s.Store.ClaimLink(ctx, tenant, id, browser, now)
 	l.Browser = browser
 	return l, nil
+}
+
+type offersNothing struct{ *fake.Store }
+
+func (s offersNothing) Create(ctx context.Context, c connection.Connection) error {
+	if c = c.Clone(); c.Proposal != nil {
+		c.Proposal.Places = nil
+	}
+	return s.Store.Create(ctx, c)
 }
 
 type updatesOutside struct{ *fake.Store }

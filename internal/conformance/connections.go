@@ -31,6 +31,7 @@ func Connections(t *testing.T, newStore func(*testing.T) connection.Store) {
 		"UpdateFromSeesACopy":          updateFromSeesACopy,
 		"UpdateFromUnknown":            updateFromUnknown,
 		"LeaseRaced":                   leaseRaced,
+		"PickRaced":                    pickRaced,
 		"DeleteUnlessCheckRefuses":     deleteUnlessCheckRefuses,
 		"DeleteRaced":                  deleteRaced,
 		"DeleteIsNotUndoneByUpdate":    deleteIsNotUndoneByUpdate,
@@ -61,6 +62,10 @@ func simple(n int) connection.Connection {
 	}
 }
 
+func place(name string) *connection.Place {
+	return &connection.Place{ID: "id-" + name, Label: name + ".example", Name: name, Metadata: map[string]string{"site": name}}
+}
+
 // full has every field set.
 func full() connection.Connection {
 	set := connection.Set{
@@ -74,12 +79,13 @@ func full() connection.Connection {
 		Parameters: map[string]string{"shop": "acme"},
 		Found: &connection.Found{Issuer: "https://issuer.example", AuthorizationEndpoint: "https://issuer.example/a", TokenEndpoint: "https://issuer.example/t",
 			RevocationEndpoint: "https://issuer.example/r", Resource: "https://mcp.example", Auth: "client_secret_post", Public: true, ISS: true, Offline: true},
+		Place: place("north"),
 	}
 	c := simple(1)
 	c.Label, c.Granted, c.Set = "work", granted, set
 	c.Alias = "notes-1a2b"
 	c.Tools = connection.ToolFilter{Allow: []string{"list_*"}, Deny: []string{"list_secrets"}}
-	c.Proposal = &connection.Proposal{FlowID: "flo_1", ConfirmBy: epoch.Add(time.Minute), Set: set, Granted: granted}
+	c.Proposal = &connection.Proposal{FlowID: "flo_1", ConfirmBy: epoch.Add(time.Minute), Set: set, Granted: granted, Places: []connection.Place{*place("south"), *place("west")}, More: true}
 	c.Retired = []connection.Retired{{Set: set, Granted: granted}}
 	c.Fence, c.Lease = 7, &connection.Lease{Holder: "worker", Until: epoch.Add(time.Minute)}
 	c.Intent = &connection.Intent{ID: "set_3", TokenHash: "hash", At: epoch, Attempt: 1}
@@ -203,6 +209,7 @@ func updateSeesAFreshCopy(t *testing.T, s connection.Store) {
 	vandalise := func(c connection.Connection) {
 		c.Scopes[0], c.Parameters["shop"], c.Set.Access[0] = "vandal", "vandal", 'v'
 		c.Lease.Holder, c.Retired[0].Granted.Scopes[0], c.Proposal.FlowID = "vandal", "vandal", "vandal"
+		c.Place.Metadata["site"], c.Proposal.Places[0].Metadata["site"], c.Proposal.Places[1].ID = "vandal", "vandal", "vandal"
 	}
 	vandalise(mine) // what was handed in,
 	read, err := s.Get(t.Context(), mine.Key)
@@ -252,6 +259,21 @@ func leaseRaced(t *testing.T, s connection.Store) {
 		})
 		return err
 	})
+}
+
+func pickRaced(t *testing.T, s connection.Store) {
+	create(t, s, full())
+	oneWins(t, 16, connection.ErrNoProposal, func(i int) error {
+		_, err := s.Update(t.Context(), full().Key, func(c *connection.Connection) error {
+			return c.Pick("flo_1", []string{"id-south", "id-west"}[i%2], c.Proposal.Set, epoch, epoch.Add(time.Hour))
+		})
+		return err
+	})
+	got, err := s.Get(t.Context(), full().Key)
+	ok(t, err)
+	if p := got.Proposal; p.Granted.Place == nil || p.Granted.Place.ID == "id-north" || len(p.Places) != 0 {
+		t.Errorf("what was picked is not there: %+v", p)
+	}
 }
 
 func deleteUnlessCheckRefuses(t *testing.T, s connection.Store) {

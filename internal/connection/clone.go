@@ -11,7 +11,10 @@ func (c Connection) Clone() Connection {
 	c.Granted, c.Set = c.Granted.clone(), c.Set.clone()
 	if c.Proposal != nil {
 		p := *c.Proposal
-		p.Granted, p.Set = p.Granted.clone(), p.Set.clone()
+		p.Granted, p.Set, p.Places = p.Granted.clone(), p.Set.clone(), slices.Clone(p.Places)
+		for i, place := range p.Places {
+			p.Places[i] = place.clone()
+		}
 		c.Proposal = &p
 	}
 	c.Retired = slices.Clone(c.Retired)
@@ -42,5 +45,9 @@ func (g Granted) clone() Granted {
 	g.ScopesAsked, g.Scopes = slices.Clone(g.ScopesAsked), slices.Clone(g.Scopes)
 	g.ClientAt, g.Parameters = maps.Clone(g.ClientAt), maps.Clone(g.Parameters)
 	g.Found = another(g.Found)
+	if g.Place != nil {
+		p := g.Place.clone()
+		g.Place = &p
+	}
 	return g
 }

@@ -6,7 +6,7 @@
 // and knows nothing of what they mean, so that the rules live here once,
 // whatever the database.
 //
-//	            Propose                    Promote
+//	            Propose                    Promote, once a place is picked
 //	callback ───────────► proposal waiting ───────► current set
 //	                          │ unconfirmed            │ Acquire → Record → Settle (refresh)
 //	                          ▼                        ▼
@@ -104,6 +104,27 @@ type Granted struct {
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Found is who granted it, where no preset knows that beforehand.
 	Found *Found `json:"found,omitempty"`
+	// Place is which place of the provider it is used for, where it can be for
+	// several.
+	Place *Place `json:"place,omitempty"`
+}
+
+// Named is what tells the grants of a person apart, for people: the account, and
+// the place. Hostile text.
+func (g Granted) Named() string {
+	switch {
+	case g.Place == nil || g.Place.Label == "":
+		return g.Account.Label
+	case g.Account.Label == "":
+		return g.Place.Label
+	}
+	return g.Account.Label + " · " + g.Place.Label
+}
+
+// At reports whether the grant is used for that place; nil: for the only one that
+// there can be.
+func (g Granted) At(p *Place) bool {
+	return g.Place == nil && p == nil || g.Place != nil && p != nil && g.Place.ID == p.ID
 }
 
 // Proposal is a grant that is stored but not yet in force.
@@ -113,6 +134,10 @@ type Proposal struct {
 	ConfirmBy time.Time `json:"confirm_by"`
 	Set       Set       `json:"set"`
 	Granted   Granted   `json:"granted"`
+	// Places are those of which the person has yet to pick one. Until then it
+	// cannot be promoted. More: there are others beside them.
+	Places []Place `json:"places,omitempty"`
+	More   bool    `json:"more,omitempty"`
 }
 
 // Retired is a set that is no longer current and waits to be revoked, where that
@@ -141,7 +166,7 @@ type Connection struct {
 	Server   string `json:"server"`
 	AuthType string `json:"auth_type"`
 	Provider string `json:"provider,omitempty"`
-	// Label is the person's own name for it; empty: the account's label.
+	// Label is the person's own name for it; empty: what the grant is named.
 	Label  string `json:"label,omitempty"`
 	Status Status `json:"status"`
 	// Tools says which tools MCP clients are offered.
@@ -198,10 +223,10 @@ func (c Connection) DisplayLabel() string {
 	switch {
 	case c.Label != "":
 		return c.Label
-	case c.Account.Label != "":
-		return c.Account.Label
-	case c.Proposal != nil && c.Proposal.Granted.Account.Label != "":
-		return c.Proposal.Granted.Account.Label
+	case c.Named() != "":
+		return c.Named()
+	case c.Proposal != nil && c.Proposal.Granted.Named() != "":
+		return c.Proposal.Granted.Named()
 	}
 	return c.Account.Subject
 }

@@ -14,7 +14,8 @@ var (
 	ErrLeased = errors.New("the connection is being renewed by somebody else")
 	// ErrFenced: the lease was lost; what was done under it must not be published.
 	ErrFenced = errors.New("the lease was lost")
-	// ErrNoProposal: there is nothing to confirm, or it ran out.
+	// ErrNoProposal: there is nothing to confirm or to pick a place for, or it ran
+	// out.
 	ErrNoProposal = errors.New("nothing is waiting to be confirmed")
 	// ErrCursor: a page was asked for with a cursor that no list returned.
 	ErrCursor = errors.New("the cursor is not one that a list returned")
@@ -174,7 +175,7 @@ func (c *Connection) Promote(flowID string, now time.Time) error {
 	switch {
 	case c.Status == Deleting:
 		return ErrGone
-	case p == nil || p.FlowID != flowID || now.After(p.ConfirmBy):
+	case p == nil || p.FlowID != flowID || now.After(p.ConfirmBy) || len(p.Places) > 0:
 		return ErrNoProposal
 	}
 	if c.InUse() {
@@ -198,9 +199,7 @@ func (c *Connection) Expire(now time.Time) error {
 		return ErrNoProposal
 	}
 	c.dropProposal()
-	if c.Status == Pending {
-		c.Status = Deleting
-	}
+	c.leave()
 	return nil
 }
 

@@ -49,7 +49,7 @@ func (s *Starter) Ask(ctx context.Context, q Question) (string, error) {
 		case errors.Is(err, ErrExists): // in other words, such as more scopes
 		case err != nil:
 			return "", err
-		case !f.Status.Ended() && f.Status != Pending && f.ExpiresAt.Sub(s.Now()) > time.Minute:
+		case !f.Status.Ended() && f.Status != Pending && f.Status != Picking && f.ExpiresAt.Sub(s.Now()) > time.Minute:
 			return s.BaseURL + "/c/" + f.ID, nil
 		}
 	}

@@ -10,7 +10,8 @@
 //	GET  /c/{flow}                    connect   anyone with the URL        our consent page; nothing changes
 //	POST /c/{flow}                    connect   first browser: binds it    State minted, Flow: authorizing, on to the provider
 //	GET  /mcp/oauth/callback          callback  the bound browser          State taken, code exchanged, set sealed
-//	                                                                       Flow: pending, or connected
+//	                                                                       Flow: picking, pending, or connected
+//	POST /mcp/oauth/places/{flow}     callback  the bound browser          which of several places: Flow: pending, or connected
 //	POST /api/v1/flows/{id}/confirm   connect   the tenant's backend       Flow: connected
 //
 // [Starter] is everything before the provider and holds no secret; [Finisher]

@@ -42,6 +42,8 @@ var (
 	ErrDiscovery    = &Error{"discovery_failed", "the server does not say who grants access to it"}
 	ErrOtherAccount = &Error{"other_account", "another account was chosen than the one to reconnect"}
 	ErrAccount      = &Error{"account_unknown", "the provider did not say which account was chosen"}
+	ErrNoPlace      = &Error{"place_missing", "the account has access to no place there"}
+	ErrPlace        = &Error{"place_unknown", "access was not granted to this place"}
 	ErrStore        = &Error{"store_unavailable", "the connection could not be stored"}
 
 	ErrServer     = &Error{"server_unknown", "there is no such server"}

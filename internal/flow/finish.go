@@ -127,14 +127,16 @@ func (s *Finisher) end(ctx context.Context, f Flow, c connection.Connection, mis
 		f.Status = Denied
 	case err != nil:
 		f.Status = Failed
+	case c.Proposal != nil && len(c.Proposal.Places) > 0:
+		f.Status = Picking
 	case f.Confirm:
 		f.Status = Pending
 	default:
 		f.Status = Connected
 	}
-	f.Result = Result{ConnectionID: c.ID, Missing: missing, Account: c.Account.Label, SetID: c.Set.AccessVersion}
+	f.Result = Result{ConnectionID: c.ID, Missing: missing, Account: c.Named(), SetID: c.Set.AccessVersion}
 	if c.Proposal != nil {
-		f.Result.Account, f.Result.SetID = c.Proposal.Granted.Account.Label, c.Proposal.Set.AccessVersion
+		f.Result.Account, f.Result.SetID = c.Proposal.Granted.Named(), c.Proposal.Set.AccessVersion
 	}
 	if errors.As(err, &known) {
 		f.Result.Code, f.Result.Detail = known.Code, err.Error()
@@ -190,11 +192,12 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 		found := *f.Found
 		found.AuthorizationEndpoint, granted.Found = "", &found
 	}
-	if err := s.discover(ctx, t, res); err != nil {
+	places, err := s.discover(ctx, t, res)
+	if err != nil {
 		s.revoke(ctx, t, f, p, granted, res.Set)
 		return none, nil, err
 	}
-	c, err := s.place(ctx, f, granted, res.Set)
+	c, err := s.place(ctx, f, granted, res.Set, places)
 	if err != nil {
 		s.revoke(ctx, t, f, p, granted, res.Set)
 		return none, nil, err
@@ -225,19 +228,23 @@ func (s *Finisher) identity(ctx context.Context, t provider.Target, r provider.R
 	return s.Engine.Identity(ctx, t, r)
 }
 
-// discover learns which place of the provider the tokens are for, where there
-// can be several. Unlike a label, a server cannot do without it.
-func (s *Finisher) discover(ctx context.Context, t provider.Target, r provider.Result) error {
+// discover learns which places of the provider the tokens are for, where there can
+// be several. Unlike a label, a server cannot do without one.
+func (s *Finisher) discover(ctx context.Context, t provider.Target, r provider.Result) ([]connection.Place, error) {
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
-	err := s.Engine.Discover(ctx, t, r)
+	found, err := s.Engine.Discover(ctx, t, r)
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, provider.ErrPlace):
-		return fmt.Errorf("%w: %w", ErrParameter, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoPlace, err)
+	case err != nil:
+		return nil, exchangeError(t.Provider, err)
 	}
-	return exchangeError(t.Provider, err)
+	var places []connection.Place
+	for _, p := range found {
+		places = append(places, connection.Place(p))
+	}
+	return places, nil
 }
 
 // revoke gives back what was granted and could not be kept, unless that would

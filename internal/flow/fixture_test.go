@@ -284,9 +284,9 @@ func (catalogue) Provider(id string) (presets.Provider, bool) {
 		p.Parameters = map[string]presets.Parameter{"host": {Source: presets.SourceClient, Default: "forge.example", Pattern: `^[a-z0-9.-]+\.example$`}}
 	}
 	if id == "sites" {
-		p.Parameters = map[string]presets.Parameter{"site": {Label: "Site", Pattern: "^([a-z]+)?$"}}
+		p.Revocation.Revokes = presets.RevokesToken
 		p.Discovery = &presets.Discovery{Request: presets.APIRequest{URL: "https://acme.example/sites"},
-			Match: map[string]string{"name": "{site}"}, Label: "name", Metadata: map[string]string{"site_id": "id"}}
+			Kind: "site", ID: "id", Label: "url", Name: "name", Metadata: map[string]string{"site_id": "id"}}
 	}
 	return p, id == "acme" || id == "shops" || id == "sites" || id == "forge"
 }

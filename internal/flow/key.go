@@ -89,5 +89,5 @@ func (s *Finisher) keep(ctx context.Context, f Flow, server presets.Server, acce
 	if err != nil {
 		return c, s.unstored(ctx, f, err)
 	}
-	return s.propose(ctx, f, c, f.ConnectionID != "", set, connection.Granted{Parameters: f.Parameters})
+	return s.propose(ctx, f, c, f.ConnectionID != "", connection.Proposal{Set: set, Granted: connection.Granted{Parameters: f.Parameters}})
 }

@@ -46,7 +46,7 @@ refresh: {rotation: always}
 errors: [{when: {code: [worn_out]}, class: reauthorize}]
 api: {authorization: "Pass {access_token}"}
 identity: {from: request, request: {url: "BASE/{room}/who", method: POST}, subject: [n], label: [name]}
-discovery: {request: {url: "BASE/{room}/places"}, label: name, metadata: {place: id}}
+discovery: {request: {url: "BASE/{room}/places"}, kind: place, id: id, label: name, metadata: {place: id}}
 revocation: {mode: custom, use: access_token, revokes: grant, request: {url: "BASE/{room}/end", method: DELETE, encoding: query, params: {why: done}}}
 `
 	oddServer = `name: odd

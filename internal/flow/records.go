@@ -53,12 +53,14 @@ type Session struct {
 // Status is how far a flow has come.
 type Status string
 
-// The statuses of a flow. Failed, denied and connected are ends; pending waits
-// for the tenant's confirmation.
+// The statuses of a flow. Failed, denied and connected are ends; picking waits
+// for the person to say which of several places the connection is for, pending for
+// the tenant's confirmation.
 const (
 	Started    Status = "started"
 	Authorized Status = "authorizing" // the browser is at the provider
 	Exchanging Status = "exchanging"
+	Picking    Status = "picking"
 	Pending    Status = "pending"
 	Connected  Status = "connected"
 	Denied     Status = "denied"

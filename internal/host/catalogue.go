@@ -69,8 +69,8 @@ func (s *Service) catalogue(ctx context.Context, c connection.Connection) mcp.Ca
 		}
 	}
 	var known mcp.Catalogue
-	if server.Known != nil {
-		known = *server.Known
+	if shipped := server.Known(); shipped != nil {
+		known = *shipped
 	}
 	if own := k.Catalogue; own.Known() && !c.ConnectedAt.After(k.At) && k.Runs == server.Runs() {
 		return mcp.Catalogue{

@@ -66,7 +66,7 @@ func TestCutNames(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("list_every_file_", 5)
 	notes := knownServer("notes", `{"tools":{}}`)
-	notes.Known.Tools = json.RawMessage(fmt.Sprintf(`[{"name":%q},{"name":"plain_0123abcd"},{"name":%q}]`, long+"a", long+"b"))
+	notes.Known().Tools = json.RawMessage(fmt.Sprintf(`[{"name":%q},{"name":"plain_0123abcd"},{"name":%q}]`, long+"a", long+"b"))
 	w, o := newOrders(t, notes)
 	c := w.connect("ada", "notes")
 	h, m := w.listening(o, c), w.mintAll("ada")

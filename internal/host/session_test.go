@@ -19,10 +19,11 @@ import (
 func knownServer(name string, capabilities string) presets.Server {
 	s := stdioServer(name)
 	s.DisplayName = "The " + name
-	s.Known = &mcp.Catalogue{
+	known := &mcp.Catalogue{
 		Initialized: json.RawMessage(`{"protocolVersion":"2025-11-25","capabilities":` + capabilities + `,"serverInfo":{"name":"known","version":"1"}}`),
 		Tools:       json.RawMessage(`[{"name":"known"}]`),
 	}
+	s.Catalogue = func() (*mcp.Catalogue, error) { return known, nil }
 	return s
 }
 

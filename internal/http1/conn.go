@@ -36,6 +36,7 @@ type conn struct {
 }
 
 func newConn(s *Server, raw net.Conn) *conn {
+	raw = newSocket(raw)
 	c := &conn{Conn: raw, server: s, head: io.LimitedReader{R: raw}, w: bufio.NewWriter(raw)}
 	c.r = bufio.NewReader(&c.head)
 	return c

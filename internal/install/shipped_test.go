@@ -89,7 +89,7 @@ func TestShippedServers(t *testing.T) {
 				got = append(got, tool.Name)
 			}
 			var known []struct{ Name string }
-			if err := json.Unmarshal(s.Known.Tools, &known); err != nil {
+			if err := json.Unmarshal(s.Known().Tools, &known); err != nil {
 				t.Fatal(err)
 			}
 			var want []string

@@ -9,6 +9,7 @@
 //	SetupView      GET /mcp/servers/{name}/setup     a provider has no client yet
 //	ConsentView    GET /c/{flow}                     → POST authorize or cancel
 //	LeavingView    the answer to that POST           → the provider
+//	PlacesView     GET /mcp/oauth/places/{flow}      which of several sites → POST
 //	DoneView       GET /mcp/oauth/callback           → back to where it began
 //	ConnectionView GET /mcp/connections/{id} → what one can do with it
 //	AllView        GET /mcp/all                      one address for all of them
@@ -43,7 +44,7 @@ type View interface {
 }
 
 var views = []View{
-	ServersView{}, ConnectionView{}, AllView{}, ConsentView{}, LinkView{}, LeavingView{},
+	ServersView{}, ConnectionView{}, AllView{}, ConsentView{}, PlacesView{}, LinkView{}, LeavingView{},
 	DoneView{}, EndedView{}, ErrorView{}, SetupView{}, SignInView{}, AccessView{}, KeyView{}, WaitView{},
 }
 

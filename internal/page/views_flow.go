@@ -35,6 +35,26 @@ type LeavingView struct {
 	Back bool
 }
 
+// PlacesView lets a person who granted access to several places, such as sites,
+// pick one. It posts place=ID, or action=cancel, to /mcp/oauth/places/{flow}.
+type PlacesView struct {
+	Chrome
+	FlowID, ServerDisplayName, ProviderName string
+	// Kind is what such a place is called.
+	Kind string
+	// Account is who granted it.
+	Account string
+	Places  []Place
+	// Lost is the place of the connection that is renewed, if it is not among them.
+	Lost string
+	// More: there are others, which are not listed.
+	More bool
+}
+
+// Place is one that may be picked: what people call it, and its address or what
+// else tells it from others.
+type Place struct{ ID, Name, Label string }
+
 // LinkView asks for one click before a connect link is claimed, so that a bot
 // that previews the link does not claim it.
 type LinkView struct {
@@ -121,6 +141,16 @@ type SetupView struct {
 	// the client.
 	Command string
 	Scopes  []string
+	// Enable is what else has to be on at the provider.
+	Enable []Enable
+}
+
+// Enable is a feature of a provider's to turn on there.
+type Enable struct {
+	// URL is the provider's page for it.
+	Name, URL string
+	// Servers want it.
+	Servers []string
 }
 
 // ClientPlace is a parameter of a client, which has a default.
@@ -149,6 +179,7 @@ func (ConnectionView) template() string { return "connection.html" }
 func (AllView) template() string        { return "all.html" }
 func (ConsentView) template() string    { return "consent.html" }
 func (LeavingView) template() string    { return "leaving.html" }
+func (PlacesView) template() string     { return "places.html" }
 func (LinkView) template() string       { return "link.html" }
 func (DoneView) template() string       { return "done.html" }
 func (EndedView) template() string      { return "ended.html" }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -11,85 +12,85 @@ import (
 )
 
 const sites = acme + `
-parameters: {site: {label: Site, pattern: '^([a-z]+)?$'}}
 discovery:
   request: {url: https://acme.example/sites}
+  kind: site
   items: data
-  match: {host: "{site}.acme.example"}
-  label: name
-  metadata: {site_id: id, site_name: name, site_plan: plan}
+  id: id
+  label: url
+  name: name
+  metadata: {site_id: id, site_plan: plan}
 `
 
-// discover asks which of the places of a reply is meant.
-func discover(t *testing.T, site, reply string) (map[string]string, error) {
+// discover asks which places a reply names.
+func discover(t *testing.T, reply string) ([]Place, error) {
 	t.Helper()
-	target := targetOf(decodeProvider(t, []byte(sites)))
-	target.Params = map[string]string{"site": site}
 	set := token.Set{Access: token.Access{Metadata: map[string]string{}, Tokens: map[string]token.Token{"": {AccessToken: "access-main"}}}}
-	err := engineOver(&canned{body: reply}).Discover(t.Context(), target, Result{Set: set})
-	return set.Access.Metadata, err
+	places, err := engineOver(&canned{body: reply}).Discover(t.Context(), targetOf(decodeProvider(t, []byte(sites))), Result{Set: set})
+	if len(set.Access.Metadata) > 0 {
+		t.Errorf("%v is kept, and nobody has picked a place", set.Access.Metadata)
+	}
+	return places, err
 }
 
 func TestDiscover(t *testing.T) {
 	t.Parallel()
-	const one, two = `{"id": 1, "name": "One", "host": "One.acme.example"}`, `{"id": "2", "name": "Two", "host": "two.acme.example"}`
+	const one, two = `{"id": 1, "name": "One", "url": "https://one.acme.example"}`, `{"id": "2", "name": "Two", "url": "two.acme.example", "plan": "free"}`
+	first := Place{"1", "one.acme.example", "One", map[string]string{"site_id": "1"}}
+	second := Place{"2", "two.acme.example", "Two", map[string]string{"site_id": "2", "site_plan": "free"}}
 	for name, tt := range map[string]struct {
-		site, items string
-		id, said    string // one of them
+		items string
+		want  []Place
 	}{
-		"the only one":           {"", one, "1", ""},
-		"asked for":              {"two", one + "," + two, "2", ""},
-		"in other letters":       {"one", one + "," + two, "1", ""},
-		"several":                {"", one + "," + two, "", "granted access to One, Two: say which before connecting"},
-		"another one":            {"three", one + "," + two, "", "granted access to One, Two, not to the one that was asked for"},
-		"none":                   {"", "", "", "granted access to none"},
-		"none, one asked for":    {"one", "", "", "granted access to none"},
-		"twice the same":         {"", `{"id": 1, "name": "One", "scopes": ["a"]}, {"id": 1, "name": "One", "scopes": ["b"]}`, "1", ""},
-		"nonsense beside it":     {"two", `null, 7, [], {"host": {}}, ` + two, "2", ""},
-		"without a name":         {"three", `{"id": 3, "host": "x"}`, "", "granted access to one without a name, not"},
-		"a name to deceive with": {"three", `{"id": 3, "name": "A\u202e\u0007B access-main", "host": "x"}`, "", "granted access to AB [redacted], not"},
+		"one":                {one, []Place{first}},
+		"several, in order":  {two + "," + one, []Place{second, first}},
+		"none":               {"", nil},
+		"the same twice":     {one + `, {"id": "1", "name": "Renamed", "url": "x"}`, []Place{first}},
+		"nonsense beside it": {`null, 7, [], {}, {"id": {}}, {"id": ""}, {"id": "\u0007"}, {"name": "nameless"}, ` + two, []Place{second}},
+		"a name to deceive with": {`{"id": "access-main", "name": "A\u202e\u0007B  access-main\n", "url": "https://access-main"}`,
+			[]Place{{"[redacted]", "[redacted]", "AB [redacted]", map[string]string{"site_id": "[redacted]"}}}},
+		"without a name": {`{"id": 3}`, []Place{{"3", "", "", map[string]string{"site_id": "3"}}}},
 	} {
-		kept, err := discover(t, tt.site, `{"data": [`+tt.items+`]}`)
-		if kept["site_id"] != tt.id || (err == nil) != (tt.said == "") {
-			t.Errorf("%s: %v, %v", name, kept, err)
-		}
-		if tt.said != "" && (!errors.Is(err, ErrPlace) || !strings.Contains(err.Error(), tt.said)) {
-			t.Errorf("%s: said %q", name, err)
-		}
-		if _, there := kept["site_plan"]; there {
-			t.Errorf("%s: kept what was not there", name)
+		places, err := discover(t, `{"data": [`+tt.items+`]}`)
+		if !reflect.DeepEqual(places, tt.want) || errors.Is(err, ErrPlace) != (tt.want == nil) || err != nil && tt.want != nil {
+			t.Errorf("%s: %+v, %v", name, places, err)
 		}
 	}
 }
 
-// TestDiscoverMany: however long the list, what is said of it is short.
+// TestDiscoverMany: of a list without end, the beginning is read, and nothing in
+// it is long.
 func TestDiscoverMany(t *testing.T) {
 	t.Parallel()
-	var items []string
+	items := []string{fmt.Sprintf(`{"id": "first", "name": %q, "url": %[1]q, "plan": %[1]q}`, strings.Repeat("x", 5*maxMetadata))}
 	for i := range 2 * maxPlaces {
-		items = append(items, fmt.Sprintf(`{"id": %d, "name": "Place %[1]d", "host": "x"}`, i))
+		items = append(items, fmt.Sprintf(`{"id": %d}`, i))
 	}
-	_, err := discover(t, "", `{"data": [`+strings.Join(items, ",")+`]}`)
-	if !errors.Is(err, ErrPlace) || len(err.Error()) > 400 || !strings.Contains(err.Error(), fmt.Sprintf("%d more", maxPlaces-maxPlacesNamed)) {
-		t.Errorf("%v", err)
+	places, err := discover(t, `{"data": [`+strings.Join(items, ",")+`]}`)
+	if err != nil || len(places) != maxPlaces {
+		t.Fatalf("%d places, %v", len(places), err)
+	}
+	if p := places[0]; len([]rune(p.Name)) != maxPlaceName || len([]rune(p.Label)) != maxPlaceName || len([]rune(p.Metadata["site_plan"])) != maxMetadata {
+		t.Errorf("%d, %d and %d characters are kept of it", len(p.Name), len(p.Label), len(p.Metadata["site_plan"]))
 	}
 }
 
 func TestDiscoverFails(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]Verdict{`{"data": {}}`: ProviderDown, `<html>`: ProviderDown, `{"data": null, "error": "insufficient_scope"}`: ScopeLost} {
-		_, err := discover(t, "", reply)
+		_, err := discover(t, reply)
 		check(t, err, want, want == ProviderDown)
 	}
 	target := targetOf(decodeProvider(t, []byte(acme)))
-	if err := engineOver(nil).Discover(t.Context(), target, Result{}); err != nil {
-		t.Errorf("a provider of one place: %v", err)
+	if places, err := engineOver(nil).Discover(t.Context(), target, Result{}); err != nil || places != nil {
+		t.Errorf("a provider of one place: %v, %v", places, err)
 	}
 	target.Provider = decodeProvider(t, []byte(sites))
-	if err := engineOver(nil).Discover(t.Context(), target, Result{}); !errors.Is(err, ErrTarget) {
+	if _, err := engineOver(nil).Discover(t.Context(), target, Result{}); !errors.Is(err, ErrTarget) {
 		t.Errorf("without a token: %v", err)
 	}
 	stub := &canned{status: http.StatusUnauthorized}
 	set := token.Set{Access: token.Access{Tokens: map[string]token.Token{"": {AccessToken: "access-main"}}}}
-	check(t, engineOver(stub).Discover(t.Context(), target, Result{Set: set}), Reconnect, false)
+	_, err := engineOver(stub).Discover(t.Context(), target, Result{Set: set})
+	check(t, err, Reconnect, false)
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -90,11 +91,17 @@ func (d documented) play(t *testing.T, p presets.Provider, part string, c exchan
 			t.Errorf("account %+v: %v", a, err)
 		}
 	case "discovery":
-		err := e.Discover(t.Context(), target, Result{Set: set})
+		places, err := e.Discover(t.Context(), target, Result{Set: set})
 		if said := errorText(err); (said == "") != (c.Want.Error == "") || !strings.Contains(said, c.Want.Error) {
 			t.Fatalf("error %q", said)
 		}
-		c.Want.checkMetadata(t, set.Access.Metadata)
+		want := []placeShape{}
+		for _, p := range places {
+			want = append(want, placeShape(p))
+		}
+		if !reflect.DeepEqual(want, append([]placeShape{}, c.Want.Places...)) {
+			t.Errorf("found %+v, want %+v", places, c.Want.Places)
+		}
 	case "revocation":
 		o, err := e.Revoke(t.Context(), target, set)
 		if err != nil || o.Revoked != RevokedAtProvider {

@@ -79,8 +79,16 @@ type wantShape struct {
 	Metadata        map[string]string `yaml:"metadata"`
 	Subject         string            `yaml:"subject"`
 	Label           string            `yaml:"label"`
-	// Error is what a discovery that leaves no place says.
-	Error string `yaml:"error"`
+	// Places are what a discovery finds, and Error is what it says of none.
+	Places []placeShape `yaml:"places"`
+	Error  string       `yaml:"error"`
+}
+
+type placeShape struct {
+	ID       string            `yaml:"id"`
+	Label    string            `yaml:"label"`
+	Name     string            `yaml:"name"`
+	Metadata map[string]string `yaml:"metadata"`
 }
 
 // errorCase is one reply of failures that differ in their code alone: CODE in

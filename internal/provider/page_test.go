@@ -73,6 +73,7 @@ func TestProvidersPage(t *testing.T) {
 			}
 		}
 	}
+	page.WriteString("\n## What else to turn on\n\nBeside the client, servers use these, which are off at the provider until somebody enables them.\n\n" + features(t))
 	page.WriteString("\n## What is believed for another reason\n\n" + doubts.String())
 	const file = "../../docs/providers.md"
 	if *update {
@@ -83,6 +84,26 @@ func TestProvidersPage(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || string(got) != page.String() {
 		t.Errorf("docs/providers.md is not what `make providers` writes: %v", err)
 	}
+}
+
+// features lists what the shipped servers want to be on.
+func features(t *testing.T) string {
+	t.Helper()
+	c, err := presets.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, p := range c.Providers() {
+		for _, f := range presets.ToEnable(p.ID, c.Servers()) {
+			var servers []string
+			for _, s := range f.Servers {
+				servers = append(servers, "`"+s.Name+"`")
+			}
+			fmt.Fprintf(&out, "- %s: [%s](%s), for %s\n", p.DisplayName, f.Name, f.URL, strings.Join(servers, ", "))
+		}
+	}
+	return out.String()
 }
 
 // needs is what has to be there before somebody can connect.
@@ -98,6 +119,9 @@ func needs(p presets.Provider) string {
 		} else if source == presets.SourceClient {
 			parts = append(parts, "the client's `"+name+"`, else "+p.Parameters[name].Default)
 		}
+	}
+	if d := p.Discovery; d != nil {
+		parts = append(parts, "of several, a "+d.Kind+" is picked after the grant")
 	}
 	for _, rule := range []string{p.ScopeRule(), p.IssueRule()} {
 		if rule != "" {

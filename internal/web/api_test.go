@@ -319,7 +319,7 @@ func TestServersList(t *testing.T) {
 		return byName
 	}
 	all := read(s.api("GET", "/api/v1/mcp/servers?user_id=ada", "").Body.Bytes())
-	if n := all["notes"]; len(all) != 5 || n["connected"] != true || n["connection_id"] != second.ID || len(n["connections"].([]any)) != 2 || n["tools_count"] != 2.0 {
+	if n := all["notes"]; len(all) != 7 || n["connected"] != true || n["connection_id"] != second.ID || len(n["connections"].([]any)) != 2 || n["tools_count"] != 2.0 {
 		t.Errorf("%v", all["notes"])
 	}
 	if all["unset"]["status"] != "needs_client" || all["mail"]["status"] != "available" || all["mail"]["connection_id"] != nil {

@@ -28,6 +28,8 @@ func (h *Callback) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+flow.CallbackPath, led(h.page))
 	mux.HandleFunc("GET "+flow.CallbackPath+"/{issuer}", led(h.page))
 	mux.HandleFunc("GET /api/v1"+flow.CallbackPath, led(h.route(h.json)))
+	mux.HandleFunc("GET /mcp/oauth/places/{flow}", h.route(h.placesPage))
+	mux.HandleFunc("POST /mcp/oauth/places/{flow}", h.route(h.placesForm))
 	mux.HandleFunc("POST /api/v1/mcp/servers/{name}/connect", h.route(h.connect))
 	mux.HandleFunc("POST /mcp/servers/{name}/key", h.route(h.keyForm))
 	mux.HandleFunc("GET "+signin.CallbackPath, led(h.signInCallback))
@@ -35,6 +37,11 @@ func (h *Callback) Mount(mux *http.ServeMux) {
 
 func (h *Callback) page(w http.ResponseWriter, r *http.Request) {
 	f, err := h.Flows.FinishAt(r.Context(), r.PathValue("issuer"), r.URL.Query(), h.known(r))
+	if err == nil && f.Status == flow.Picking {
+		// Not in place: the page may be reloaded, and the answer works once.
+		http.Redirect(w, r, placesPath(f.ID), http.StatusSeeOther)
+		return
+	}
 	h.tell(r, f)
 	server, _ := h.Catalogue.Server(f.Server)
 	h.finished(w, r, server, f, err)
@@ -64,10 +71,14 @@ func (h *Callback) json(w http.ResponseWriter, r *http.Request) error {
 	if n, ok := s.ToolsCount(); ok {
 		out.ToolsCount = &n
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	answer := map[string]any{
 		"success": true, "server": out, "connection_id": f.Result.ConnectionID, "token_id": f.Result.SetID,
 		"status": f.Status, "missing_scopes": append([]string{}, f.Result.Missing...),
-	})
+	}
+	if url := h.pickURL(f); url != "" {
+		answer["pick_url"] = url
+	}
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
 

@@ -116,6 +116,9 @@ func statusText(c connection.Connection) string {
 	case connection.ReconnectNeeded:
 		return "Reconnect needed"
 	case connection.Pending:
+		if c.Proposal != nil && len(c.Proposal.Places) > 0 {
+			return "Not finished yet"
+		}
 		return "Waiting to be confirmed"
 	}
 	return string(c.Status)
@@ -274,6 +277,13 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, sc := range s.OAuthScopes {
 		v.Scopes = append(v.Scopes, sc.Scope)
+	}
+	for _, e := range presets.ToEnable(prov.ID, h.Catalogue.Servers()) {
+		on := page.Enable{Name: e.Name, URL: e.URL}
+		for _, s := range e.Servers {
+			on.Servers = append(on.Servers, s.DisplayName)
+		}
+		v.Enable = append(v.Enable, on)
 	}
 	h.render(w, r, http.StatusOK, v)
 	return nil

@@ -15,7 +15,12 @@ func (h *Connect) consentPage(w http.ResponseWriter, r *http.Request) error {
 	if h.canonical(w, r) {
 		return nil
 	}
-	if f, err := h.Flows.Look(r.Context(), r.PathValue("flow")); err == nil && f.Elicited {
+	f, err := h.Flows.Look(r.Context(), r.PathValue("flow"))
+	if err == nil && f.Status == flow.Picking && f.Browser == h.known(r) {
+		http.Redirect(w, r, placesPath(f.ID), http.StatusSeeOther) // by the browser's Back
+		return nil
+	}
+	if err == nil && f.Elicited {
 		p, err := h.person(w, r)
 		if errors.Is(err, flow.ErrNoSession) {
 			return h.signIn(w, r, f.Tenant, "/c/"+url.PathEscape(f.ID))

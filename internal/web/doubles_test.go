@@ -23,9 +23,10 @@ type authServer struct {
 	url string
 
 	mu sync.Mutex
-	// token answers the next token requests; subject is who consents.
-	token   func() (int, string)
-	subject string
+	// token answers the next token requests; subject is who consents, and sites is
+	// what for.
+	token          func() (int, string)
+	subject, sites string
 }
 
 func newAuthServer(t testing.TB) *authServer {
@@ -48,6 +49,12 @@ func newAuthServer(t testing.TB) *authServer {
 		defer a.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"sub": a.subject, "email": a.subject + "@demo.example"})
+	})
+	mux.HandleFunc("GET /sites", func(w http.ResponseWriter, r *http.Request) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, a.sites)
 	})
 	mux.HandleFunc("POST /revoke", func(http.ResponseWriter, *http.Request) {})
 	srv := httptest.NewServer(mux)

@@ -101,6 +101,8 @@ var known = []struct {
 	{flow.ErrDiscovery, 502, "This server cannot be connected", "The detail says what the server lacks: it is for whoever runs it, or for whoever wrote its preset."},
 	{flow.ErrOtherAccount, 409, "That was another account", "Nothing was changed. Reconnect and choose the same account, or connect the other one beside it."},
 	{flow.ErrAccount, 502, "Whose account was that?", "The provider did not tell, so it could not be compared with the account to reconnect. Nothing was changed. Try again in a moment."},
+	{flow.ErrNoPlace, 409, "There is nothing to connect", "Nothing was changed. Choose an account that has access there, or have somebody let this one in, and connect again."},
+	{flow.ErrPlace, 400, "Pick one of them", "Go back to the list and pick one that is on it."},
 	{flow.ErrProviderDown, 502, "The provider is out of order", "Nothing was changed. Try again in a few minutes."},
 	{flow.ErrProvider, 502, "The provider answered with an error", "Start connecting again. If it happens again, the detail below tells whoever runs this what to look at."},
 	{flow.ErrStore, 503, "The connection could not be saved", "What was granted was given back. Try again in a moment."},

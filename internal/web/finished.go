@@ -52,6 +52,11 @@ func (s *Site) finished(w http.ResponseWriter, r *http.Request, server presets.S
 		if f.ReturnURL != "" {
 			target = v.ReturnURL
 		}
+		if host := HostOf(target); host != "" && !safe(r.Method) {
+			// What follows a form may not be a redirect to somebody else; see [Connect.leave].
+			s.render(w, r, http.StatusOK, page.LeavingView{Chrome: s.chrome(w, r, "Connected"), URL: target, ProviderName: host, ProviderHost: host, Back: true})
+			return
+		}
 		http.Redirect(w, r, target, http.StatusSeeOther)
 		return
 	}

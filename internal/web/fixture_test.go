@@ -63,14 +63,20 @@ func (c catalogue) Servers() []presets.Server {
 	two := append(slices.Clone(scopes), presets.OAuthScope{Scope: "notes.write", Why: "Change your notes"})
 	return []presets.Server{
 		{Name: "chat", DisplayName: "Chat", AuthType: presets.TypeOAuth, OAuthService: "slack", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
-			Known: &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}},
+			Catalogue: func() (*mcp.Catalogue, error) {
+				return &mcp.Catalogue{Initialized: []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"c","version":"1"}}`), Tools: []byte(`[{"name":"say_hello","inputSchema":{"type":"object"}}]`)}, nil
+			}},
 		{Name: "keyed", DisplayName: "Keyed", AuthType: presets.TypeAPIKey, Rotation: task.RotateNone, Server: program,
 			EnvValues:  []presets.EnvValue{{Name: "KEY", Label: "API key", Secret: true}},
 			Parameters: map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "[a-z]+"}}},
 		{Name: "mail", DisplayName: "Mail", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: two, Rotation: task.RotateRestart, Server: program},
 		{Name: "notes", DisplayName: "Notes", AuthType: presets.TypeOAuth, OAuthService: "demo", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
 			Tools: []string{"whoami", "add"}},
-		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
+		{Name: "tracker", DisplayName: "Tracker", AuthType: presets.TypeOAuth, OAuthService: "sites", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program},
+		{Name: "unset", DisplayName: "Unset", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
+			OAuthEnable: []presets.Feature{{Name: "Mail API", URL: "https://console.test/mail"}, {Name: "Files API", URL: "https://console.test/files"}}},
+		{Name: "unset-too", DisplayName: "Unset too", AuthType: presets.TypeOAuth, OAuthService: "google", OAuthScopes: scopes, Rotation: task.RotateRestart, Server: program,
+			OAuthEnable: []presets.Feature{{Name: "Mail API", URL: "https://console.test/mail"}}},
 	}
 }
 
@@ -86,6 +92,17 @@ func (c catalogue) Server(name string) (presets.Server, bool) {
 		return c.Catalogue.Server(name)
 	}
 	return presets.Server{}, false
+}
+
+// Provider is the demo provider, too, as one whose grants are for sites.
+func (c catalogue) Provider(id string) (presets.Provider, bool) {
+	if id != "sites" {
+		return c.Catalogue.Provider(id)
+	}
+	p, ok := c.Catalogue.Provider("demo")
+	p.ID, p.Discovery = id, &presets.Discovery{Request: presets.APIRequest{URL: "{base}/sites"}, Kind: "site",
+		ID: "id", Label: "url", Name: "name", Metadata: map[string]string{"site_id": "id"}}
+	return p, ok
 }
 
 // site is all four functions on stores in memory, with a provider to talk to.
@@ -158,7 +175,7 @@ func newSite(t testing.TB, base, owner string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := cfg.Clients(func(id string) []string { return flow.ClientParameters(known, id) }, map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"},
+	clients := cfg.Clients(func(id string) []string { return flow.ClientParameters(known, id) }, map[string]provider.Client{"demo": {ID: "lanyard", Secret: "canary-client-secret"}, "slack": {ID: "lanyard", Secret: "canary-client-secret"}, "sites": {ID: "lanyard", Secret: "canary-client-secret"},
 		"github":          {ID: "lanyard", Secret: "canary-client-secret", Parameters: map[string]string{"host": "git.acme.example"}},
 		flow.SignInClient: {ID: "lanyard", Secret: "canary-client-secret"}})
 	cat := catalogue{known}

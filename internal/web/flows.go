@@ -60,11 +60,12 @@ type flowJSON struct {
 	Error        string      `json:"error,omitempty"`
 	Description  string      `json:"error_description,omitempty"`
 	Missing      []string    `json:"missing_scopes,omitempty"`
+	PickURL      string      `json:"pick_url,omitempty"`
 	ExpiresAt    time.Time   `json:"expires_at"`
 }
 
-func flowAnswer(f flow.Flow) flowJSON {
-	return flowJSON{f.ID, f.Server, f.Status, f.Result.ConnectionID, f.Result.Code, f.Result.Detail, f.Result.Missing, f.ExpiresAt}
+func (s *Site) flowAnswer(f flow.Flow) flowJSON {
+	return flowJSON{f.ID, f.Server, f.Status, f.Result.ConnectionID, f.Result.Code, f.Result.Detail, f.Result.Missing, s.pickURL(f), f.ExpiresAt}
 }
 
 // getFlow is what a page that opened a popup polls.
@@ -84,7 +85,7 @@ func (h *Connect) getFlow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, flowAnswer(f))
+	writeJSON(w, http.StatusOK, h.flowAnswer(f))
 	return nil
 }
 
@@ -104,6 +105,6 @@ func (h *Connect) confirmFlow(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.Reconnected(context.WithoutCancel(r.Context()), connection.Key{Tenant: f.Tenant, ID: f.Result.ConnectionID})
-	writeJSON(w, http.StatusOK, flowAnswer(f))
+	writeJSON(w, http.StatusOK, h.flowAnswer(f))
 	return nil
 }

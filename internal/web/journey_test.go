@@ -311,6 +311,32 @@ func TestSetupOfAHost(t *testing.T) {
 	}
 }
 
+// TestWhatHasToBeOn: the page of a provider names what its servers use there, of
+// those that are offered, each once, and says so in a safe link.
+func TestWhatHasToBeOn(t *testing.T) {
+	t.Parallel()
+	b := newSite(t, loopURL, "me").browser()
+	b.get("/mcp/servers")
+	said := b.get("/mcp/servers/unset-too/setup").Body.String()
+	at := -1
+	for _, item := range []string{
+		`<a href="https://console.test/files" target="_blank" rel="noopener noreferrer"><bdi>Files API</bdi><span class="vh"> (opens in a new window)</span></a> for <bdi>Unset</bdi></li>`,
+		`<a href="https://console.test/mail" target="_blank" rel="noopener noreferrer"><bdi>Mail API</bdi><span class="vh"> (opens in a new window)</span></a> for <bdi>Unset</bdi>, <bdi>Unset too</bdi></li>`,
+	} {
+		next := strings.Index(said, item)
+		if next <= at {
+			t.Errorf("%s is not there, or in another order: %s", item, said)
+		}
+		at = next
+	}
+	if strings.Contains(said, "console.cloud.google.com/apis") {
+		t.Error("it names what no server uses that is offered")
+	}
+	if said := b.get("/mcp/servers/chat/setup").Body.String(); strings.Contains(said, "Turn on") {
+		t.Error("another provider's page names it, too")
+	}
+}
+
 // TestProviderThatNeedsHTTPS: what only whoever runs Lanyard can change is said
 // to them, and is no fault of ours.
 func TestProviderThatNeedsHTTPS(t *testing.T) {

@@ -244,6 +244,9 @@ func (h *Connect) requestGoesOn(w http.ResponseWriter, r *http.Request, a asked)
 	case flow.Denied, flow.Failed:
 		h.requestFailed(w, r, a, f)
 		return nil
+	case flow.Picking:
+		http.Redirect(w, r, placesPath(f.ID), http.StatusSeeOther)
+		return nil
 	}
 	v := page.WaitView{Chrome: h.chrome(w, r, "One moment"), RequestID: a.req.ID, Asker: asker(a.client, a.req.RedirectURI),
 		ServerDisplayName: a.server.DisplayName, Confirming: f.Status == flow.Pending, ReturnURL: returnTo(f)}

@@ -118,6 +118,12 @@ var routes = []struct {
 	{"POST /oauth/sign-out", "/oauth/sign-out", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
 	{"GET /l/{link}", "/l/LINKREF", "", "200", "", "", "", "", ""},
 	{"POST /l/{link}", "/l/LINKREF", "form", "403 cross_site", "", "", "303", "", "403 cross_site"},
+	{"GET /mcp/oauth/places/{flow}", "/mcp/oauth/places/FLOW", "", "403 flow_other_browser", "", "", "", "", ""},
+	{"GET /mcp/oauth/places/{flow}", "/mcp/oauth/places/flo_none", "", "404 flow_unknown", "", "", "", "", ""},
+	{"GET /mcp/oauth/places/{flow}", "/mcp/oauth/places/PICKED", "", "403 flow_other_browser", "", "", "200", "403 flow_other_browser", ""},
+	{"POST /mcp/oauth/places/{flow}", "/mcp/oauth/places/PICKED", "form place=id-south", "403 cross_site", "", "", "303", "403 flow_other_browser", "403 cross_site"},
+	{"POST /mcp/oauth/places/{flow}", "/mcp/oauth/places/PICKED", "form place=id-west", "403 cross_site", "", "", "400 place_unknown", "403 flow_other_browser", "403 cross_site"},
+	{"POST /mcp/oauth/places/{flow}", "/mcp/oauth/places/PICKED", "form action=cancel", "403 cross_site", "", "", "403 access_denied", "403 flow_other_browser", "403 cross_site"},
 	{"GET /c/{flow}", "/c/FLOW", "", "200", "", "", "", "", ""},
 	{"GET /c/{flow}", "/c/ASKED", "", "401", "", "", "200", "403 flow_other_person", "401"},
 	{"POST /c/{flow}", "/c/ASKED", "form action=authorize", "403 cross_site", "", "", "200", "403 flow_other_person", "403 cross_site"},
@@ -194,7 +200,11 @@ func ask(t *testing.T, pattern, path, body, who string) *httptest.ResponseRecord
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("REQUEST", req.ID, "CLIENT", client.ID, "ASKS", s.asks(client, "notes").Encode(), "SGN", attempt.ID,
+	picked := "flo_0"
+	if strings.Contains(path, "PICKED") {
+		picked = adas.toPlaces()
+	}
+	fill := strings.NewReplacer("PICKED", picked, "REQUEST", req.ID, "CLIENT", client.ID, "ASKS", s.asks(client, "notes").Encode(), "SGN", attempt.ID,
 		"LINKREF", strings.TrimPrefix(ref, "/l/"), "LINK", link.ID, "FLOW", f.ID, "ASKED", strings.TrimPrefix(question, s.base+"/c/"), "CON", con.ID, "ALLMCT", all.ID, "MCT", m.ID,
 		"ALLGNT", s.letIn("default", "ada", "").ID, "GRANT", s.letIn("default", "ada", con.ID).ID)
 	path, body = fill.Replace(path), fill.Replace(body)

@@ -59,6 +59,7 @@ func Routes(remote ...string) []Route {
 		{"ANY", "/oauth/sign-ins/{id}", connect, AuthApp},
 		{"ANY", "/oauth/sign-out", connect, AuthApp},
 		{"ANY", flow.CallbackPath + "/{issuer}", callback, AuthApp},
+		{"ANY", "/mcp/oauth/places/{flow}", callback, AuthApp},
 		{"ANY", "/mcp/servers", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/setup", connect, AuthApp},
 		{"ANY", "/mcp/servers/{name}/connect", connect, AuthApp},
