@@ -69,7 +69,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 "$tools/venv/bin/python" "$root/scripts/atomicmoto.py" "$moto" >"$log" 2>&1 &
 pids+=($!)
-java -Djava.library.path="$tools/dynamodb-local" -cp "$tools/dynamodb-local/*" \
+# Its compiler for long runs takes longer than it saves here.
+java -XX:TieredStopAtLevel=1 -Djava.library.path="$tools/dynamodb-local" -cp "$tools/dynamodb-local/*" \
 	com.amazonaws.services.dynamodbv2.local.main.ServerRunner -inMemory -port "$dynamodb" -disableTelemetry >>"$log" 2>&1 &
 pids+=($!)
 for port in "$moto" "$dynamodb"; do

