@@ -212,10 +212,14 @@ func model(t *testing.T, w *world, store vault.Slots, seed uint64) (wrong []stri
 	return wrong, renewals
 }
 
+// telling is the first of the model's lives that are lived here: each planted
+// mistake shows in some of the next ones.
+const telling = 106
+
 // TestSlotsKeepWhatIsNamed: whatever happens, everything that the row names can
 // be read back, and is what it was when it was named.
 func TestSlotsKeepWhatIsNamed(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := uint64(telling); seed < telling+12; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			run(t, func(t *testing.T, w *world) {
 				wrong, renewals := model(t, w, w.store.Slots(), seed)
@@ -280,9 +284,7 @@ func TestSlotsModelFindsMistakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			found := 0
-			// Any life may find it; those that begin here do so at once.
-			const first = 106
-			for seed := uint64(first); seed < first+400 && found == 0; seed++ {
+			for seed := uint64(telling); seed < telling+12 && found == 0; seed++ {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
 					wrong, _ := model(t, w, broken(w.store.Slots()), seed)
@@ -290,7 +292,7 @@ func TestSlotsModelFindsMistakes(t *testing.T) {
 				})
 			}
 			if found == 0 {
-				t.Error("nothing was found in 400 lives")
+				t.Error("nothing was found in the lives that the stores themselves are tried in")
 			}
 		})
 	}
