@@ -99,3 +99,34 @@ func TestTaskOfAnotherPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestRemoteOfAnotherPlace: a remote server that refuses its token, and may take its
+// time to, is not shown one that was granted for elsewhere meanwhile.
+func TestRemoteOfAnotherPlace(t *testing.T) {
+	t.Parallel()
+	f := newFar(t, nil, farMCP())
+	w, g, c := newRemote(t, "")
+	server := presets.Server{Name: "far", DisplayName: "Far", AuthType: presets.TypeOAuth, OAuthService: "forge",
+		Parameters: map[string]presets.Parameter{"host": {Source: presets.SourceClient}},
+		Server:     presets.Program{Registry: presets.RegistryRemote, URL: f.URL + "/{host}/mcp"}}
+	w.service.Catalogue = forge{catalogue{"far": server}}
+	if _, err := w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error { c.Provider = "forge"; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	f.accept = func(string) bool {
+		_, _ = w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error {
+			c.ClientAt = map[string]string{"host": "git.acme.example"}
+			return nil
+		})
+		g.renew(t.Context(), c.Key)
+		return false
+	}
+	if _, _, err := via(t, w.service, c, "POST", callTool); err == nil {
+		t.Error("the call was answered")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.headers) != 1 {
+		t.Errorf("the server of before was asked %d times, last with %q", len(f.headers), f.headers[len(f.headers)-1].Get("Authorization"))
+	}
+}
