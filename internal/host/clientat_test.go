@@ -130,3 +130,26 @@ func TestRemoteOfAnotherPlace(t *testing.T) {
 		t.Errorf("the server of before was asked %d times, last with %q", len(f.headers), f.headers[len(f.headers)-1].Get("Authorization"))
 	}
 }
+
+// TestServerOfElsewhere: a preset that was replaced by one for the provider's default
+// alone is not given what was granted at another host.
+func TestServerOfElsewhere(t *testing.T) {
+	t.Parallel()
+	w, o := forgeWorld(t)
+	for granted, good := range map[string]bool{"": true, "forge.example": true, "git.acme.example": false} {
+		c := w.connect("ada", "notes") // which declares no host
+		_, err := w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error {
+			if c.Provider = "forge"; granted != "" {
+				c.ClientAt = map[string]string{"host": granted}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := w.begin(o, c)
+		if claim, err := w.service.Claim(t.Context(), s.Identity, claimRequest(s)); (err == nil) != good {
+			t.Errorf("granted at %q: %d tokens, %v", granted, len(claim.Access.Tokens), err)
+		}
+	}
+}
