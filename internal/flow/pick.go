@@ -108,7 +108,15 @@ func (s *Finisher) move(ctx context.Context, f Flow, from, to connection.Connect
 		return f, s.unstored(ctx, f, err)
 	}
 	now := s.Now().UTC()
-	if _, err := s.Connections.Update(ctx, from.Key, func(c *connection.Connection) error { return c.Surrender(f.ID, g.Place.ID, now) }); err != nil {
+	_, err = s.Connections.Update(ctx, from.Key, func(c *connection.Connection) error { return c.Surrender(f.ID, g.Place.ID, now) })
+	if errors.Is(err, connection.ErrUnavailable) {
+		// Of a write that was not answered nobody knows, and the row does: if it has let
+		// the grant go, there is nothing but this left of it.
+		if row, rerr := s.Connections.Get(context.WithoutCancel(ctx), from.Key); rerr == nil && row.Surrendered(g.Place.ID) {
+			err = nil
+		}
+	}
+	if err != nil {
 		return f, s.unpicked(ctx, f, err)
 	}
 	set := token.Set{Access: at(access, *g.Place), Grant: grant}
