@@ -171,11 +171,20 @@ func (s *Finisher) picking(ctx context.Context, id, browser string) (Flow, conne
 	if err != nil && !errors.Is(err, connection.ErrNotFound) {
 		return f, c, s.unstored(ctx, f, err)
 	}
-	if p := c.Proposal; err != nil || p == nil || p.FlowID != f.ID || len(p.Places) == 0 || s.Now().After(p.ConfirmBy) {
+	p := c.Proposal
+	waiting := err == nil && p != nil && p.FlowID == f.ID && !s.Now().After(p.ConfirmBy)
+	switch {
+	case waiting && len(p.Places) > 0:
+		return f, c, nil
+	case waiting:
+		f.Status = Pending // the choice was interrupted, and counts
+	case err == nil && inForce(c, f):
+		f.Status = Connected
+	default:
 		f.Status = Failed // of its page: there is nothing to be picked any more
 		return f, c, ErrFlowExpired
 	}
-	return f, c, nil
+	return f, c, ErrFlowEnded
 }
 
 // unpicked is why the row did not take an answer.

@@ -318,6 +318,9 @@ func TestPickInterrupted(t *testing.T) {
 		if got, err := w.start.Look(t.Context(), f.ID); err != nil || got.Status != want {
 			t.Errorf("look: %s %v, want %s", got.Status, err, want)
 		}
+		if got, err := w.fin.Pick(t.Context(), f.ID, "id-north", anna); !errors.Is(err, flow.ErrFlowEnded) || got.Status != want {
+			t.Errorf("the answer again: %s %v, want %s", got.Status, err, want)
+		}
 		if f, err = w.start.Confirm(t.Context(), tenant, f.ID, user); err != nil || f.Status != flow.Connected {
 			t.Errorf("confirm: %s %v", f.Status, err)
 		}
