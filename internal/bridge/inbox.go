@@ -14,6 +14,8 @@ import (
 const (
 	// readAtOnce is how much is read of a server's output at a time, in bytes.
 	readAtOnce = 64 << 10
+	// takesAtOnce is how often is read before it is asked whether to go on.
+	takesAtOnce = 16
 	// soon is how long a caller looks for its answer before it sleeps. To be woken
 	// costs about as much as that on a virtual machine that has nothing else to do.
 	soon = 100 * time.Microsecond
@@ -46,13 +48,20 @@ type inbox struct {
 
 // read hands on all lines until there are no more, and says why.
 func (i *inbox) read() error {
-	err := i.child.Await(func() bool {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		for i.take() {
-		}
-		return i.err != nil
-	})
+	var err error
+	for more := true; more && err == nil; {
+		err = i.child.Await(func() bool {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			// After many it asks anew whether its time is over: whoever writes faster
+			// than is read here leaves no other moment for it.
+			more = i.take()
+			for n := 1; more && n < takesAtOnce; n++ {
+				more = i.take()
+			}
+			return more || i.err != nil
+		})
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.err != nil {

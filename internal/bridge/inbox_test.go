@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -200,5 +201,31 @@ func TestLookAtTheEnd(t *testing.T) {
 	}
 	if !slices.Equal(got(), []string{"last"}) {
 		t.Errorf("got %q", got())
+	}
+}
+
+// What a server left behind may write for ever, faster than it is read: the end of
+// its time is seen all the same.
+func TestEndlessOutputEnds(t *testing.T) {
+	t.Parallel()
+	s := newSpeaker(t)
+	stop := make(chan struct{})
+	var wrote sync.WaitGroup
+	wrote.Go(func() {
+		for more := []byte(strings.Repeat(strings.Repeat("x", readAtOnce/16-1)+"\n", 16)); !closed(stop); {
+			_, _ = s.w.Write(more)
+		}
+	})
+	i := &inbox{child: s, max: 1 << 20, handle: func([]byte) { time.Sleep(time.Millisecond) }}
+	end := ended(t, i)
+	if err := s.out.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	err := wait(t, end)
+	close(stop)
+	s.out.Close() // whoever writes is woken
+	wrote.Wait()
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v", err)
 	}
 }

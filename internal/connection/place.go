@@ -56,14 +56,24 @@ func (c *Connection) Pick(flowID, placeID string, set Set, now, confirmBy time.T
 }
 
 // Surrender takes away the proposal of that flow, whose place another connection
-// is for: the grant lives on there, so that it is not retired here.
+// is for: the grant lives on there, so that it is not retired here. The row is left
+// with the place, for whoever is not told that it was written.
 func (c *Connection) Surrender(flowID, placeID string, now time.Time) error {
-	if _, ok := c.Offers(flowID, placeID, now); !ok {
+	place, ok := c.Offers(flowID, placeID, now)
+	if !ok {
 		return ErrNoProposal
 	}
 	c.Proposal = nil
-	c.leave()
+	if c.leave(); c.Status == Deleting {
+		c.Place = &place
+	}
 	return nil
+}
+
+// Surrendered reports whether the only grant that the row ever had was surrendered for
+// that place.
+func (c Connection) Surrendered(placeID string) bool {
+	return c.Status == Deleting && c.Proposal == nil && !c.InUse() && len(c.Retired) == 0 && c.Place != nil && c.Place.ID == placeID
 }
 
 // Decline gives up the proposal of that flow, of whose places the person wants

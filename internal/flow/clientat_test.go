@@ -10,6 +10,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/provider"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // at puts the client at a host; "" takes it back to the provider's default.
@@ -181,4 +182,34 @@ func TestCheckClientAt(t *testing.T) {
 			t.Errorf("a provider at one place: %v", err)
 		}
 	}
+}
+
+// sitesOfForge is a catalogue whose forge has several sites at each host.
+type sitesOfForge struct{ catalogue }
+
+func (c sitesOfForge) Provider(id string) (presets.Provider, bool) {
+	p, ok := c.catalogue.Provider(id)
+	if id == "forge" {
+		sites, _ := c.catalogue.Provider("sites")
+		p.Discovery = sites.Discovery
+	}
+	return p, ok
+}
+
+// TestPlaceWhereTheClientIs: a place of another host is another one, be its id the same.
+func TestPlaceWhereTheClientIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start.Catalogue, w.fin.Catalogue = sitesOfForge{}, sitesOfForge{}
+	w.grants("north", "south")
+	c := w.picks(w.forge(), "ada1", "north")
+	w.at("git.acme.example")
+	r := w.forge()
+	r.ConnectionID = c.ID
+	f, err := w.connect(r, "ada1")
+	wantError(t, err, nil)
+	if f.Status != flow.Picking {
+		t.Errorf("nobody was asked: the flow is %s", f.Status)
+	}
+	w.wantSite(w.row(c.ID), "north")
 }

@@ -108,7 +108,15 @@ func (s *Finisher) move(ctx context.Context, f Flow, from, to connection.Connect
 		return f, s.unstored(ctx, f, err)
 	}
 	now := s.Now().UTC()
-	if _, err := s.Connections.Update(ctx, from.Key, func(c *connection.Connection) error { return c.Surrender(f.ID, g.Place.ID, now) }); err != nil {
+	_, err = s.Connections.Update(ctx, from.Key, func(c *connection.Connection) error { return c.Surrender(f.ID, g.Place.ID, now) })
+	if errors.Is(err, connection.ErrUnavailable) {
+		// Of a write that was not answered nobody knows, and the row does: if it has let
+		// the grant go, there is nothing but this left of it.
+		if row, rerr := s.Connections.Get(context.WithoutCancel(ctx), from.Key); rerr == nil && row.Surrendered(g.Place.ID) {
+			err = nil
+		}
+	}
+	if err != nil {
 		return f, s.unpicked(ctx, f, err)
 	}
 	set := token.Set{Access: at(access, *g.Place), Grant: grant}
@@ -163,11 +171,20 @@ func (s *Finisher) picking(ctx context.Context, id, browser string) (Flow, conne
 	if err != nil && !errors.Is(err, connection.ErrNotFound) {
 		return f, c, s.unstored(ctx, f, err)
 	}
-	if p := c.Proposal; err != nil || p == nil || p.FlowID != f.ID || len(p.Places) == 0 || s.Now().After(p.ConfirmBy) {
+	p := c.Proposal
+	waiting := err == nil && p != nil && p.FlowID == f.ID && !s.Now().After(p.ConfirmBy)
+	switch {
+	case waiting && len(p.Places) > 0:
+		return f, c, nil
+	case waiting:
+		f.Status = Pending // the choice was interrupted, and counts
+	case err == nil && inForce(c, f):
+		f.Status = Connected
+	default:
 		f.Status = Failed // of its page: there is nothing to be picked any more
 		return f, c, ErrFlowExpired
 	}
-	return f, c, nil
+	return f, c, ErrFlowEnded
 }
 
 // unpicked is why the row did not take an answer.

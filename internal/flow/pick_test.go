@@ -185,6 +185,23 @@ func TestPickCannotMove(t *testing.T) {
 	w.open(w.row(north.ID))
 }
 
+// A grant that was taken out of its row is stored although nobody was told so.
+func TestPickMovesUnanswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.grants("north", "south")
+	north := w.picks(w.atSites(), "ada1", "north")
+	f, err := w.connect(w.atSites(), "ada1")
+	wantError(t, err, nil)
+	w.conns.lost = true
+	f, err = w.fin.Pick(t.Context(), f.ID, "id-north", anna)
+	wantError(t, err, nil)
+	if row := w.row(north.ID); f.Status != flow.Connected || row.Set.AccessVersion == north.Set.AccessVersion || len(w.acme.ended()) != 0 {
+		t.Errorf("flow %s, row %+v, ended %v", f.Status, row, w.acme.ended())
+	}
+	w.open(w.row(north.ID))
+}
+
 // While nothing was written, the person can answer again.
 func TestPickAgain(t *testing.T) {
 	t.Parallel()
@@ -300,6 +317,9 @@ func TestPickInterrupted(t *testing.T) {
 		want := map[bool]flow.Status{false: flow.Connected, true: flow.Pending}[confirm]
 		if got, err := w.start.Look(t.Context(), f.ID); err != nil || got.Status != want {
 			t.Errorf("look: %s %v, want %s", got.Status, err, want)
+		}
+		if got, err := w.fin.Pick(t.Context(), f.ID, "id-north", anna); !errors.Is(err, flow.ErrFlowEnded) || got.Status != want {
+			t.Errorf("the answer again: %s %v, want %s", got.Status, err, want)
 		}
 		if f, err = w.start.Confirm(t.Context(), tenant, f.ID, user); err != nil || f.Status != flow.Connected {
 			t.Errorf("confirm: %s %v", f.Status, err)

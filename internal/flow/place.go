@@ -30,8 +30,12 @@ func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set 
 	if err != nil {
 		return c, err
 	}
+	held := c.Place
+	if exists && !s.sameClientAt(f, c.Granted) {
+		held = nil // of another host it is another place, be its id the same
+	}
 	var p connection.Proposal
-	if g.Place, p.Places = narrow(places, c.Place); g.Place != nil {
+	if g.Place, p.Places = narrow(places, held); g.Place != nil {
 		maps.Copy(set.Access.Metadata, g.Place.Metadata)
 	}
 	p.Granted, p.More = g, len(p.Places) > 0 && len(p.Places) < len(places)

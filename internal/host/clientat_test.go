@@ -99,3 +99,57 @@ func TestTaskOfAnotherPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestRemoteOfAnotherPlace: a remote server that refuses its token, and may take its
+// time to, is not shown one that was granted for elsewhere meanwhile.
+func TestRemoteOfAnotherPlace(t *testing.T) {
+	t.Parallel()
+	f := newFar(t, nil, farMCP())
+	w, g, c := newRemote(t, "")
+	server := presets.Server{Name: "far", DisplayName: "Far", AuthType: presets.TypeOAuth, OAuthService: "forge",
+		Parameters: map[string]presets.Parameter{"host": {Source: presets.SourceClient}},
+		Server:     presets.Program{Registry: presets.RegistryRemote, URL: f.URL + "/{host}/mcp"}}
+	w.service.Catalogue = forge{catalogue{"far": server}}
+	if _, err := w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error { c.Provider = "forge"; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	f.accept = func(string) bool {
+		_, _ = w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error {
+			c.ClientAt = map[string]string{"host": "git.acme.example"}
+			return nil
+		})
+		g.renew(t.Context(), c.Key)
+		return false
+	}
+	if _, _, err := via(t, w.service, c, "POST", callTool); err == nil {
+		t.Error("the call was answered")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.headers) != 1 {
+		t.Errorf("the server of before was asked %d times, last with %q", len(f.headers), f.headers[len(f.headers)-1].Get("Authorization"))
+	}
+}
+
+// TestServerOfElsewhere: a preset that was replaced by one for the provider's default
+// alone is not given what was granted at another host.
+func TestServerOfElsewhere(t *testing.T) {
+	t.Parallel()
+	w, o := forgeWorld(t)
+	for granted, good := range map[string]bool{"": true, "forge.example": true, "git.acme.example": false} {
+		c := w.connect("ada", "notes") // which declares no host
+		_, err := w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error {
+			if c.Provider = "forge"; granted != "" {
+				c.ClientAt = map[string]string{"host": granted}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := w.begin(o, c)
+		if claim, err := w.service.Claim(t.Context(), s.Identity, claimRequest(s)); (err == nil) != good {
+			t.Errorf("granted at %q: %d tokens, %v", granted, len(claim.Access.Tokens), err)
+		}
+	}
+}

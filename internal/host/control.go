@@ -110,10 +110,10 @@ func (s *Service) claimed(ctx context.Context, t Task) (task.Claim, error) {
 
 // inputs are what the connection's server is started or reached with. Where our
 // client was when access was granted, that is where the server belongs, wherever the
-// client is now.
+// client is now; a server whose preset has come to be for elsewhere is given nothing.
 func (s *Service) inputs(c connection.Connection, server presets.Server) (presets.Inputs, error) {
 	in := presets.Inputs{User: c.Parameters, Deployment: s.Deployment}
-	if !server.AtClient() {
+	if !server.AtClient() && len(c.ClientAt) == 0 {
 		return in, nil
 	}
 	p, ok := s.Catalogue.Provider(c.Provider)
@@ -124,8 +124,10 @@ func (s *Service) inputs(c connection.Connection, server presets.Server) (preset
 	if err != nil {
 		return in, err
 	}
-	in.Client, err = p.Values(presets.Inputs{Client: c.ClientAt})
-	return in, err
+	if in.Client, err = p.Values(presets.Inputs{Client: c.ClientAt}); err != nil {
+		return in, err
+	}
+	return in, server.Serves(p, in.Client)
 }
 
 // oldTokenDies reports whether a renewal at the connection's provider ends the

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanyardhq/lanyard/internal/connection"
 	"github.com/lanyardhq/lanyard/internal/host"
 	"github.com/lanyardhq/lanyard/internal/refresh"
 	"github.com/lanyardhq/lanyard/internal/vault"
@@ -409,5 +410,39 @@ func TestRelay(t *testing.T) {
 	}
 	if _, err := w.service.ServeRelayed(t.Context(), []byte("canary")); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestRemoteSessionOfBefore: a connection that was made anew, with another account or
+// for elsewhere, has no session of before at its server.
+func TestRemoteSessionOfBefore(t *testing.T) {
+	t.Parallel()
+	f := newFar(t, nil, farMCP())
+	w, _, c := newRemote(t, f.URL+"/mcp")
+	call := func() {
+		t.Helper()
+		if resp, body, err := via(t, w.service, c, "POST", callTool, opens("inner-1")...); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%v %s", err, body)
+		}
+	}
+	call()
+	call()
+	f.mu.Lock()
+	before := f.headers[len(f.headers)-1].Get("Mcp-Session-Id")
+	from := len(f.headers)
+	f.mu.Unlock()
+	if _, err := w.store.Update(t.Context(), c.Key, func(c *connection.Connection) error {
+		c.ConnectedAt = w.clock.now().Add(time.Second)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	call()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range f.headers[from:] {
+		if id := h.Get("Mcp-Session-Id"); before == "" || id == before {
+			t.Errorf("it is asked in the session %q of before, %q", id, before)
+		}
 	}
 }

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -73,6 +75,15 @@ func (r *remotes) token(ctx context.Context, tr remoteTransport, caller vault.Ca
 		return a, err
 	}
 	r.hold(k, c, a, s.Now())
+	return tr.fitting(a, c)
+}
+
+// fitting keeps a token from where the request goes if it was granted for elsewhere since
+// the request came: the connection was made anew meanwhile.
+func (tr remoteTransport) fitting(a token.Access, c connection.Connection) (token.Access, error) {
+	if !maps.Equal(c.ClientAt, tr.conn.ClientAt) || !maps.Equal(c.Parameters, tr.conn.Parameters) {
+		return token.Access{}, fmt.Errorf("%w: the connection was made anew meanwhile, for elsewhere: try again", ErrRemote)
+	}
 	return a, nil
 }
 
@@ -95,7 +106,7 @@ func (r *remotes) doubt(ctx context.Context, tr remoteTransport, caller vault.Ca
 		return a, err
 	}
 	r.hold(k, c, a, now)
-	return a, nil
+	return tr.fitting(a, c)
 }
 
 func (r *remotes) hold(k connection.Key, c connection.Connection, a token.Access, now time.Time) {

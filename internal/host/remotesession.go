@@ -65,7 +65,8 @@ func (r *remotes) endSession(inner string) {
 // client's.
 func (tr remoteTransport) inSession(ctx context.Context, r remoteRequest, inner, opens string) (*http.Response, error) {
 	remotes := &tr.service.remotes
-	name := tr.conn.Tenant + " " + tr.conn.ID + " " + inner
+	// One of before the connection was made anew is of another account, or elsewhere.
+	name := fmt.Sprint(tr.conn.Tenant, " ", tr.conn.ID, " ", tr.conn.ConnectedAt.UnixNano(), " ", inner)
 	m, _ := mcp.Parse(r.body)
 	if m.Request() && m.Method == "initialize" {
 		remotes.endSession(name)
