@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -92,8 +93,13 @@ func (r clientRules) NeedsSecret(name, variant string) (bool, error) {
 
 func (r clientRules) Unfit(name, variant, parameter, value string) (string, error) {
 	p, err := r.provider(name, variant)
-	if err != nil || p.Parameters[parameter].Source != presets.SourceClient {
+	known := p.ClientParameters()
+	switch {
+	case err != nil || len(known) == 0:
 		return "", err
+	case !slices.Contains(known, parameter):
+		// Misspelt, it would leave the secret to the provider's default.
+		return fmt.Sprintf("a client of %s has no such setting; there is %s", p.DisplayName, flow.ClientVariable(p.ID, known[0])), nil
 	}
 	return unfit(p.Parameters[parameter], value), nil
 }

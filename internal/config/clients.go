@@ -38,7 +38,7 @@ type ClientRules interface {
 	// NeedsSecret reports whether the provider is known and wants a secret.
 	NeedsSecret(name, variant string) (bool, error)
 	// Unfit reports why the value cannot be that parameter of the client's; "" if it
-	// can, or if there is no such parameter.
+	// can, or if a client of that provider has no parameters.
 	Unfit(name, variant, parameter, value string) (string, error)
 }
 
