@@ -105,8 +105,8 @@ func placeholder(value string) bool {
 	return strings.Contains(value, "…") || strings.Trim(value, ".") == "" && value != ""
 }
 
-// ClientID implements [flow.Clients].
-func (c *Clients) ClientID(ctx context.Context, tenant, providerID string) (provider.Client, error) {
+// Current implements [flow.Clients].
+func (c *Clients) Current(ctx context.Context, tenant, providerID string) (provider.Client, error) {
 	client, err := c.Client(ctx, tenant, providerID, "")
 	client.Secret = ""
 	return client, err

@@ -62,7 +62,7 @@ func checkClient(server presets.Server, p presets.Provider, f Flow, client provi
 // HasClient reports why nobody can connect the server yet: its provider has no
 // client of ours, or one for another place than the server's.
 func (s *Starter) HasClient(ctx context.Context, tenant string, server presets.Server) error {
-	client, err := s.Clients.ClientID(ctx, tenant, server.OAuthService)
+	client, err := s.Clients.Current(ctx, tenant, server.OAuthService)
 	if err != nil || len(ClientParameters(s.Catalogue, server.OAuthService)) == 0 {
 		return err
 	}

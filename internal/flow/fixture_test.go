@@ -88,7 +88,7 @@ func (w *world) pass(d time.Duration) {
 	w.now = w.now.Add(d)
 }
 
-func (w *world) ClientID(context.Context, string, string) (provider.Client, error) {
+func (w *world) Current(context.Context, string, string) (provider.Client, error) {
 	return provider.Client{ID: "lanyard-client", Parameters: w.clientAt}, w.client
 }
 
