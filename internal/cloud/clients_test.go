@@ -108,7 +108,7 @@ func TestClients(t *testing.T) {
 
 // Where a client is registered comes with it, to connect and to who holds its
 // secret alike, and stays with it.
-func TestClientsAtAPlace(t *testing.T) {
+func TestClientsAtAHost(t *testing.T) {
 	t.Parallel()
 	w := newClients(t, nil)
 	set := func(id, host string) {

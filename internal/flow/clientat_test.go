@@ -88,7 +88,7 @@ func TestClientMovesMeanwhile(t *testing.T) {
 			t.Errorf("%v: %s %s, %d exchanges, %d connections", move, f.Status, f.Result.Code, w.acme.exchanges, len(w.rows()))
 		}
 	}
-	// Said in other words, it is the same place.
+	// Said in other words, it is the same host.
 	w := newWorld(t)
 	answer := w.consent(w.begin(w.forge()), anna, "ada1")
 	w.at("forge.example")
@@ -156,7 +156,7 @@ func TestServerElsewhere(t *testing.T) {
 	wantError(t, err, flow.ErrParameter)
 }
 
-// TestCheckClientAt: the place counts, and not how it was said.
+// TestCheckClientAt: the host counts, and not how it was said.
 func TestCheckClientAt(t *testing.T) {
 	t.Parallel()
 	p, _ := catalogue{}.Provider("forge")
@@ -178,7 +178,7 @@ func TestCheckClientAt(t *testing.T) {
 			wantError(t, err, flow.ErrMoved)
 		}
 		if err := flow.CheckClientAt(plain, tt.at, provider.Client{Parameters: tt.now}); err != nil {
-			t.Errorf("a provider at one place: %v", err)
+			t.Errorf("a provider at one host: %v", err)
 		}
 	}
 }

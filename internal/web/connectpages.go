@@ -258,7 +258,7 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, name := range prov.ClientParameters() {
 		param := prov.Parameters[name]
-		v.Places = append(v.Places, page.ClientPlace{Label: cmp.Or(param.Label, name), Help: param.Help, Default: param.Default,
+		v.Parameters = append(v.Parameters, page.ClientParameter{Label: cmp.Or(param.Label, name), Help: param.Help, Default: param.Default,
 			Variable: flow.ClientVariable(prov.ID, name), Flag: "--param " + name + "="})
 	}
 	if prov.RedirectURI.Single {
