@@ -100,7 +100,7 @@ func sampleViews(text func(string) string) map[string]View {
 		"error-bare": ErrorView{Chrome: Chrome{}},
 		"setup": SetupView{Chrome: chrome, ProviderName: text("Slack"), RedirectURI: text("http://127.0.0.1:8080/mcp/oauth/callback"), ConsoleURL: text("https://api.slack.com/apps"), Help: text("Choose “From scratch”, then OAuth & Permissions."),
 			EnvID: text("SLACK_CLIENT_ID"), EnvSecret: text("SLACK_CLIENT_SECRET"), Unusable: text("Run cloudflared tunnel --url http://127.0.0.1:8080 and set LANYARD_BASE_URL to the address that it prints."), Scopes: []string{text("channels:read"), text("chat:write")},
-			Parameters: []ClientParameter{{text("Host"), text("That of a server of your own."), text("slack.com"), text("SLACK_CLIENT_HOST"), text("--param host=")}},
+			Parameters: []ClientParameter{{text("Host"), text("That of a server of your own."), text("slack.com"), text("SLACK_CLIENT_HOST"), text("--param host=")}, {Label: text("Base"), Variable: text("SLACK_CLIENT_BASE"), Flag: text("--param base=")}},
 			Enable:     []Enable{{text("Gmail API"), text("https://console.example/gmail"), []string{text("Gmail"), text("Google Workspace")}}, {text("Drive API"), text("https://console.example/drive"), []string{text("Google Drive")}}}},
 		"setup-plain": SetupView{Chrome: chrome, ProviderName: text("Acme"), RedirectURI: text("http://127.0.0.1:8080/x"), EnvID: text("ACME_CLIENT_ID"), EnvSecret: text("ACME_CLIENT_SECRET")},
 		"signin":      SignInView{Chrome: Chrome{Title: text("Sign in")}},
