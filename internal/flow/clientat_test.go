@@ -156,6 +156,30 @@ func TestServerElsewhere(t *testing.T) {
 	wantError(t, err, flow.ErrParameter)
 }
 
+// TestClientNowhere: where there is no default, a client that does not say where it
+// is counts as none, and the operator reads what to say.
+func TestClientNowhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.request()
+	r.Server = "lone"
+	server, _ := catalogue{}.Server("lone")
+	_, err := w.start.Start(t.Context(), r)
+	for what, err := range map[string]error{"start": err, "has client": w.start.HasClient(t.Context(), tenant, server)} {
+		wantError(t, err, flow.ErrNoClient)
+		if !strings.Contains(err.Error(), "host") || !strings.Contains(err.Error(), "has to be said with the client") {
+			t.Errorf("%s: it does not say what is wrong: %v", what, err)
+		}
+	}
+	w.at("git.acme.example")
+	if err := w.start.HasClient(t.Context(), tenant, server); err != nil {
+		t.Error(err)
+	}
+	if c := w.connected(r, "ada1"); c.ClientAt["host"] != "git.acme.example" {
+		t.Errorf("granted at %v", c.ClientAt)
+	}
+}
+
 // TestCheckClientAt: the host counts, and not how it was said.
 func TestCheckClientAt(t *testing.T) {
 	t.Parallel()
