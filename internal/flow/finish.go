@@ -197,7 +197,7 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 		s.revoke(ctx, t, f, p, granted, res.Set)
 		return none, nil, err
 	}
-	c, err := s.place(ctx, f, granted, res.Set, places)
+	c, err := s.assign(ctx, f, granted, res.Set, places)
 	if err != nil {
 		s.revoke(ctx, t, f, p, granted, res.Set)
 		return none, nil, err
