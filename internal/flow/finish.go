@@ -236,7 +236,7 @@ func (s *Finisher) discover(ctx context.Context, t provider.Target, r provider.R
 	found, err := s.Engine.Discover(ctx, t, r)
 	switch {
 	case errors.Is(err, provider.ErrPlace):
-		return nil, fmt.Errorf("%w: %w", ErrNoPlace, err)
+		return nil, fmt.Errorf("%w: %s named no %s", ErrNoPlace, t.Provider.DisplayName, t.Provider.Discovery.Kind)
 	case err != nil:
 		return nil, exchangeError(t.Provider, err)
 	}
