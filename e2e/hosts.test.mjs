@@ -97,7 +97,8 @@ test('the client at another host under the same id: nothing of the first is sent
   const said = Object.values(await seen()).join(); // what a client is told
   assert.match(said, /needs to be connected again/);
   assert.ok(!issuedBy(first).some((hash) => said.includes(hash)), said);
-  assert.deepEqual([second.count(), first.count()], [0, before]);
+  assert.deepEqual(second.heard, [], 'the second host was asked');
+  assert.equal(first.count(), before);
   assert.equal(await status('engine'), 'reconnect_needed');
   assert.equal(await status('fixed'), 'needs_client'); // it is for the first alone
 });
@@ -115,6 +116,9 @@ test('reconnected, it is of the new host, under the same id', async () => {
   const { where, fingerprint } = await seen();
   assert.equal(where, second.issuer);
   assert.ok(issuedBy(second).includes(fingerprint) && !issuedBy(first).includes(fingerprint), 'a token of another host');
+  // What a page asks while the application restarts may never be answered, and the
+  // witness waits for all that was asked.
+  await person.context.close();
 });
 
 test('a host that cannot be one leaves the client out', async () => {

@@ -25,7 +25,7 @@ func (c *checker) parameters() {
 		c.pattern(path, param)
 		switch param.Source {
 		case SourceClient:
-			if slices.Contains(clientSettings, name) {
+			if slices.Contains(ClientSettings, name) {
 				c.add(path, "the name is taken: a client has a setting of it")
 			}
 		case SourceCallback:
@@ -40,9 +40,9 @@ func (c *checker) parameters() {
 	}
 }
 
-// clientSettings are what every client has beside its parameters: PROVIDER_CLIENT_ID
-// and so on in the environment.
-var clientSettings = []string{"id", "secret", "variant", "issuer"}
+// ClientSettings are what every client may have beside its parameters, none of which
+// has such a name: PROVIDER_CLIENT_ID and so on in the environment.
+var ClientSettings = []string{"id", "secret", "variant", "issuer"}
 
 // derived wants a parameter to follow from those of the client in every case, and
 // from nothing that anybody else says.

@@ -47,6 +47,16 @@ func TestClientValues(t *testing.T) {
 	if _, err := p.Values(Inputs{Client: map[string]string{"host": "a/b"}}); !errors.Is(err, ErrParameter) {
 		t.Errorf("a value that is not allowed: %v", err)
 	}
+	alone, _, _ := strings.Cut(forge, "  api:")
+	for _, text := range []string{forge, alone} {
+		nowhere := decode(t, strings.Replace(text, "default: forge.example, ", "", 1))
+		if at, err := nowhere.ClientValues(nil); !errors.Is(err, ErrParameter) || !strings.Contains(err.Error(), "host") {
+			t.Errorf("without a default, a client is at %v, %v", at, err)
+		}
+		if at, err := nowhere.ClientValues(map[string]string{"host": "git.acme.example"}); err != nil || at["host"] != "git.acme.example" {
+			t.Errorf("without a default: %v, %v", at, err)
+		}
+	}
 	if none := decode(t, minimal); none.ClientParameters() != nil {
 		t.Error("a provider at one place has no parameters of the client")
 	}

@@ -172,7 +172,8 @@ func (p Provider) ClientParameters() (names []string) {
 }
 
 // ClientValues are where our client is: the values of its parameters, whether
-// they were set with it or are the provider's defaults.
+// they were set with it or are the provider's defaults. Where one is neither, nobody
+// knows: that is [ErrParameter].
 func (p Provider) ClientValues(set map[string]string) (map[string]string, error) {
 	values, err := p.Values(Inputs{Client: set})
 	if err != nil {
@@ -180,12 +181,14 @@ func (p Provider) ClientValues(set map[string]string) (map[string]string, error)
 	}
 	var out map[string]string
 	for _, name := range p.ClientParameters() {
-		if value, ok := values[name]; ok {
-			if out == nil {
-				out = map[string]string{}
-			}
-			out[name] = value
+		value, ok := values[name]
+		if !ok {
+			return nil, fmt.Errorf("%w: %s of %s has to be said with the client", ErrParameter, name, p.DisplayName)
 		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[name] = value
 	}
 	return out, nil
 }

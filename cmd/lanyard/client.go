@@ -145,31 +145,42 @@ func (c *cli) setClient(cmd *cobra.Command, p place, e cloud.ClientEntry, noSecr
 		if err != nil {
 			return err
 		}
-		moved := known && flow.CheckClientAt(of, before.Parameters, provider.Client{Parameters: e.Parameters}) != nil
-		kept = slices.DeleteFunc(kept, func(id string) bool { return id == e.ID })
+		done := clientDone{ClientEntry: e, Kept: slices.DeleteFunc(append([]string{}, kept...), func(id string) bool { return id == e.ID }),
+			Moved: known && flow.CheckClientAt(of, before.Parameters, provider.Client{Parameters: e.Parameters}) != nil}
 		if c.json {
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
-				cloud.ClientEntry
-				Kept  []string `json:"kept"`
-				Moved bool     `json:"moved,omitempty"`
-			}{e, append([]string{}, kept...), moved})
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
 		}
-		done := fmt.Sprintf("New connections to %s are granted to %s.", e.Provider, e.ID)
-		if len(e.Parameters) > 0 {
-			done = fmt.Sprintf("New connections to %s are granted to %s, with %s.", e.Provider, e.ID, strings.Join(settings(e), ", "))
-		}
-		if e.Provider == flow.SignInClient {
-			done = fmt.Sprintf("People of %s sign in with the client %s.", e.Tenant, e.ID)
-		}
-		fmt.Fprintln(cmd.OutOrStdout(), printable(done))
-		if moved {
-			fmt.Fprintln(cmd.OutOrStdout(), "What was granted to it before is not sent there: those connections ask to be reconnected.")
-		}
-		if len(kept) > 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), printable("Kept for what was granted to them: "+strings.Join(kept, ", ")))
-		}
-		return nil
+		_, err = fmt.Fprint(cmd.OutOrStdout(), done)
+		return err
 	})
+}
+
+// clientDone is what setting a client has done.
+type clientDone struct {
+	cloud.ClientEntry
+	// Kept are the ids of other clients that stay for what was granted to them.
+	Kept []string `json:"kept"`
+	// Moved: it was registered elsewhere before, under the same id.
+	Moved bool `json:"moved,omitempty"`
+}
+
+// String tells a person.
+func (d clientDone) String() string {
+	text := fmt.Sprintf("New connections to %s are granted to %s", d.Provider, d.ID)
+	if d.Provider == flow.SignInClient {
+		text = fmt.Sprintf("People of %s sign in with the client %s", d.Tenant, d.ID)
+	}
+	if len(d.Parameters) > 0 {
+		text += ", with " + strings.Join(settings(d.ClientEntry), ", ")
+	}
+	text = printable(text+".") + "\n"
+	if d.Moved {
+		text += "What was granted to it before is not sent there: those connections ask to be reconnected.\n"
+	}
+	if len(d.Kept) > 0 {
+		text += printable("Kept for what was granted to them: "+strings.Join(d.Kept, ", ")) + "\n"
+	}
+	return text
 }
 
 func (c *cli) catalogue() (*presets.Catalogue, error) {

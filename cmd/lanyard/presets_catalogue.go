@@ -60,7 +60,7 @@ servers are installed, are used.`,
 					return fmt.Errorf("there is no preset %q: \"lanyard servers\" lists them", name)
 				}
 				file := filepath.Join(into, name+".json")
-				if err := noteCatalogue(cmd.Context(), cfg, s, file, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))); err != nil {
+				if err := noteCatalogue(cmd.Context(), cfg, loaded, s, file, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))); err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), file)
@@ -73,8 +73,8 @@ servers are installed, are used.`,
 }
 
 // noteCatalogue starts the server and writes what it says of itself.
-func noteCatalogue(ctx context.Context, cfg config.Config, s presets.Server, file string, logger *slog.Logger) error {
-	known, err := listServer(ctx, cfg, s, logger)
+func noteCatalogue(ctx context.Context, cfg config.Config, loaded *presets.Catalogue, s presets.Server, file string, logger *slog.Logger) error {
+	known, err := startServer(ctx, cfg, loaded, s, cfg.ServerEnv, "", func(time.Duration, string) {}, logger)
 	if err != nil {
 		return err
 	}
@@ -88,14 +88,11 @@ func noteCatalogue(ctx context.Context, cfg config.Config, s presets.Server, fil
 	return os.WriteFile(file, data, 0o644)
 }
 
-func listServer(ctx context.Context, cfg config.Config, s presets.Server, logger *slog.Logger) (mcp.Catalogue, error) {
-	return startServer(ctx, cfg, s, cfg.ServerEnv, "", func(time.Duration, string) {}, logger)
-}
-
-// startServer installs and starts a server, and returns what it says of itself.
-// The server gets env, and may read the directory read, if any. While it still
-// runs, seen is told how long it took to start and where its task's home is made.
-func startServer(ctx context.Context, cfg config.Config, s presets.Server, env map[string]string, read string, seen func(started time.Duration, tasks string), logger *slog.Logger) (mcp.Catalogue, error) {
+// startServer installs and starts a server, whose provider is in loaded, and returns
+// what it says of itself. The server gets env, and may read the directory read, if
+// any. While it still runs, seen is told how long it took to start and where its
+// task's home is made.
+func startServer(ctx context.Context, cfg config.Config, loaded *presets.Catalogue, s presets.Server, env map[string]string, read string, seen func(started time.Duration, tasks string), logger *slog.Logger) (mcp.Catalogue, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return mcp.Catalogue{}, err
@@ -105,11 +102,7 @@ func startServer(ctx context.Context, cfg config.Config, s presets.Server, env m
 	if err != nil {
 		return mcp.Catalogue{}, err
 	}
-	catalogue, err := presets.Load(cfg.Presets)
-	if err != nil {
-		return mcp.Catalogue{}, err
-	}
-	at, err := catalogue.AtDefaults(s)
+	at, err := loaded.AtDefaults(s)
 	if err != nil {
 		return mcp.Catalogue{}, err
 	}

@@ -53,7 +53,7 @@ func (c *cli) tryPreset(cmd *cobra.Command, cfg config.Config, name string) erro
 	case s.Server.Registry == presets.RegistryRemote:
 		return fmt.Errorf("the server of %q runs elsewhere and cannot be started here", name)
 	}
-	t, err := try(cmd.Context(), cfg, s, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+	t, err := try(cmd.Context(), cfg, loaded, s, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -80,7 +80,7 @@ type trial struct {
 	Unread   []string `json:"unread"`
 }
 
-func try(ctx context.Context, cfg config.Config, s presets.Server, logger *slog.Logger) (trial, error) {
+func try(ctx context.Context, cfg config.Config, loaded *presets.Catalogue, s presets.Server, logger *slog.Logger) (trial, error) {
 	notes, err := newNotes(s)
 	if err != nil {
 		return trial{}, err
@@ -91,7 +91,7 @@ func try(ctx context.Context, cfg config.Config, s presets.Server, logger *slog.
 		t = trial{Server: s.Name, Package: s.Server.Package, Version: s.Server.Version, StartMS: started.Milliseconds(), MemoryMB: memoryBelow() >> 20}
 		notes.fill(&t, tasks)
 	}
-	known, err := startServer(ctx, cfg, s, notes.environment(cfg.ServerEnv), notes.dir, seen, logger)
+	known, err := startServer(ctx, cfg, loaded, s, notes.environment(cfg.ServerEnv), notes.dir, seen, logger)
 	if err != nil {
 		return trial{}, err
 	}

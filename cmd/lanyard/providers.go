@@ -60,7 +60,7 @@ type providerEntry struct {
 	Variants     []string          `json:"variants,omitempty"`
 	Asks         map[string]string `json:"asks,omitempty"`  // of people, by parameter
 	Picks        string            `json:"picks,omitempty"` // what people pick, of several that they granted
-	Places       []clientPlace     `json:"places,omitempty"`
+	Parameters   []clientParameter `json:"client_parameters,omitempty"`
 	Scopes       string            `json:"scopes,omitempty"`
 	Renewal      string            `json:"renewal"`
 	Issued       string            `json:"issued,omitempty"`
@@ -69,8 +69,8 @@ type providerEntry struct {
 	Sources      []string          `json:"sources,omitempty"`
 }
 
-// clientPlace is a parameter that is said with the client.
-type clientPlace struct {
+// clientParameter is said with the client.
+type clientParameter struct {
 	Name     string `json:"name"`
 	Default  string `json:"default,omitempty"`
 	Help     string `json:"help,omitempty"`
@@ -116,7 +116,7 @@ func (c *cli) providerEntry(p presets.Provider, catalogue *presets.Catalogue) (p
 	}
 	for _, name := range p.ClientParameters() {
 		param := p.Parameters[name]
-		e.Places = append(e.Places, clientPlace{name, param.Default, param.Help, flow.ClientVariable(p.ID, name), "--param " + name + "="})
+		e.Parameters = append(e.Parameters, clientParameter{name, param.Default, param.Help, flow.ClientVariable(p.ID, name), "--param " + name + "="})
 	}
 	for name, param := range p.Parameters {
 		if param.Source == "" || param.Source == presets.SourceUser {
@@ -195,8 +195,8 @@ func (c *cli) showProvider(w io.Writer, id string) error {
 	if len(e.Variants) > 0 {
 		row("Kinds of client", "--variant "+strings.Join(e.Variants, ", --variant "))
 	}
-	for _, place := range e.Places {
-		row("The client's "+place.Name, fmt.Sprintf("%s or %s…; else %s", place.Variable, place.Flag, cmp.Or(place.Default, "none")), place.Help)
+	for _, param := range e.Parameters {
+		row("The client's "+param.Name, fmt.Sprintf("%s or %s…; else %s", param.Variable, param.Flag, cmp.Or(param.Default, "none")), param.Help)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Asks)) {
 		row("People are asked", fmt.Sprintf("%s (%s)", e.Asks[name], name))

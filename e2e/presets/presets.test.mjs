@@ -1,6 +1,7 @@
 // Every server preset that is not a remote one, with its real package or as the part
-// of Lanyard that it is: installed from its lock, tried, connected with what the person granted at the real authorization server, its
-// list compared with the catalogue, called, renewed while it runs, called again.
+// of Lanyard that it is: installed from its lock, tried, connected with what the
+// person granted at the real authorization server, its list compared with the
+// catalogue, called, renewed while it runs, called again.
 // The upstream plays each service and accepts only the newest token of a grant.
 //
 //   E2E_PRESETS=notion,github   these alone

@@ -38,8 +38,8 @@ type ClientEntry struct {
 	Parameters map[string]string `json:"parameters,omitempty"`
 }
 
-// ClientID implements [flow.Clients].
-func (c ClientIDs) ClientID(ctx context.Context, tenant, providerID string) (provider.Client, error) {
+// Current implements [flow.Clients].
+func (c ClientIDs) Current(ctx context.Context, tenant, providerID string) (provider.Client, error) {
 	for _, of := range owners(tenant, providerID) {
 		it, err := c.t.get(ctx, join("CLI", of), providerID)
 		if err != nil {

@@ -56,7 +56,7 @@ func (w *clientWorld) want(t *testing.T, tenant, id, want string) {
 
 func (w *clientWorld) wantID(t *testing.T, tenant, want string) {
 	t.Helper()
-	got, err := w.ids.ClientID(t.Context(), tenant, "google")
+	got, err := w.ids.Current(t.Context(), tenant, "google")
 	if got.ID != want || (want == "") != errors.Is(err, flow.ErrNoClient) {
 		t.Errorf("%s connects with %q, %v, want %q", tenant, got.ID, err, want)
 	}
@@ -108,7 +108,7 @@ func TestClients(t *testing.T) {
 
 // Where a client is registered comes with it, to connect and to who holds its
 // secret alike, and stays with it.
-func TestClientsAtAPlace(t *testing.T) {
+func TestClientsAtAHost(t *testing.T) {
 	t.Parallel()
 	w := newClients(t, nil)
 	set := func(id, host string) {
@@ -131,7 +131,7 @@ func TestClientsAtAPlace(t *testing.T) {
 	}
 	mirrored := func(id, want string) {
 		t.Helper()
-		known, err := w.ids.ClientID(t.Context(), "acme", "google")
+		known, err := w.ids.Current(t.Context(), "acme", "google")
 		if err != nil || known.ID != id || known.Parameters["host"] != want || known.Secret != "" {
 			t.Errorf("connect knows %s at %v, %v, want %q", known.ID, known.Parameters, err, want)
 		}
@@ -168,7 +168,7 @@ func TestSignInClientIsTheTenantsOwn(t *testing.T) {
 		}
 	}
 	set("default", "one")
-	if got, err := w.ids.ClientID(t.Context(), "acme", flow.SignInClient); !errors.Is(err, flow.ErrNoClient) {
+	if got, err := w.ids.Current(t.Context(), "acme", flow.SignInClient); !errors.Is(err, flow.ErrNoClient) {
 		t.Errorf("acme signs in with %q, %v", got.ID, err)
 	}
 	for _, id := range []string{"", "one"} {

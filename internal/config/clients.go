@@ -11,6 +11,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/flow"
 	"github.com/lanyardhq/lanyard/internal/provider"
 	"github.com/lanyardhq/lanyard/internal/token"
+	"github.com/lanyardhq/lanyard/presets"
 )
 
 // Clients are the registrations at providers that the environment names:
@@ -80,18 +81,16 @@ func (c *Config) LeaveOutUnfinished(environ []string, rules ClientRules) ([]stri
 	return slices.Sorted(maps.Values(c.unfinished)), nil
 }
 
-// clientSettings are what every client may have beside its parameters.
-var clientSettings = []string{"ID", "SECRET", "VARIANT", "ISSUER"}
-
 // unfit says which parameter of the client is not allowed, if one is not.
 func (c *Config) unfit(environ []string, name string, rules ClientRules) (string, error) {
 	for _, variable := range environ {
 		variable, value, _ := strings.Cut(variable, "=")
 		parameter, ok := strings.CutPrefix(variable, name+"_CLIENT_")
-		if !ok || value == "" || slices.Contains(clientSettings, parameter) {
+		parameter = strings.ToLower(parameter)
+		if !ok || value == "" || slices.Contains(presets.ClientSettings, parameter) {
 			continue
 		}
-		why, err := rules.Unfit(name, c.getenv(name+"_CLIENT_VARIANT"), strings.ToLower(parameter), value)
+		why, err := rules.Unfit(name, c.getenv(name+"_CLIENT_VARIANT"), parameter, value)
 		if err != nil || why != "" {
 			return variable + ": " + why, err
 		}
@@ -105,8 +104,8 @@ func placeholder(value string) bool {
 	return strings.Contains(value, "…") || strings.Trim(value, ".") == "" && value != ""
 }
 
-// ClientID implements [flow.Clients].
-func (c *Clients) ClientID(ctx context.Context, tenant, providerID string) (provider.Client, error) {
+// Current implements [flow.Clients].
+func (c *Clients) Current(ctx context.Context, tenant, providerID string) (provider.Client, error) {
 	client, err := c.Client(ctx, tenant, providerID, "")
 	client.Secret = ""
 	return client, err

@@ -152,7 +152,7 @@ func TestClientParameters(t *testing.T) {
 		if err != nil || !maps.Equal(full.Parameters, want) {
 			t.Errorf("%s: %v, %v", id, full.Parameters, err)
 		}
-		known, err := clients.ClientID(t.Context(), flow.DefaultTenant, id)
+		known, err := clients.Current(t.Context(), flow.DefaultTenant, id)
 		if err != nil || !maps.Equal(known.Parameters, want) || known.Secret != "" {
 			t.Errorf("%s without its secret: %v, %v, %v", id, known.Parameters, known.Secret != "", err)
 		}
@@ -185,7 +185,7 @@ func TestClients(t *testing.T) {
 			t.Errorf("%s %s: %v", test.provider, test.wanted, err)
 		}
 	}
-	public, err := clients.ClientID(ctx, flow.DefaultTenant, "microsoft-entra")
+	public, err := clients.Current(ctx, flow.DefaultTenant, "microsoft-entra")
 	if public.ID != "m" || public.Variant != "public" || err != nil {
 		t.Errorf("%s %s %v", public.ID, public.Variant, err)
 	}

@@ -11,8 +11,9 @@ func (c Connection) LivesFrom(g Granted) bool {
 	return c.InUse() && sameGrant(c.Granted, g) || c.Proposal != nil && sameGrant(c.Proposal.Granted, g)
 }
 
-// sameGrant: a grant is of one client and one account. An account that the
-// provider did not name may be any, and so may a place that nobody noted.
+// sameGrant: a grant is of one client, where that is, and one account. An account
+// that the provider did not name may be any; a client of which nobody noted where
+// it was may have been anywhere.
 func sameGrant(a, b Granted) bool {
 	x, y := a.Account.Subject, b.Account.Subject
 	if len(a.ClientAt) > 0 && len(b.ClientAt) > 0 && !maps.Equal(a.ClientAt, b.ClientAt) {

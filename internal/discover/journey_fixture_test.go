@@ -79,7 +79,7 @@ func (j *journey) Provider(string) (presets.Provider, bool) { return presets.Pro
 
 func (j *journey) Tenant(context.Context, string) (flow.Tenant, error) { return flow.Tenant{}, nil }
 
-func (j *journey) ClientID(_ context.Context, _, id string) (provider.Client, error) {
+func (j *journey) Current(_ context.Context, _, id string) (provider.Client, error) {
 	if id != "notes" || j.own.ID == "" {
 		return provider.Client{}, flow.ErrNoClient
 	}

@@ -39,7 +39,7 @@ func CheckClientAt(p presets.Provider, at map[string]string, client provider.Cli
 		return fmt.Errorf("%w: %w", ErrNoClient, err)
 	}
 	if !maps.Equal(was, is) {
-		return fmt.Errorf("%w: this is of %s, and the client is for %s now", ErrMoved, placeOf(was), placeOf(is))
+		return fmt.Errorf("%w: this is of %s, and the client is for %s now", ErrMoved, whereabouts(was), whereabouts(is))
 	}
 	return nil
 }
@@ -60,9 +60,9 @@ func checkClient(server presets.Server, p presets.Provider, f Flow, client provi
 }
 
 // HasClient reports why nobody can connect the server yet: its provider has no
-// client of ours, or one for another place than the server's.
+// client of ours, or one that is registered elsewhere than the server is for.
 func (s *Starter) HasClient(ctx context.Context, tenant string, server presets.Server) error {
-	client, err := s.Clients.ClientID(ctx, tenant, server.OAuthService)
+	client, err := s.Clients.Current(ctx, tenant, server.OAuthService)
 	if err != nil || len(ClientParameters(s.Catalogue, server.OAuthService)) == 0 {
 		return err
 	}
@@ -91,8 +91,8 @@ func (s *Finisher) sameClientAt(f Flow, g connection.Granted) bool {
 	return err == nil && maps.Equal(at, f.ClientAt)
 }
 
-// placeOf are the values of a client's parameters, for people.
-func placeOf(at map[string]string) string {
+// whereabouts are the values of a client's parameters, for people.
+func whereabouts(at map[string]string) string {
 	var values []string
 	for _, name := range slices.Sorted(maps.Keys(at)) {
 		values = append(values, at[name])

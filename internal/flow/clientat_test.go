@@ -89,7 +89,7 @@ func TestClientMovesMeanwhile(t *testing.T) {
 			t.Errorf("%v: %s %s, %d exchanges, %d connections", move, f.Status, f.Result.Code, w.acme.exchanges, len(w.rows()))
 		}
 	}
-	// Said in other words, it is the same place.
+	// Said in other words, it is the same host.
 	w := newWorld(t)
 	answer := w.consent(w.begin(w.forge()), anna, "ada1")
 	w.at("forge.example")
@@ -157,7 +157,31 @@ func TestServerElsewhere(t *testing.T) {
 	wantError(t, err, flow.ErrParameter)
 }
 
-// TestCheckClientAt: the place counts, and not how it was said.
+// TestClientNowhere: where there is no default, a client that does not say where it
+// is counts as none, and the operator reads what to say.
+func TestClientNowhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.request()
+	r.Server = "lone"
+	server, _ := catalogue{}.Server("lone")
+	_, err := w.start.Start(t.Context(), r)
+	for what, err := range map[string]error{"start": err, "has client": w.start.HasClient(t.Context(), tenant, server)} {
+		wantError(t, err, flow.ErrNoClient)
+		if !strings.Contains(err.Error(), "host") || !strings.Contains(err.Error(), "has to be said with the client") {
+			t.Errorf("%s: it does not say what is wrong: %v", what, err)
+		}
+	}
+	w.at("git.acme.example")
+	if err := w.start.HasClient(t.Context(), tenant, server); err != nil {
+		t.Error(err)
+	}
+	if c := w.connected(r, "ada1"); c.ClientAt["host"] != "git.acme.example" {
+		t.Errorf("granted at %v", c.ClientAt)
+	}
+}
+
+// TestCheckClientAt: the host counts, and not how it was said.
 func TestCheckClientAt(t *testing.T) {
 	t.Parallel()
 	p, _ := catalogue{}.Provider("forge")
@@ -179,7 +203,7 @@ func TestCheckClientAt(t *testing.T) {
 			wantError(t, err, flow.ErrMoved)
 		}
 		if err := flow.CheckClientAt(plain, tt.at, provider.Client{Parameters: tt.now}); err != nil {
-			t.Errorf("a provider at one place: %v", err)
+			t.Errorf("a provider at one host: %v", err)
 		}
 	}
 }

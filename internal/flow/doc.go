@@ -11,7 +11,8 @@
 //	POST /c/{flow}                    connect   first browser: binds it    State minted, Flow: authorizing, on to the provider
 //	GET  /mcp/oauth/callback          callback  the bound browser          State taken, code exchanged, set sealed
 //	                                                                       Flow: picking, pending, or connected
-//	POST /mcp/oauth/places/{flow}     callback  the bound browser          which of several places: Flow: pending, or connected
+//	POST /mcp/oauth/places/{flow}     callback  the bound browser          which of several places, or none
+//	                                                                       Flow: pending, connected, or denied
 //	POST /api/v1/flows/{id}/confirm   connect   the tenant's backend       Flow: connected
 //
 // [Starter] is everything before the provider and holds no secret; [Finisher]

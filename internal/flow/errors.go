@@ -38,7 +38,7 @@ var (
 	ErrCode         = &Error{"code_refused", "the provider refused the authorization code"}
 	ErrClient       = &Error{"client_misconfigured", "the provider does not accept our client"}
 	ErrNoClient     = &Error{"client_missing", "no client is registered at the provider"}
-	ErrMoved        = &Error{"client_moved", "the provider's client is for another place now"}
+	ErrMoved        = &Error{"client_moved", "the provider's client is registered elsewhere now"}
 	ErrDiscovery    = &Error{"discovery_failed", "the server does not say who grants access to it"}
 	ErrOtherAccount = &Error{"other_account", "another account was chosen than the one to reconnect"}
 	ErrAccount      = &Error{"account_unknown", "the provider did not say which account was chosen"}

@@ -197,7 +197,7 @@ func (s *Finisher) finish(ctx context.Context, f Flow, st State, q url.Values) (
 		s.revoke(ctx, t, f, p, granted, res.Set)
 		return none, nil, err
 	}
-	c, err := s.place(ctx, f, granted, res.Set, places)
+	c, err := s.assign(ctx, f, granted, res.Set, places)
 	if err != nil {
 		s.revoke(ctx, t, f, p, granted, res.Set)
 		return none, nil, err
@@ -236,7 +236,7 @@ func (s *Finisher) discover(ctx context.Context, t provider.Target, r provider.R
 	found, err := s.Engine.Discover(ctx, t, r)
 	switch {
 	case errors.Is(err, provider.ErrPlace):
-		return nil, fmt.Errorf("%w: %w", ErrNoPlace, err)
+		return nil, fmt.Errorf("%w: %s named no %s", ErrNoPlace, t.Provider.DisplayName, t.Provider.Discovery.Kind)
 	case err != nil:
 		return nil, exchangeError(t.Provider, err)
 	}

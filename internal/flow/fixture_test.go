@@ -88,7 +88,7 @@ func (w *world) pass(d time.Duration) {
 	w.now = w.now.Add(d)
 }
 
-func (w *world) ClientID(context.Context, string, string) (provider.Client, error) {
+func (w *world) Current(context.Context, string, string) (provider.Client, error) {
 	return provider.Client{ID: "lanyard-client", Parameters: w.clientAt}, w.client
 }
 
@@ -278,17 +278,20 @@ func (catalogue) Provider(id string) (presets.Provider, bool) {
 		p.AuthorizationEndpoint, p.TokenEndpoint = "https://{shop}.shops.example/authorize", "https://{shop}.shops.example/token"
 		p.Parameters = map[string]presets.Parameter{"shop": {Label: "Shop", Pattern: "^[a-z0-9-]{1,40}$"}}
 	}
-	if id == "forge" {
+	if id == "forge" || id == "lone" {
 		p.AuthorizationEndpoint, p.TokenEndpoint = "https://{host}/authorize", "https://{host}/token"
 		p.Identity.Request = &presets.APIRequest{URL: "https://{host}/me"}
 		p.Parameters = map[string]presets.Parameter{"host": {Source: presets.SourceClient, Default: "forge.example", Pattern: `^[a-z0-9.-]+\.example$`}}
+	}
+	if id == "lone" { // run by nobody for all
+		p.Parameters["host"] = presets.Parameter{Source: presets.SourceClient, Pattern: `^[a-z0-9.-]+\.example$`}
 	}
 	if id == "sites" {
 		p.Revocation.Revokes = presets.RevokesToken
 		p.Discovery = &presets.Discovery{Request: presets.APIRequest{URL: "https://acme.example/sites"},
 			Kind: "site", ID: "id", Label: "url", Name: "name", Metadata: map[string]string{"site_id": "id"}}
 	}
-	return p, id == "acme" || id == "shops" || id == "sites" || id == "forge"
+	return p, id == "acme" || id == "shops" || id == "sites" || id == "forge" || id == "lone"
 }
 
 func (catalogue) Server(name string) (presets.Server, bool) {
@@ -303,6 +306,9 @@ func (catalogue) Server(name string) (presets.Server, bool) {
 		if name == "forge" {
 			s.Parameters = map[string]presets.Parameter{"host": {Source: presets.SourceClient}}
 		}
+	case "lone":
+		s.OAuthService = "lone"
+		s.Parameters = map[string]presets.Parameter{"host": {Source: presets.SourceClient}}
 	case "sites":
 		s.OAuthService = "sites"
 	case "regional":

@@ -109,7 +109,7 @@ func (s *Starter) Find(ctx context.Context, tenant string, server presets.Server
 		return Found{}, fmt.Errorf("%w: %w", ErrParameter, err)
 	}
 	r := FindRequest{Tenant: tenant, Server: endpoint}
-	client, err := s.Clients.ClientID(ctx, tenant, server.ProviderID())
+	client, err := s.Clients.Current(ctx, tenant, server.ProviderID())
 	r.ClientID, r.Issuer = client.ID, client.Variant
 	if err != nil && !errors.Is(err, ErrNoClient) {
 		return Found{}, err

@@ -18,11 +18,11 @@ const (
 	maxOfferedBytes = 64 << 10
 )
 
-// place seals the set for the connection that it belongs to: the one to
+// assign seals the set for the connection that it belongs to: the one to
 // reconnect, the one that this account already has at this place, or a new one.
 // Where the person has to say which place, it waits in the one to reconnect, or in
 // a new one.
-func (s *Finisher) place(ctx context.Context, f Flow, g connection.Granted, set token.Set, places []connection.Place) (connection.Connection, error) {
+func (s *Finisher) assign(ctx context.Context, f Flow, g connection.Granted, set token.Set, places []connection.Place) (connection.Connection, error) {
 	storing, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	g.ClientAt = f.ClientAt

@@ -73,6 +73,9 @@ func TestNoPlace(t *testing.T) {
 	w.grants()
 	f, err := w.connect(w.atSites(), "ada1")
 	wantError(t, err, flow.ErrNoPlace)
+	if want := "there: Acme named no site"; !strings.HasSuffix(f.Result.Detail, want) {
+		t.Errorf("the person reads %q, want … %s", f.Result.Detail, want)
+	}
 	if ended := w.acme.ended(); f.Status != flow.Failed || len(ended) != 1 || len(w.rows()) != 0 {
 		t.Errorf("%s, ended %v, %d connections", f.Status, ended, len(w.rows()))
 	}

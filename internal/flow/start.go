@@ -57,9 +57,9 @@ type Catalogue interface {
 
 // Clients knows our registrations at providers without their secrets.
 type Clients interface {
-	// ClientID returns the tenant's client without its secret, or an error that
-	// wraps ErrNoClient.
-	ClientID(ctx context.Context, tenant, provider string) (provider.Client, error)
+	// Current returns the tenant's client that access is granted to from now on,
+	// without its secret, or an error that wraps ErrNoClient.
+	Current(ctx context.Context, tenant, provider string) (provider.Client, error)
 }
 
 // Starter is everything before the provider. It holds no secret.

@@ -15,7 +15,7 @@ func (s *Starter) target(ctx context.Context, f Flow) (provider.Target, presets.
 	if f.Found != nil {
 		return newTarget(s.Catalogue, f, provider.Client{ID: f.ClientID}, s.BaseURL, s.Deployment)
 	}
-	client, err := s.Clients.ClientID(ctx, f.Tenant, f.Provider)
+	client, err := s.Clients.Current(ctx, f.Tenant, f.Provider)
 	if err != nil {
 		return provider.Target{}, presets.Provider{}, err
 	}

@@ -31,7 +31,7 @@ func forgeWorld(t *testing.T) (*world, *orders) {
 }
 
 // TestServerIsWhereItsTokenIsFrom: a server is started for where access was
-// granted, and a person names no other place.
+// granted, and a person names no other host.
 func TestServerIsWhereItsTokenIsFrom(t *testing.T) {
 	t.Parallel()
 	w, o := forgeWorld(t)
@@ -61,9 +61,9 @@ func TestServerIsWhereItsTokenIsFrom(t *testing.T) {
 	}
 }
 
-// TestTaskOfAnotherPlace: a server that runs for one host gets no token that was
+// TestTaskOfAnotherHost: a server that runs for one host gets no token that was
 // granted at another since.
-func TestTaskOfAnotherPlace(t *testing.T) {
+func TestTaskOfAnotherHost(t *testing.T) {
 	t.Parallel()
 	w, o := forgeWorld(t)
 	for _, name := range []string{"forge", "notes"} {

@@ -162,24 +162,24 @@ func (s *Service) TaskToken(ctx context.Context, identity token.Secret, r task.T
 	if !t.bound() {
 		return token.Access{}, task.ErrRefused
 	}
+	var a token.Access
+	var c connection.Connection
 	if r.Suspect {
 		d := refresh.Doubt{Refused: r.Refused, Quiet: !s.mayCheck(ctx, t)}
-		return s.forTask(t)(s.Tokens.Check(ctx, caller(t), t.Connection, d, "check "+t.Server))
+		a, c, err = s.Tokens.Check(ctx, caller(t), t.Connection, d, "check "+t.Server)
+	} else {
+		minTTL := time.Duration(min(max(r.MinTTL, 0), 3600)) * time.Second
+		a, c, err = s.Tokens.Token(ctx, caller(t), t.Connection, minTTL, "renew "+t.Server)
 	}
-	minTTL := time.Duration(min(max(r.MinTTL, 0), 3600)) * time.Second
-	return s.forTask(t)(s.Tokens.Token(ctx, caller(t), t.Connection, minTTL, "renew "+t.Server))
-}
-
-// forTask keeps a token from a task whose server may be elsewhere than it was
-// granted at: it was started before, and is replaced at the next call.
-func (s *Service) forTask(t Task) func(token.Access, connection.Connection, error) (token.Access, error) {
-	return func(a token.Access, c connection.Connection, err error) (token.Access, error) {
-		server, _ := s.Catalogue.Server(t.Server)
-		if err == nil && server.AtClient() && superseded(t, c) {
-			return token.Access{}, task.ErrRefused
-		}
-		return a, reconnectable(err)
+	if err != nil {
+		return token.Access{}, reconnectable(err)
 	}
+	// A task of before a reconnect, which is replaced at the next call: its server
+	// may be elsewhere than this was granted at.
+	if server, ok := s.Catalogue.Server(t.Server); ok && server.AtClient() && superseded(t, c) {
+		return token.Access{}, task.ErrRefused
+	}
+	return a, nil
 }
 
 // mayCheck limits how often a server's words make us ask the provider.

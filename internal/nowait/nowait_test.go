@@ -12,7 +12,7 @@ import (
 	"github.com/lanyardhq/lanyard/internal/nowait"
 )
 
-// on calls f with the descriptor of a pipe's end, which does not block.
+// on calls do with the descriptor of f, a pipe's end, which does not block.
 func on(t *testing.T, f *os.File, do func(fd uintptr) (int, error)) (n int, err error) {
 	t.Helper()
 	raw, failed := f.SyscallConn()

@@ -295,6 +295,30 @@ func TestCardOffersWhatTheServerNeeds(t *testing.T) {
 }
 
 // A template that fails must leave the response to the caller.
+// What is said with a client has a default, or has to be said.
+func TestSetupNamesTheClientsParameters(t *testing.T) {
+	t.Parallel()
+	p := newPages(t)
+	said := []ClientParameter{{"Host", "That of your own.", "forge.example", "FORGE_CLIENT_HOST", "--param host="}, {Label: "Base", Variable: "FORGE_CLIENT_BASE", Flag: "--param base="}}
+	for command, want := range map[string][]string{
+		"": {
+			`<bdi>Host</bdi> (optional): add a line <code>FORGE_CLIENT_HOST=…</code> for another than <bdi>forge.example</bdi>. <bdi>That of your own.</bdi></p>`,
+			`<bdi>Base</bdi>: add a line <code>FORGE_CLIENT_BASE=…</code>.</p>`,
+		},
+		"lanyard client set forge": {
+			`<bdi>Host</bdi> (optional): add <code>--param host=…</code> for another than <bdi>forge.example</bdi>. <bdi>That of your own.</bdi></p>`,
+			`<bdi>Base</bdi>: add <code>--param base=…</code>.</p>`,
+		},
+	} {
+		page := render(t, p, SetupView{ProviderName: "Forge", Command: command, Parameters: said})
+		for _, w := range want {
+			if !strings.Contains(page, w) {
+				t.Errorf("%q: no %s in %s", command, w, page)
+			}
+		}
+	}
+}
+
 func TestRenderWritesAllOrNothing(t *testing.T) {
 	t.Parallel()
 	p := newPages(t)

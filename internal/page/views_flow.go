@@ -135,8 +135,8 @@ type SetupView struct {
 	// EnvIssuer, where the client is one of an issuer that was found, is a third
 	// line, which names it.
 	EnvIssuer string
-	// Places are what may be said with the client of where it is registered.
-	Places []ClientPlace
+	// Parameters are said with the client: where it is registered.
+	Parameters []ClientParameter
 	// Command, where there is no environment to edit, is the command that takes
 	// the client.
 	Command string
@@ -153,8 +153,8 @@ type Enable struct {
 	Servers []string
 }
 
-// ClientPlace is a parameter of a client, which has a default.
-type ClientPlace struct {
+// ClientParameter is one of a client's. It has to be said where there is no default.
+type ClientParameter struct {
 	Label, Help, Default string
 	// Variable is its name in the environment, and Flag what is added to the command.
 	Variable, Flag string

@@ -65,7 +65,7 @@ func (e *Engine) Discover(ctx context.Context, t Target, r Result) ([]Place, err
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%w: %s named none", ErrPlace, t.Provider.DisplayName)
+		return nil, fmt.Errorf("%w: %s named no %s", ErrPlace, t.Provider.DisplayName, d.Kind)
 	}
 	return found, nil
 }

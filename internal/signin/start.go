@@ -73,7 +73,7 @@ func (s *Starter) Begin(ctx context.Context, tenant, browser, returnPath string)
 
 // toIssuer asks the issuer (OpenID Connect Core 1.0 §3.1.2.1).
 func (s *Starter) toIssuer(ctx context.Context, in flow.SignIn, a *Attempt) (string, error) {
-	ours, err := s.Clients.ClientID(ctx, a.Tenant, flow.SignInClient)
+	ours, err := s.Clients.Current(ctx, a.Tenant, flow.SignInClient)
 	if err != nil {
 		return "", err
 	}

@@ -258,7 +258,7 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, name := range prov.ClientParameters() {
 		param := prov.Parameters[name]
-		v.Places = append(v.Places, page.ClientPlace{Label: cmp.Or(param.Label, name), Help: param.Help, Default: param.Default,
+		v.Parameters = append(v.Parameters, page.ClientParameter{Label: cmp.Or(param.Label, name), Help: param.Help, Default: param.Default,
 			Variable: flow.ClientVariable(prov.ID, name), Flag: "--param " + name + "="})
 	}
 	if prov.RedirectURI.Single {
@@ -269,7 +269,7 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		v.Help = strings.TrimSpace(v.Help + " " + prov.Registration.RedirectNote)
 	}
-	if _, err := h.Flows.Clients.ClientID(r.Context(), p.Tenant, prov.ID); err == nil {
+	if _, err := h.Flows.Clients.Current(r.Context(), p.Tenant, prov.ID); err == nil {
 		if err := h.Flows.HasClient(r.Context(), p.Tenant, s); err != nil { // it is for elsewhere
 			_, why, _ := strings.Cut(err.Error(), ": ")
 			v.Help = strings.TrimSpace(sentence(why) + " " + v.Help)

@@ -12,8 +12,8 @@ import (
 	"github.com/lanyardhq/lanyard/internal/token"
 )
 
-// ClientID implements [flow.Clients].
-func (o *operator) ClientID(context.Context, string, string) (provider.Client, error) {
+// Current implements [flow.Clients].
+func (o *operator) Current(context.Context, string, string) (provider.Client, error) {
 	if o.client.ID == "" {
 		return provider.Client{}, flow.ErrNoClient
 	}
