@@ -215,6 +215,8 @@ func (p Parameter) given(name string, in Inputs) string {
 		return in.Client[name]
 	case SourceCallback, SourceTokenResponse:
 		return in.Metadata[name]
+	case "", SourceUser:
+		return in.User[name]
 	}
-	return in.User[name]
+	return "" // of a source that nobody knows: not what a person typed
 }

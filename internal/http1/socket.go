@@ -70,7 +70,10 @@ func (s *socket) Write(p []byte) (int, error) {
 	s.out, s.written, s.refused = p, 0, nil
 	err := s.raw.Write(s.tryWrite)
 	s.out = nil
-	return s.written, errors.Join(err, s.refused)
+	if err == nil {
+		err = s.refused
+	}
+	return s.written, err
 }
 
 // CloseWrite tells the client that nothing follows, if its connection can.
