@@ -33,6 +33,8 @@ type process struct {
 	mu      sync.Mutex
 	nextID  uint64
 	pending map[uint64]*call
+	// quiet: nobody waited any more when the last answer came.
+	quiet bool
 	// asked are the server's own requests that a client has yet to answer.
 	asked map[string]bool
 	// idle is closed when the process is retired and owes no answer.
@@ -96,6 +98,7 @@ func (p *process) remove(id uint64) *call {
 		return nil
 	}
 	delete(p.pending, id)
+	p.quiet = len(p.pending) == 0
 	if c.endless {
 		p.endless--
 	}
@@ -165,11 +168,12 @@ func (p *process) send(ctx context.Context, f mcp.Frame) error {
 	return p.out.put(ctx, &f, !p.alone())
 }
 
-// alone reports whether one call at most waits for the server.
+// alone reports whether a call is likely to be the only one under way: it is now, and
+// so was the last one that was answered.
 func (p *process) alone() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.pending) <= 1
+	return p.quiet && len(p.pending) <= 1
 }
 
 // tell queues a notification or an answer of the bridge's own. It never
