@@ -20,6 +20,9 @@ import (
 type catalogueFile struct {
 	// Runs is [Server.Runs] of what said it.
 	Runs string `json:"runs"`
+	// Count is how many tools it listed; nil: it does not list tools. It stands here
+	// because a list of servers wants it of all, and the rest of none.
+	Count *int `json:"tools_count"`
 	mcp.Catalogue
 }
 
@@ -58,7 +61,34 @@ func readCatalogue(root fs.FS, s Server) (*mcp.Catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n, _ := CountTools(c); f.Count != nil && *f.Count != n {
+		return nil, fmt.Errorf("it lists %d tools, and says that they are %d", n, *f.Count)
+	}
 	return &c, nil
+}
+
+// countOf is how many tools the beginning of the file says that the server lists.
+func countOf(root fs.FS, s Server) (int, bool) {
+	file, err := root.Open(cataloguePath(s.Name))
+	if err != nil {
+		return 0, false
+	}
+	defer file.Close()
+	d := json.NewDecoder(file)
+	var runs string
+	var count int
+	for _, want := range []struct {
+		token json.Token
+		value any
+	}{{json.Delim('{'), nil}, {"runs", &runs}, {"tools_count", &count}} {
+		if got, err := d.Token(); err != nil || got != want.token {
+			return 0, false
+		}
+		if want.value != nil && d.Decode(want.value) != nil {
+			return 0, false
+		}
+	}
+	return count, runs == s.Runs()
 }
 
 // WriteCatalogue is the file for what a server said of itself: a line for each
@@ -74,6 +104,9 @@ func WriteCatalogue(s Server, c mcp.Catalogue) ([]byte, error) {
 		return nil, err
 	}
 	fmt.Fprintf(&out, "{\"runs\":%s", runs)
+	if n, ok := CountTools(c); ok {
+		fmt.Fprintf(&out, ",\"tools_count\":%d", n)
+	}
 	for _, part := range []struct {
 		name string
 		raw  json.RawMessage
@@ -122,6 +155,15 @@ func findCatalogue(roots []root, s Server) (*mcp.Catalogue, error) {
 func (s *Server) addCatalogue(roots []root) {
 	of := *s
 	s.Catalogue = sync.OnceValues(func() (*mcp.Catalogue, error) { return findCatalogue(roots, of) })
+	of.Catalogue = s.Catalogue
+	s.count = sync.OnceValues(func() (int, bool) {
+		for _, here := range slices.Backward(roots) {
+			if n, ok := countOf(here.fs, of); ok {
+				return n, true
+			}
+		}
+		return of.countTools()
+	})
 }
 
 // judgeCatalogue reads it now. A server of our own that is hosted must have one;

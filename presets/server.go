@@ -92,6 +92,8 @@ type Server struct {
 	// Catalogue reads what the server is known to say of itself, once; nil: there is
 	// nothing to read. See [Server.Known].
 	Catalogue func() (*mcp.Catalogue, error) `yaml:"-"`
+	// count is ToolsCount, without reading the whole catalogue.
+	count func() (int, bool)
 }
 
 // Known is what the server is known to say of itself; nil: nothing is. A catalogue
@@ -109,6 +111,13 @@ func (s Server) Known() *mcp.Catalogue {
 
 // ToolsCount is how many tools the server is known to have.
 func (s Server) ToolsCount() (int, bool) {
+	if s.count != nil {
+		return s.count()
+	}
+	return s.countTools()
+}
+
+func (s Server) countTools() (int, bool) {
 	if known := s.Known(); known != nil {
 		return CountTools(*known)
 	}
