@@ -44,6 +44,11 @@ func CheckClientAt(p presets.Provider, at map[string]string, client provider.Cli
 	return nil
 }
 
+// Elsewhere is why there is no client for a server although there is one at its
+// provider: it is registered at another place, or nobody said where. It comes beside
+// ErrNoClient.
+type Elsewhere struct{ error }
+
 // checkClient holds our client against the flow and its server.
 func checkClient(server presets.Server, p presets.Provider, f Flow, client provider.Client) error {
 	at, err := p.ClientValues(client.Parameters)
@@ -51,7 +56,7 @@ func checkClient(server presets.Server, p presets.Provider, f Flow, client provi
 		err = server.Serves(p, at)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoClient, err)
+		return fmt.Errorf("%w: %w", ErrNoClient, Elsewhere{err})
 	}
 	if f.ClientAt == nil {
 		return nil // it has not begun
