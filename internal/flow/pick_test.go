@@ -165,16 +165,24 @@ func TestPickInTwoTabs(t *testing.T) {
 	}
 }
 
+// moving is a person who has a connection at a place, and a flow whose grant moves
+// there once they pick it.
+func moving(t *testing.T) (w *world, north connection.Connection, f flow.Flow) {
+	t.Helper()
+	w = newWorld(t)
+	w.grants("north", "south")
+	north = w.picks(w.atSites(), "ada1", "north")
+	f, err := w.connect(w.atSites(), "ada1")
+	wantError(t, err, nil)
+	return w, north, f
+}
+
 // A grant that moves and cannot be stored there is given back.
 func TestPickCannotMove(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.grants("north", "south")
-	north := w.picks(w.atSites(), "ada1", "north")
-	f, err := w.connect(w.atSites(), "ada1")
-	wantError(t, err, nil)
+	w, north, f := moving(t)
 	w.grant.broken = errBroken
-	f, err = w.fin.Pick(t.Context(), f.ID, "id-north", anna)
+	f, err := w.fin.Pick(t.Context(), f.ID, "id-north", anna)
 	wantError(t, err, flow.ErrStore)
 	if row := w.row(north.ID); f.Status != flow.Failed || row.Set.AccessVersion != north.Set.AccessVersion {
 		t.Errorf("flow %s, row %+v", f.Status, row)
@@ -188,13 +196,9 @@ func TestPickCannotMove(t *testing.T) {
 // A grant that was taken out of its row is stored although nobody was told so.
 func TestPickMovesUnanswered(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.grants("north", "south")
-	north := w.picks(w.atSites(), "ada1", "north")
-	f, err := w.connect(w.atSites(), "ada1")
-	wantError(t, err, nil)
+	w, north, f := moving(t)
 	w.conns.lost = true
-	f, err = w.fin.Pick(t.Context(), f.ID, "id-north", anna)
+	f, err := w.fin.Pick(t.Context(), f.ID, "id-north", anna)
 	wantError(t, err, nil)
 	if row := w.row(north.ID); f.Status != flow.Connected || row.Set.AccessVersion == north.Set.AccessVersion || len(w.acme.ended()) != 0 {
 		t.Errorf("flow %s, row %+v, ended %v", f.Status, row, w.acme.ended())
