@@ -127,6 +127,9 @@ func statusText(c connection.Connection) string {
 // reason says in plain words why a connection is not well.
 func reason(c connection.Connection) string {
 	if c.Failure == nil {
+		if c.Status == connection.Pending && c.Proposal != nil && len(c.Proposal.Places) > 0 {
+			return "Access was granted to several places, and nobody has picked one yet. Go on in the window that asks, or connect again."
+		}
 		if lost := c.LostScopes(); lost != "" {
 			return sentence(lost)
 		}
@@ -269,11 +272,9 @@ func (h *Connect) setupPage(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		v.Help = strings.TrimSpace(v.Help + " " + prov.Registration.RedirectNote)
 	}
-	if _, err := h.Flows.Clients.Current(r.Context(), p.Tenant, prov.ID); err == nil {
-		if err := h.Flows.HasClient(r.Context(), p.Tenant, s); err != nil { // it is for elsewhere
-			_, why, _ := strings.Cut(err.Error(), ": ")
-			v.Help = strings.TrimSpace(sentence(why) + " " + v.Help)
-		}
+	var elsewhere flow.Elsewhere
+	if errors.As(h.Flows.HasClient(r.Context(), p.Tenant, s), &elsewhere) {
+		v.Help = strings.TrimSpace(sentence(elsewhere.Error()) + " " + v.Help)
 	}
 	for _, sc := range s.OAuthScopes {
 		v.Scopes = append(v.Scopes, sc.Scope)

@@ -52,8 +52,8 @@ func TestPlaces(t *testing.T) {
 	if strings.Contains(body, "canary") {
 		t.Error("a secret is in the page")
 	}
-	if got := ada.get("/mcp/servers").Body.String(); !strings.Contains(got, "Not finished yet") {
-		t.Error("the list of servers does not say that something is left to do")
+	if got := ada.get("/mcp/servers").Body.String(); !strings.Contains(got, "Not finished yet") || !strings.Contains(got, "or connect again") {
+		t.Error("the list of servers does not say what is left to do")
 	}
 	want(t, "nothing picked", ada.post(at), 400, "place_unknown")
 	back := ada.post(at, "place", "id-west")
